@@ -1,0 +1,29 @@
+# Flags ride on interface targets; nothing touches CMAKE_CXX_FLAGS.
+option(GAPFERRY_WERROR "Treat warnings as errors" OFF)
+option(GAPFERRY_TESTS "Build the tests" ON)
+option(GAPFERRY_LIBFUZZER "Build the fuzz targets with libFuzzer (clang only)" OFF)
+set(GAPFERRY_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, such as address,undefined")
+
+add_library(warn_interface INTERFACE)
+target_compile_options(warn_interface INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow
+  -Werror=unused-result -Werror=switch -Werror=return-type -Werror=suggest-override
+  $<$<BOOL:${GAPFERRY_WERROR}>:-Werror>)
+
+add_library(sanitize_interface INTERFACE)
+if(GAPFERRY_SANITIZE)
+  target_compile_options(sanitize_interface INTERFACE
+    -fsanitize=${GAPFERRY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(sanitize_interface INTERFACE -fsanitize=${GAPFERRY_SANITIZE})
+endif()
+
+add_library(harden_interface INTERFACE)
+target_compile_options(harden_interface INTERFACE
+  $<$<CONFIG:Release>:-fstack-protector-strong -fcf-protection -D_FORTIFY_SOURCE=2>)
+target_link_options(harden_interface INTERFACE
+  $<$<CONFIG:Release>:-Wl,-z,relro,-z,now,-z,noexecstack>)
+
+add_library(project_flags INTERFACE)
+target_compile_features(project_flags INTERFACE cxx_std_23)
+target_include_directories(project_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_link_libraries(project_flags INTERFACE warn_interface sanitize_interface harden_interface)

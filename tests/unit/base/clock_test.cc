@@ -1,0 +1,39 @@
+#include "base/clock.h"
+
+#include <gtest/gtest.h>
+
+namespace gapferry {
+namespace {
+
+TEST(UtcTime, RoundTripsWhatServersWrite) {
+  for (const char* text : {"2026-10-04T16:03:35.9967236Z", "2026-10-04T15:03:36Z", "1753-01-01T00:00:00Z",
+                           "9999-12-31T23:59:59.9999999Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59.5Z"}) {
+    const auto time = UtcTime::ParseXml(text);
+    ASSERT_TRUE(time.has_value()) << text;
+    EXPECT_EQ(time->ToXml(), text);
+  }
+}
+
+TEST(UtcTime, ReadsZonesAndMissingZones) {
+  EXPECT_EQ(UtcTime::ParseXml("2026-10-04T18:03:36+02:00")->ToXml(), "2026-10-04T16:03:36Z");
+  EXPECT_EQ(UtcTime::ParseXml("2026-10-04T16:03:36")->ToXml(), "2026-10-04T16:03:36Z");
+}
+
+TEST(UtcTime, RefusesWhatIsNoTime) {
+  for (const char* text : {"", "2026-10-04", "2026-02-30T00:00:00Z", "2026-10-04T24:00:00Z",
+                           "2026-10-04T16:03:36.Z", "2026-10-04T16:03:36Zx", "0000-01-01T00:00:00Z"}) {
+    EXPECT_FALSE(UtcTime::ParseXml(text).has_value()) << text;
+  }
+}
+
+TEST(UtcTime, KnowsTheSentinelsAndOtherForms) {
+  EXPECT_EQ(kNever.ToXml(), "1753-01-01T00:00:00Z");
+  EXPECT_EQ(kEndOfTime.ToXml(), "9999-12-31T23:59:59.9999999Z");
+  const UtcTime time = *UtcTime::ParseXml("2026-10-04T15:03:06.6684Z");
+  EXPECT_EQ(time.ToDate(), "2026-10-04");
+  EXPECT_EQ(time.ToHttp(), "Sun, 04 Oct 2026 15:03:06 GMT");
+  EXPECT_EQ(time.ToAnchor(), "2026-10-04 15:03:06.668");
+}
+
+}  // namespace
+}  // namespace gapferry
