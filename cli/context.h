@@ -17,7 +17,7 @@ namespace gapferry::cli {
 
 /// The options that every command understands.
 struct GlobalOptions {
-  std::optional<std::string> mirror;
+  std::optional<std::string> mirror = {};
   bool json = false;
   bool quiet = false;
   int verbose = 0;  ///< number of -v

@@ -24,7 +24,7 @@ ProgressStyle ChooseProgressStyle(bool json, bool quiet);
 
 /// One state of a step, for formatting.
 struct ProgressState {
-  std::string step;
+  std::string step = {};
   std::uint64_t items = 0;
   std::uint64_t total_items = 0;  ///< 0: unknown
   std::uint64_t bytes = 0;

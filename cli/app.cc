@@ -1,0 +1,85 @@
+#include "cli/app.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/context.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+
+namespace gapferry::cli {
+namespace {
+
+void PutLine(std::FILE* stream, std::string_view line) {
+  fmt::print(stream, "{}\n", line);
+  std::fflush(stream);
+}
+
+void ReportError(const Error& error, bool json) {
+  if (json) {
+    const nlohmann::json object = {
+        {"message_type", "exit_error"},       {"code", static_cast<int>(ExitCodeFor(error.code))},
+        {"error", ErrorCodeName(error.code)}, {"reason", error.reason},
+        {"message", error.message},           {"next", error.next}};
+    const std::string line = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    // On both streams, so that whoever reads only one of them still learns how it ended.
+    PutLine(stderr, line);
+    PutLine(stdout, line);
+    return;
+  }
+  PutLine(stderr, "gapferry: " + error.message);
+  if (!error.next.empty()) PutLine(stderr, "next: " + error.next);
+}
+
+LogLevel LevelFor(int verbose) {
+  if (verbose <= 0) return LogLevel::kWarning;
+  if (verbose == 1) return LogLevel::kInfo;
+  return verbose == 2 ? LogLevel::kDebug : LogLevel::kTrace;
+}
+
+ExitCode RunInvocation(Invocation invocation, std::span<const Command> commands,
+                       std::stop_token stop) {
+  if (invocation.version) {
+    PutLine(stdout, VersionLine());
+    return ExitCode::kDone;
+  }
+  if (invocation.help || invocation.command == nullptr) {
+    const std::string text = invocation.command != nullptr ? CommandHelp(*invocation.command)
+                                                           : CommandList(commands, invocation.path);
+    fmt::print("{}", text);
+    return ExitCode::kDone;
+  }
+  SetLogLevel(LevelFor(invocation.global.verbose));
+  const bool json = invocation.global.json;
+  Result<ExitCode> result = [&]() -> Result<ExitCode> {
+    Context context(std::move(invocation.arguments), invocation.global, stop);
+    return invocation.command->run(context);
+  }();
+  if (result) {
+    // A full disk behind stdout must not look like success.
+    if (std::fflush(stdout) != 0) {
+      ReportError({ErrorCode::kInternal, "cannot write the result to stdout", "", ""}, false);
+      return ExitCode::kFailed;
+    }
+    return *result;
+  }
+  ReportError(result.error(), json);
+  return ExitCodeFor(result.error().code);
+}
+
+}  // namespace
+
+ExitCode RunCommandLine(std::span<const std::string> words, std::span<const Command> commands,
+                        std::stop_token stop) {
+  Result<Invocation> invocation = ParseCommandLine(words, commands);
+  if (!invocation) {
+    ReportError(invocation.error(), AsksForJson(words));
+    return ExitCodeFor(invocation.error().code);
+  }
+  return RunInvocation(std::move(*invocation), commands, stop);
+}
+
+}  // namespace gapferry::cli
