@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "base/stream.h"
+
+namespace gapferry::protocol {
+
+/// XML-escaped text that is kept already framed in xpress blocks (protocol/xpress.h), so that a
+/// fragment of 47 MB is sent without being compressed, or held whole, again. Thread-compatible.
+class PreparedText {
+ public:
+  virtual ~PreparedText() = default;
+  virtual std::uint64_t encoded_bytes() const = 0;  ///< xpress blocks, as stored
+  virtual std::uint64_t decoded_bytes() const = 0;  ///< escaped text
+  /// The blocks, front to back, in pieces of the reader's size. The source may outlive this object.
+  virtual Result<std::unique_ptr<Source>> OpenEncoded() const = 0;
+};
+
+/// Bytes too large to be held: a document or a cabinet. Thread-compatible.
+class StoredBytes {
+ public:
+  virtual ~StoredBytes() = default;
+  virtual std::uint64_t size_bytes() const = 0;
+  virtual Result<std::unique_ptr<Source>> Open() const = 0;
+};
+
+/// StoredBytes in memory.
+std::shared_ptr<const StoredBytes> StoreInMemory(Bytes bytes);
+
+/// How stored bytes appear in the body.
+enum class Rendering { kEscapedText, kBase64 };
+
+struct StoredPiece {
+  std::shared_ptr<const StoredBytes> bytes;
+  Rendering rendering = Rendering::kEscapedText;
+};
+
+using AnswerPiece = std::variant<std::string, std::shared_ptr<const PreparedText>, StoredPiece>;
+
+/// The body of one answer as a list of pieces, in order. Copying copies literal bytes and shares
+/// the rest. Not thread-safe.
+class AnswerBody {
+ public:
+  AnswerBody() = default;
+  explicit AnswerBody(std::string literal) { Append(std::move(literal)); }
+
+  void Append(std::string literal);
+  void Append(std::shared_ptr<const PreparedText> text);
+  void Append(StoredPiece piece);
+
+  const std::vector<AnswerPiece>& pieces() const { return pieces_; }
+  /// Size as identity; nothing when a piece must be read to know it (escaped stored text).
+  std::optional<std::uint64_t> DecodedBytes() const;
+
+ private:
+  std::vector<AnswerPiece> pieces_;
+};
+
+enum class ContentEncoding { kIdentity, kXpress };
+
+/// Streams a body as it goes over the wire. Holds one block at a time beside the literal pieces.
+class AnswerSource : public Source {
+ public:
+  /// Takes the body. With kXpress the literal runs between prepared pieces are compressed at once
+  /// (so that size_bytes is known), stored pieces while they are read.
+  static Result<std::unique_ptr<AnswerSource>> Create(AnswerBody body, ContentEncoding encoding);
+  ~AnswerSource() override;
+
+  Result<std::size_t> Read(std::span<std::uint8_t> out) override;
+  /// Bytes that all reads will give; nothing when not known before (then send chunked).
+  std::optional<std::uint64_t> size_bytes() const;
+
+ private:
+  struct Impl;
+  explicit AnswerSource(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The whole body as identity, for tests and small answers; kCorrupt beyond `limit_bytes`.
+Result<std::string> Flatten(const AnswerBody& body, std::uint64_t limit_bytes);
+
+/// Undoes Content-Encoding of a received body: "" or "identity" gives it back, "xpress" decodes it,
+/// others are kUnsupported. Fails with kCorrupt beyond `limit_bytes`.
+Result<std::string> DecodeContent(Bytes body, std::string_view content_encoding,
+                                  std::uint64_t limit_bytes);
+
+}  // namespace gapferry::protocol
