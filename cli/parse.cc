@@ -66,6 +66,7 @@ std::vector<std::string> KnownPrefix(std::span<const std::string> words,
     longest = std::max(longest, SharedPrefix(command.path, words, plain));
   }
   std::vector<std::string> prefix;
+  prefix.reserve(longest);
   for (std::size_t i = 0; i < longest; ++i) prefix.push_back(words[plain[i]]);
   return prefix;
 }

@@ -55,7 +55,7 @@ nlohmann::json StateJson(const ProgressState& state, bool done) {
   return object;
 }
 
-class StderrProgress : public Progress {
+class StderrProgress final : public Progress {
  public:
   explicit StderrProgress(ProgressStyle style) : style_(style) {}
   ~StderrProgress() override { End(); }
