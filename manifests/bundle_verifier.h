@@ -1,0 +1,125 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/stream.h"
+#include "manifests/index.h"
+#include "manifests/manifest.h"
+#include "manifests/medium.h"
+#include "manifests/signature.h"
+
+namespace gapferry::manifests {
+
+/// For whom a bundle must be.
+struct Addressee {
+  Guid guid;
+  KeyId encryption_key_id;
+};
+
+/// A manifest whose signatures satisfied a policy. Only VerifyManifest makes one.
+class VerifiedManifest {
+ public:
+  const Manifest& manifest() const { return manifest_; }
+  const SignatureReport& signatures() const { return signatures_; }
+  const Bytes& bytes() const { return bytes_; }  ///< exactly as signed
+  const Sha256Digest& digest() const { return digest_; }
+
+ private:
+  friend Result<VerifiedManifest> VerifyManifest(Medium&, const TrustPolicy&,
+                                                 const std::optional<Addressee>&);
+  VerifiedManifest() = default;
+  Manifest manifest_;
+  SignatureReport signatures_;
+  Bytes bytes_;
+  Sha256Digest digest_;
+};
+
+/// Steps 1 to 3 of docs/format.md, "What a reader does": size caps, signatures over the exact
+/// bytes, recipient (skipped without one: a check that imports nothing). Reads manifest.json and
+/// its .sig only. kNotFound (reason "bundle-unfinished") without a .sig, kUntrusted (reasons of
+/// CheckSignatures, "sender-mismatch", "recipient-foreign"), kCorrupt.
+Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& policy,
+                                        const std::optional<Addressee>& recipient);
+
+/// A manifest and everything that it names except the insides of volumes: exactly the listed files
+/// are there, sums, blocks and README match, the index is complete. Only VerifyIndex makes one.
+class VerifiedIndex {
+ public:
+  const VerifiedManifest& manifest() const { return manifest_; }
+  const std::vector<IndexLine>& lines() const { return lines_; }
+
+ private:
+  friend Result<VerifiedIndex> VerifyIndex(Medium&, VerifiedManifest);
+  VerifiedManifest manifest_;
+  std::vector<IndexLine> lines_;
+  explicit VerifiedIndex(VerifiedManifest manifest) : manifest_(std::move(manifest)) {}
+};
+
+/// Steps 4 and 5: SHA256SUMS against the manifest; no file missing, none unlisted, all of the sizes
+/// stated; small files hashed; the index hashed, then decoded within its stated sizes, then
+/// checked. kCorrupt with reasons "sums-digest", "sums-malformed", "file-missing", "file-unlisted",
+/// "file-size", "file-digest", "index-digest", "index-malformed", "index-order", "index-gap",
+/// "index-parts", "index-volumes".
+Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest);
+
+/// Takes the bytes of one object or part while they are checked. Used by one thread at a time.
+class ObjectSlot : public Sink {
+ public:
+  /// Called once, after all bytes were written and their digest was right. Without it the bytes are
+  /// not what they should be and must be forgotten.
+  virtual Result<void> Complete() = 0;
+};
+
+/// Decides what happens with checked bytes. Thread-safe: called by all workers.
+class ObjectReceiver {
+ public:
+  virtual ~ObjectReceiver() = default;
+  /// True when these very bytes (digest of `line`) are already held and were checked again now: the
+  /// object is then not read from the medium.
+  virtual Result<bool> Has(const IndexLine& line) = 0;
+  /// Null: only check.
+  virtual Result<std::unique_ptr<ObjectSlot>> Begin(const IndexLine& line) = 0;
+};
+
+/// A bundle of which every byte was checked. Only VerifyVolumes makes one.
+class VerifiedBundle {
+ public:
+  const VerifiedIndex& index() const { return index_; }
+  const Manifest& manifest() const { return index_.manifest().manifest(); }
+  std::uint64_t bytes_read() const { return bytes_read_; }
+
+ private:
+  friend class VolumeVerifier;
+  VerifiedBundle(VerifiedIndex index, std::uint64_t bytes_read)
+      : index_(std::move(index)), bytes_read_(bytes_read) {}
+  VerifiedIndex index_;
+  std::uint64_t bytes_read_;
+};
+
+struct VerifyOptions {
+  unsigned threads = 2;
+  ObjectReceiver* receiver = nullptr;  ///< null: check only
+  Progress* progress = nullptr;
+  std::stop_token stop;
+};
+
+/// Step 6: every byte of every volume exactly once, several objects at a time; headers, padding and
+/// ends are compared with what the index says, bytes with their digests. kCorrupt with reasons
+/// "header-damaged", "object-damaged", "padding-damaged", "trailer-damaged", "volume-short"; the
+/// message names object, volume and offset, and for damage the first bad 64 KiB block that the
+/// blocks file shows. Of several failures the first in index order is reported.
+Result<VerifiedBundle> VerifyVolumes(Medium& medium, VerifiedIndex index,
+                                     const VerifyOptions& options);
+
+/// Reads and checks one object (not a part) of a verified index: what a plan needs before anything
+/// is staged. Writes to `sink` while reading; its bytes count only when this succeeds.
+Result<void> ReadObject(Medium& medium, const VerifiedIndex& index, const IndexLine& line,
+                        Sink& sink);
+
+}  // namespace gapferry::manifests

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace gapferry::manifests {
+
+/// A file of a bundle, wherever it lies. Thread-safe.
+class MediumFile {
+ public:
+  virtual ~MediumFile() = default;
+  virtual std::uint64_t size() const = 0;
+  /// Short only at the end of the file.
+  virtual Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
+};
+
+/// Where the files of one bundle come from: a folder today, several media in turn later. Only
+/// reads. Thread-safe.
+class Medium {
+ public:
+  virtual ~Medium() = default;
+  /// For people: the path.
+  virtual std::string Describe() const = 0;
+  /// Names of everything that lies where the bundle lies, sorted; at most kMaxMediumEntries.
+  virtual Result<std::vector<std::string>> List() = 0;
+  /// Regular files only; links are refused (kCorrupt), absent ones are kNotFound.
+  virtual Result<std::unique_ptr<MediumFile>> Open(std::string_view name) = 0;
+};
+
+inline constexpr std::size_t kMaxMediumEntries = 20'000;
+
+class DirectoryMedium : public Medium {
+ public:
+  explicit DirectoryMedium(std::filesystem::path directory);
+  std::string Describe() const override;
+  Result<std::vector<std::string>> List() override;
+  Result<std::unique_ptr<MediumFile>> Open(std::string_view name) override;
+
+ private:
+  std::filesystem::path directory_;
+};
+
+/// The whole file; fails with kCorrupt (reason "file-too-large") above `limit_bytes`.
+Result<Bytes> ReadMediumFile(Medium& medium, std::string_view name, std::uint64_t limit_bytes);
+
+}  // namespace gapferry::manifests

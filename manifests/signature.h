@@ -1,0 +1,74 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/guid.h"
+#include "base/result.h"
+#include "manifests/document.h"
+#include "manifests/keys.h"
+
+namespace gapferry::manifests {
+
+/// For what a signature stands. `origin`: the mirror that wrote the document. `release`: a reviewer
+/// who read it.
+enum class SignerRole { kOrigin, kRelease };
+std::string_view SignerRoleName(SignerRole role);
+Result<SignerRole> ParseSignerRole(std::string_view text);
+
+/// One line of a `.sig` file: key id, role, base64 of the Ed25519 signature over the exact bytes of
+/// the document, separated by one space.
+struct SignatureLine {
+  KeyId key_id;
+  SignerRole role = SignerRole::kOrigin;
+  Signature signature{};
+  bool operator==(const SignatureLine&) const = default;
+};
+
+inline constexpr std::size_t kMaxSignatureLines = 64;
+inline constexpr std::size_t kMaxSignatureFileBytes = 16 * 1024;
+
+SignatureLine SignDocument(ByteView document, const SigningKey& key, SignerRole role);
+/// Sorts by key id.
+std::string EncodeSignatures(std::vector<SignatureLine> lines);
+/// Fails with kCorrupt: reason "signature-malformed" (a line, the order, the line end), or
+/// "signature-repeated-key".
+Result<std::vector<SignatureLine>> DecodeSignatures(std::string_view text);
+
+/// A key that somebody decided to trust, for one role, as that of one person or mirror.
+struct TrustedKey {
+  SigningPublicKey key;
+  SignerRole role = SignerRole::kOrigin;
+  Guid holder;       ///< GUID of the card: persons are counted, not keys
+  std::string name;  ///< of the holder, for messages
+};
+
+/// `origin`, or `origin + k release`. Every rule asks for exactly one origin signature.
+struct TrustRule {
+  unsigned release_persons = 0;  ///< how many different holders must have released
+  std::string ToString() const;  ///< "origin", "origin + 2 release"
+};
+
+struct TrustPolicy {
+  std::vector<TrustedKey> keys;
+  TrustRule rule;
+};
+
+/// What a check found: who counted, and who is unknown here (shown, never counted).
+struct SignatureReport {
+  TrustedKey origin;
+  std::vector<TrustedKey> released;
+  std::vector<SignatureLine> unknown;
+};
+
+/// Checks `signature_file` over `document` of type `expected`. kUntrusted with reason
+/// "signature-unknown-key" (nobody trusted signed as origin), "signature-bad" (a known key, another
+/// signature), "signature-role" (a known key in a role it was not trusted for),
+/// "signature-two-origins", "signature-threshold"; kCorrupt as DecodeSignatures and
+/// CheckDocumentType. Pure; no clock, no disk.
+Result<SignatureReport> CheckSignatures(ByteView document, DocumentType expected,
+                                        std::string_view signature_file, const TrustPolicy& policy);
+
+}  // namespace gapferry::manifests
