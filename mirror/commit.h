@@ -1,0 +1,63 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "mirror/audit.h"
+#include "mirror/catalog.h"
+#include "mirror/sqlite.h"
+#include "mirror/state.h"
+
+namespace gapferry::mirror {
+
+class Mirror;
+
+/// Whose will an intent row is. Rows of both kinds may be there; which are followed is
+/// Intent::Effective.
+enum class IntentOrigin { kLocal = 0, kUpstream = 1 };
+
+/// The one short write transaction that publishes a generation: intent, withdrawals, anchors,
+/// subscription, ledger rows of other modules (through db()), audit, and last the move of
+/// `published`. Destroyed unfinished it rolls back everything. Thread rule of its mirror; keep it
+/// short (the write lock is held) and wait for nothing in between.
+class CommitTransaction {
+ public:
+  /// A change of intent or settings, without loaded rows. `kind` goes to the generation log.
+  static Result<CommitTransaction> Begin(Mirror& mirror, std::string_view kind);
+  CommitTransaction(CommitTransaction&&) noexcept;
+  CommitTransaction& operator=(CommitTransaction&&) = delete;
+  ~CommitTransaction();
+
+  Mirror& mirror();
+  Database& db();
+  /// The generation this commit gets if it changes metadata or intent.
+  Generation generation() const;
+  /// Its commit time, whole milliseconds, later than every earlier one.
+  UtcTime committed_at() const;
+
+  Result<void> PutAnchor(const Anchor& anchor);
+  Result<void> DropAnchors(std::string_view kind);  ///< empty: all
+  Result<void> PutSubscription(const Subscription& subscription);
+  Result<void> Audit(const AuditEntry& entry);
+
+  /// Called by the functions that change intent: `line` is the canonical text of what one element
+  /// is now ("-" before it when it is gone), `key` decides its bucket.
+  void RecordIntentChange(IntentOrigin origin, const Guid& key, std::string line);
+
+  /// Publishes. When neither metadata nor intent changed, commits the rest and leaves the
+  /// generation: the state returned is then the one before.
+  Result<StateName> Finish();
+  bool changed() const;
+
+ private:
+  friend class CatalogLoad;
+  struct Impl;
+  explicit CommitTransaction(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gapferry::mirror

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace gapferry::mirror {
+
+/// An address to listen on: "0.0.0.0:8530", "[::1]:8530".
+struct ListenAddress {
+  std::string host;  ///< a literal IPv4 or IPv6 address, without brackets
+  std::uint16_t port = 0;
+  std::string ToString() const;
+  static Result<ListenAddress> Parse(std::string_view text);
+};
+
+enum class ReturnLevel { kReceipt, kSummary, kDetailed };
+std::string_view ReturnLevelName(ReturnLevel level);
+Result<ReturnLevel> ParseReturnLevel(std::string_view text);
+
+/// What `sync` downloads.
+enum class ContentPolicy {
+  kApproved,  ///< files of updates approved for installation, and of what they bundle
+  kAll,       ///< files of every update of the subscription
+  kNone,      ///< metadata only
+};
+
+/// gapferry.yaml. Every key is explained by comments in the file that `init` writes.
+struct Config {
+  std::string name;  ///< of this mirror, shown to peers; 1 to 64 bytes of UTF-8
+
+  struct Serve {
+    ListenAddress http{"0.0.0.0", 8530};
+    struct Https {
+      ListenAddress listen{"0.0.0.0", 8531};
+      std::filesystem::path certificate;  ///< PEM, relative to the mirror
+      std::filesystem::path key;          ///< PEM, relative to the mirror
+    };
+    std::optional<Https> https;  ///< absent: no HTTPS
+    std::uint64_t max_request_bytes = 16ULL << 20;
+    std::uint32_t max_ids_per_request = 20'000;
+    std::uint32_t max_connections = 4'000;
+    std::uint32_t page_updates = 100;  ///< new updates in one SyncUpdates answer
+    std::chrono::seconds client_timeout{60};
+    std::chrono::minutes cookie_lifetime{60};
+    std::uint32_t threads = 0;  ///< 0: as many as processors
+    std::string content_url;    ///< what clients are told; empty: the address they came by
+  } serve;
+
+  struct Upstream {
+    std::string wsus;  ///< URL of an update server; empty when fed by a gap or by nothing
+    bool gap = false;
+    bool has_any() const { return gap || !wsus.empty(); }
+    std::string content_url;  ///< empty: derived from wsus by the protocol's rule
+  } upstream;
+
+  /// Groups, approvals and declines come from above and are not changed here.
+  bool replica = false;
+  ReturnLevel return_level = ReturnLevel::kReceipt;
+
+  struct Content {
+    ContentPolicy download = ContentPolicy::kApproved;
+    bool express = false;  ///< also express (.psf) payloads
+  } content;
+
+  struct Import {
+    std::chrono::hours deadline_floor{7 * 24};
+    std::uint64_t max_document_bytes = 256ULL << 20;  ///< decoded
+    std::uint64_t max_file_bytes = 64ULL << 30;
+  } import;
+
+  struct Sync {
+    std::uint32_t parallel_requests = 2;
+    std::uint32_t parallel_downloads = 4;
+    std::uint32_t full_list_days = 30;  ///< a list without anchor at least this often
+  } sync;
+
+  struct Limits {
+    std::uint32_t withdraw_percent = 2;  ///< more than this needs --accept-removals
+    std::uint64_t events_kept_days = 90;
+  } limits;
+};
+
+/// Reads gapferry.yaml. Unknown keys, repeated keys, wrong types and values out of range fail with
+/// kUsage and "FILE:LINE:COLUMN: ...".
+Result<Config> LoadConfig(const std::filesystem::path& path);
+Result<Config> ParseConfig(std::string_view text, std::string_view file_name);
+
+/// The commented file that `init` writes for `config`: every key, with its meaning and default.
+/// ParseConfig of it gives `config` again.
+std::string WriteConfig(const Config& config);
+
+}  // namespace gapferry::mirror

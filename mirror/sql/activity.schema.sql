@@ -1,0 +1,91 @@
+-- activity.db, version 1. Times: ticks as in catalog.db. change_seq: one counter over all records.
+CREATE TABLE activity_state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  sequence INTEGER NOT NULL,
+  rollup_reset_guid BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE computer (
+  id INTEGER PRIMARY KEY,
+  computer_id TEXT NOT NULL COLLATE NOCASE,
+  parent_server BLOB NOT NULL,             -- zero: talks to this mirror itself
+  name TEXT NOT NULL COLLATE NOCASE,       -- full domain name
+  details TEXT NOT NULL,                   -- JSON of ComputerRollupDetails
+  os_key TEXT NOT NULL,                    -- JSON of what names its kind in client summaries
+  registered_at INTEGER NOT NULL,
+  last_contact INTEGER NOT NULL,
+  last_sync_time INTEGER NOT NULL,
+  last_sync_result INTEGER NOT NULL,       -- 0 unknown, 1 succeeded, 2 failed
+  last_reported_status INTEGER NOT NULL,
+  last_reported_reboot INTEGER NOT NULL,
+  last_inventory INTEGER NOT NULL,
+  effective_last_detection INTEGER NOT NULL,
+  scanned_generation INTEGER NOT NULL,     -- 0: none
+  rollup_number INTEGER NOT NULL,
+  has_status INTEGER NOT NULL,
+  change_seq INTEGER NOT NULL,
+  status_seq INTEGER NOT NULL,
+  full_seq INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX computer_by_computer_id ON computer (computer_id);
+CREATE INDEX computer_by_name ON computer (name);
+CREATE INDEX computer_by_change ON computer (change_seq);
+CREATE INDEX computer_by_parent ON computer (parent_server);
+
+CREATE TABLE update_status (
+  computer INTEGER NOT NULL REFERENCES computer (id) ON DELETE CASCADE,
+  update_guid BLOB NOT NULL,
+  state INTEGER NOT NULL,                  -- 0 to 6, MS-WSUSSS 3.1.1; 1 is not stored
+  last_change INTEGER NOT NULL,
+  change_seq INTEGER NOT NULL,
+  PRIMARY KEY (computer, update_guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX update_status_by_update ON update_status (update_guid, state);
+
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  instance_id BLOB NOT NULL,               -- deduplicates
+  computer_id TEXT NOT NULL COLLATE NOCASE,
+  received_at INTEGER NOT NULL,
+  event_id INTEGER NOT NULL,
+  body TEXT NOT NULL                       -- JSON of the whole event
+) STRICT;
+CREATE UNIQUE INDEX event_by_instance ON event (instance_id);
+CREATE INDEX event_by_computer ON event (computer_id, id);
+CREATE INDEX event_by_age ON event (received_at);
+
+CREATE TABLE deleted_computer (
+  computer_id TEXT PRIMARY KEY COLLATE NOCASE,
+  deleted_at INTEGER NOT NULL,
+  change_seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Cumulative for ever; server zero: computers of this mirror itself.
+CREATE TABLE install_activity (
+  server BLOB NOT NULL,
+  os_key TEXT NOT NULL,
+  update_guid BLOB NOT NULL,
+  update_revision INTEGER NOT NULL,
+  success_total INTEGER NOT NULL,
+  failure_total INTEGER NOT NULL,
+  change_seq INTEGER NOT NULL,
+  PRIMARY KEY (server, os_key, update_guid, update_revision)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE downstream_server (
+  server BLOB PRIMARY KEY,
+  name TEXT NOT NULL,
+  parent BLOB NOT NULL,                    -- zero: talks to this mirror itself
+  version TEXT NOT NULL,
+  is_replica INTEGER NOT NULL,
+  first_seen INTEGER NOT NULL,
+  last_contact INTEGER NOT NULL,
+  last_sync_time INTEGER NOT NULL,
+  last_rollup_time INTEGER NOT NULL,
+  summary TEXT,                            -- JSON of ServerSummary; null: none came
+  clients TEXT NOT NULL,                   -- JSON of ClientSummaries, without activity
+  change_seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- ===== rollup state (mirror/rollup_state.*): begin =====
+-- ===== rollup state: end =====

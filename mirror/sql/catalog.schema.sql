@@ -1,0 +1,276 @@
+-- catalog.db, version 1. Times: 100-ns ticks since 1970-01-01 UTC. GUIDs: 16 bytes in text order.
+-- A row of a job is visible when its change has a generation (change.generation IS NOT NULL).
+
+CREATE TABLE mirror (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  guid BLOB NOT NULL CHECK (length(guid) = 16),
+  epoch BLOB NOT NULL CHECK (length(epoch) = 16),
+  created_at INTEGER NOT NULL,
+  published INTEGER NOT NULL,              -- generation readers see
+  assignment_sequence INTEGER NOT NULL DEFAULT 0,
+  content_sequence INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE generation_log (
+  generation INTEGER PRIMARY KEY,
+  epoch BLOB NOT NULL,
+  chain BLOB NOT NULL,                     -- SHA-256(previous chain || change_digest)
+  change_digest BLOB NOT NULL,
+  documents_digest BLOB NOT NULL,
+  intent_digest BLOB NOT NULL,
+  state_digest BLOB NOT NULL,
+  committed_at INTEGER NOT NULL UNIQUE,    -- whole milliseconds, strictly rising
+  kind TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE change (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,
+  key TEXT NOT NULL,                       -- what makes a restart the same job
+  opened_at INTEGER NOT NULL,
+  generation INTEGER REFERENCES generation_log (generation)  -- null: open, its rows invisible
+) STRICT;
+CREATE UNIQUE INDEX change_by_generation ON change (generation) WHERE generation IS NOT NULL;
+CREATE UNIQUE INDEX change_open ON change ((generation IS NULL)) WHERE generation IS NULL;  -- one open change
+
+-- Ids told to clients: kept for ever, also of removed revisions.
+CREATE TABLE revision_identity (
+  id INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id BETWEEN 1 AND 2147483647),
+  guid BLOB NOT NULL CHECK (length(guid) = 16),
+  revision INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX revision_identity_by_update ON revision_identity (guid, revision);
+
+CREATE TABLE revision (
+  id INTEGER PRIMARY KEY REFERENCES revision_identity (id),
+  change_id INTEGER NOT NULL REFERENCES change (id),
+  type INTEGER NOT NULL,                   -- 0 category, 1 detectoid, 2 software, 3 driver
+  category_type INTEGER NOT NULL,          -- 0 none, 1 classification, 2 company, 3 family, 4 product
+  is_expired INTEGER NOT NULL,
+  is_explicitly_deployable INTEGER NOT NULL,
+  is_locally_published INTEGER NOT NULL,
+  can_uninstall INTEGER NOT NULL,
+  is_withdrawn INTEGER NOT NULL DEFAULT 0,
+  withdrawn_generation INTEGER,            -- last time is_withdrawn changed; null: never
+  has_digest_conflict INTEGER NOT NULL DEFAULT 0,
+  eula_id BLOB,                            -- null: no licence to accept
+  protocol_version TEXT NOT NULL,          -- CompatibleProtocolVersion, '' when not given
+  handler TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  kb_articles TEXT NOT NULL,               -- numbers separated by blanks
+  created_at INTEGER,                      -- CreationDate; null: not given
+  default_language TEXT NOT NULL,
+  document_form INTEGER NOT NULL,          -- 0 plain, 1 cabinet
+  document_sha256 BLOB NOT NULL,           -- of the decoded UTF-8 text
+  document_bytes INTEGER NOT NULL,         -- decoded
+  stored_bytes INTEGER NOT NULL,           -- as kept in document_part
+  detail TEXT NOT NULL DEFAULT '{}'        -- JSON: bulletins, CVEs, languages, reboot, commands
+) STRICT;
+CREATE INDEX revision_by_change ON revision (change_id);
+CREATE INDEX revision_withdrawn ON revision (withdrawn_generation) WHERE withdrawn_generation IS NOT NULL;
+CREATE INDEX revision_categories ON revision (category_type) WHERE category_type <> 0;
+
+-- id = revision id << 12 | part; parts of at most 256 KiB.
+CREATE TABLE document_part (
+  id INTEGER PRIMARY KEY,
+  bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE revision_text (
+  revision_id INTEGER PRIMARY KEY REFERENCES revision (id) ON DELETE CASCADE,
+  language TEXT NOT NULL,                  -- English when there is one, else the default
+  title TEXT NOT NULL,
+  description TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE prerequisite (
+  revision_id INTEGER NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
+  clause INTEGER NOT NULL,
+  ordinal INTEGER NOT NULL,
+  is_category INTEGER NOT NULL,
+  guid BLOB NOT NULL,
+  PRIMARY KEY (revision_id, clause, ordinal)
+) STRICT, WITHOUT ROWID;
+-- Category counts and "who needs this".
+CREATE INDEX prerequisite_by_guid ON prerequisite (guid, revision_id);
+
+CREATE TABLE bundle_member (
+  revision_id INTEGER NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
+  clause INTEGER NOT NULL,
+  ordinal INTEGER NOT NULL,
+  guid BLOB NOT NULL,
+  revision INTEGER NOT NULL,
+  PRIMARY KEY (revision_id, clause, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bundle_member_by_update ON bundle_member (guid, revision);
+
+CREATE TABLE superseded (
+  revision_id INTEGER NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
+  guid BLOB NOT NULL,                      -- all revisions of it are superseded
+  PRIMARY KEY (revision_id, guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX superseded_by_guid ON superseded (guid);
+
+CREATE TABLE revision_file (
+  revision_id INTEGER NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
+  ordinal INTEGER NOT NULL,
+  kind INTEGER NOT NULL,                   -- 0 payload, 1 EULA
+  sha1 BLOB NOT NULL,
+  sha256 BLOB,                             -- null: not declared
+  size_bytes INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  extension TEXT NOT NULL,
+  patching_type TEXT NOT NULL,
+  language TEXT NOT NULL,
+  geo_id TEXT NOT NULL,
+  is_encrypted INTEGER NOT NULL,
+  PRIMARY KEY (revision_id, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revision_file_by_sha1 ON revision_file (sha1);
+
+CREATE TABLE driver (
+  revision_id INTEGER NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
+  ordinal INTEGER NOT NULL,
+  hardware_id TEXT NOT NULL,               -- lower case
+  version_date TEXT NOT NULL,
+  version TEXT NOT NULL,
+  whql_id TEXT NOT NULL,
+  class TEXT NOT NULL,
+  company TEXT NOT NULL,
+  provider TEXT NOT NULL,
+  manufacturer TEXT NOT NULL,
+  model TEXT NOT NULL,
+  detail TEXT NOT NULL,                    -- JSON: providers, feature scores, computer ids
+  PRIMARY KEY (revision_id, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX driver_by_hardware ON driver (hardware_id);
+
+CREATE TABLE file_url (
+  sha1 BLOB PRIMARY KEY,
+  url TEXT NOT NULL                        -- at the vendor's content network
+) STRICT, WITHOUT ROWID;
+
+-- Held files: verified and under content/.
+CREATE TABLE content (
+  sha1 BLOB PRIMARY KEY,
+  sha256 BLOB NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  extension TEXT NOT NULL,
+  sequence INTEGER NOT NULL                -- mirror.content_sequence when it came
+) STRICT, WITHOUT ROWID;
+
+-- Files that a downstream server asked for or that were found damaged.
+CREATE TABLE content_wanted (
+  sha1 BLOB PRIMARY KEY,
+  asked_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Trees of 4,096 buckets by the first 12 bits of the GUID (of the SHA-1 for content).
+CREATE TABLE digest_bucket (
+  tree INTEGER NOT NULL,                   -- 1 documents, 2 local intent, 3 upstream intent, 4 content
+  bucket INTEGER NOT NULL,
+  digest BLOB NOT NULL,                    -- absent: the digest of an empty bucket
+  PRIMARY KEY (tree, bucket)
+) STRICT, WITHOUT ROWID;
+
+-- Intent. origin: 0 local, 1 upstream. generation: of the last change. is_dead: a tombstone.
+CREATE TABLE target_group (
+  origin INTEGER NOT NULL,
+  guid BLOB NOT NULL,
+  parent BLOB NOT NULL,
+  name TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  is_dead INTEGER NOT NULL,
+  PRIMARY KEY (origin, guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX target_group_by_generation ON target_group (origin, generation);
+
+CREATE TABLE deployment (
+  id INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id BETWEEN 1 AND 2147483647),  -- told to clients
+  origin INTEGER NOT NULL,
+  guid BLOB NOT NULL,
+  update_guid BLOB NOT NULL,
+  update_revision INTEGER NOT NULL,
+  target_group BLOB NOT NULL,
+  action INTEGER NOT NULL,                 -- 0 install, 1 uninstall, 2 scan, 3 block, 6 optional
+  deadline INTEGER,                        -- as given or received; null: none
+  effective_deadline INTEGER,              -- what clients are told; null: none
+  is_assigned INTEGER NOT NULL,
+  download_priority INTEGER NOT NULL,
+  go_live INTEGER NOT NULL,
+  last_change INTEGER NOT NULL,
+  admin_name TEXT NOT NULL,
+  created_generation INTEGER NOT NULL,
+  generation INTEGER NOT NULL,
+  is_dead INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX deployment_by_guid ON deployment (origin, guid);
+CREATE INDEX deployment_by_update ON deployment (update_guid, origin);
+CREATE INDEX deployment_by_generation ON deployment (origin, generation);
+CREATE INDEX deployment_by_group ON deployment (target_group, origin);
+
+CREATE TABLE decline (
+  origin INTEGER NOT NULL,
+  guid BLOB NOT NULL,                      -- of the update
+  generation INTEGER NOT NULL,
+  is_dead INTEGER NOT NULL,
+  PRIMARY KEY (origin, guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX decline_by_generation ON decline (origin, generation);
+
+CREATE TABLE eula_acceptance (
+  origin INTEGER NOT NULL,
+  guid BLOB NOT NULL,                      -- EulaID
+  generation INTEGER NOT NULL,
+  is_dead INTEGER NOT NULL,                -- always 0 today: acceptance is not withdrawn
+  PRIMARY KEY (origin, guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX eula_acceptance_by_generation ON eula_acceptance (origin, generation);
+
+CREATE TABLE computer_group (
+  computer_id TEXT NOT NULL COLLATE NOCASE,
+  guid BLOB NOT NULL,
+  PRIMARY KEY (computer_id, guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX computer_group_by_group ON computer_group (guid);
+
+CREATE TABLE anchor (
+  kind TEXT NOT NULL,
+  filter TEXT NOT NULL,                    -- digest of the filter; '' for none
+  value TEXT NOT NULL,                     -- opaque
+  updated_at INTEGER NOT NULL,
+  PRIMARY KEY (kind, filter)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE subscription (
+  kind INTEGER NOT NULL,                   -- 1 product, 2 classification, 3 language
+  value TEXT NOT NULL,                     -- GUID as text, or language
+  PRIMARY KEY (kind, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at INTEGER,                        -- null: running, or ended without a word
+  result INTEGER NOT NULL,                 -- 0 running, 1 done, 2 partly, 3 failed, 4 cancelled, 5 interrupted
+  generation INTEGER,                      -- null: committed none
+  detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX job_by_kind ON job (kind, id);
+
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  object TEXT NOT NULL,
+  detail TEXT NOT NULL,                    -- JSON
+  hash BLOB NOT NULL                       -- SHA-256(previous hash || canonical line)
+) STRICT;
+
+-- ===== ledger (mirror/ledger.*): begin =====
+-- ===== ledger: end =====
+
+-- ===== rollup state (mirror/rollup_state.*): begin =====
+-- ===== rollup state: end =====
