@@ -1,5 +1,7 @@
 #include "server/http_connection.h"
 
+#include <charconv>
+
 namespace gapferry::server::internal {
 
 Connection::Connection(IoThread& io, Endpoints endpoints)
@@ -29,7 +31,11 @@ std::string BuildHead(const Reply& reply, const std::string& date, bool close, b
     head += "\r\n";
   }
   head += "Date: " + date + "\r\n";
-  if (with_length) head += "Content-Length: " + std::to_string(reply.BodySize()) + "\r\n";
+  if (const auto size = reply.BodySize(); with_length && size) {
+    head += "Content-Length: " + std::to_string(*size) + "\r\n";
+  } else if (with_length && !http10) {
+    head += "Transfer-Encoding: chunked\r\n";
+  }
   if (close) {
     head += "Connection: close\r\n";
   } else if (http10) {
@@ -58,6 +64,12 @@ bool ParseTarget(std::string_view target, Request& request) {
   return true;
 }
 
+std::string ChunkHead(std::size_t size) {
+  std::array<char, 20> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), size, 16).ptr;
+  return std::string(digits.data(), end) + "\r\n";
+}
+
 int StatusOfParseError(const error_code& error) {
   if (error == http::error::header_limit || error == http::error::buffer_overflow) return 431;
   if (error == http::error::body_limit) return 413;
@@ -66,8 +78,8 @@ int StatusOfParseError(const error_code& error) {
 }
 
 void StartPlain(IoThread& io, Socket socket, Endpoints endpoints) {
-  Spawn(io, std::make_unique<StreamConnection<Socket>>(io, std::move(endpoints),
-                                                       std::move(socket)));
+  Spawn(io,
+        std::make_unique<StreamConnection<Socket>>(io, std::move(endpoints), std::move(socket)));
 }
 
 }  // namespace gapferry::server::internal

@@ -58,6 +58,8 @@ std::string BuildHead(const Reply& reply, const std::string& date, bool close, b
                       bool with_length);
 /// Splits a request target (origin or absolute form) into path and query; false when malformed.
 bool ParseTarget(std::string_view target, Request& request);
+/// The line before a chunk of `size` bytes.
+std::string ChunkHead(std::size_t size);
 int StatusOfParseError(const error_code& error);
 
 template <class Stream>
@@ -96,6 +98,7 @@ class StreamConnection : public Connection {
   Awaitable<void> Answer();
   Awaitable<void> RunOnWorker(std::move_only_function<void(WorkerContext&)> work,
                               std::move_only_function<void()> refused);
+  Awaitable<bool> ProducePiece(StreamBody& body, std::string& piece);
   Awaitable<bool> WriteReply();
   Awaitable<bool> WriteAll(std::string_view first, std::string_view second);
   Awaitable<bool> WriteFile(std::string_view head, const FileBody& body);
@@ -127,6 +130,7 @@ class StreamConnection : public Connection {
   Reply reply_;
   bool keep_alive_ = false;
   bool http10_ = false;
+  std::size_t worker_ = 0;     // that made the current reply
   bool unread_input_ = false;  // the peer may still be sending what we do not want
   SteadyClock::time_point transfer_start_;
   std::uint64_t transferred_ = 0;
@@ -304,12 +308,14 @@ Awaitable<void> StreamConnection<Stream>::RunOnWorker(
   auto initiate = [this, &work, &refused](auto handler) {
     auto held = std::make_shared<decltype(handler)>(std::move(handler));
     const Executor executor = io_.context.get_executor();
-    WorkerPool::Job job = [&work, held, executor](WorkerContext& worker) {
-      work(worker);
+    WorkerPool::Job job = [this, &work, held, executor](WorkerContext& context,
+                                                        std::size_t worker) {
+      worker_ = worker;
+      work(context);
       asio::post(executor, std::move(*held));
     };
     if (!refused) {
-      io_.shared.pool->Submit(std::move(job));
+      io_.shared.pool->SubmitTo(worker_, std::move(job));
     } else if (!io_.shared.pool->TrySubmit(job)) {
       refused();
       asio::post(executor, std::move(*held));
@@ -348,6 +354,7 @@ Awaitable<bool> StreamConnection<Stream>::WriteReply() {
   BeginTransfer();
   const bool bodiless = request_.method == "HEAD" || reply_.status == 304 || reply_.status == 204;
   const bool with_length = reply_.status != 304 && reply_.status != 204;
+  if (http10_ && !reply_.BodySize()) keep_alive_ = false;  // the end of the connection is the end
   const std::string head = BuildHead(reply_, io_.date, !keep_alive_, http10_, with_length);
   if (bodiless) co_return co_await WriteAll(head, {});
   if (const auto* text = std::get_if<std::string>(&reply_.body)) {
@@ -400,9 +407,8 @@ Awaitable<bool> StreamConnection<Stream>::SendFile(const FileBody& body) {
   std::uint64_t left = body.size_bytes;
   unsigned turn = 0;
   while (left > 0) {
-    const ::ssize_t sent =
-        ::sendfile(LowestLayer().native_handle(), body.file->fd(), &offset,
-                   static_cast<std::size_t>(std::min(left, kChunkBytes)));
+    const ::ssize_t sent = ::sendfile(LowestLayer().native_handle(), body.file->fd(), &offset,
+                                      static_cast<std::size_t>(std::min(left, kChunkBytes)));
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       auto [error] = co_await LowestLayer().async_wait(Socket::wait_write, kToken);
@@ -440,34 +446,49 @@ Awaitable<bool> StreamConnection<Stream>::CopyFile(const FileBody& body) {
 }
 
 template <class Stream>
+Awaitable<bool> StreamConnection<Stream>::ProducePiece(StreamBody& body, std::string& piece) {
+  Result<void> produced;
+  auto work = [&produced, &piece, &body](WorkerContext& worker) {
+    try {
+      produced = body.stream->Next(worker, piece);
+    } catch (const std::exception& error) {
+      produced = Fail(ErrorCode::kInternal, error.what());
+    }
+  };
+  co_await RunOnWorker(std::move(work), {});
+  Progressed(0);
+  if (produced.has_value()) co_return true;
+  Log(LogLevel::kError, "answer cut short",
+      {{"path", EscapeForDisplay(request_.path)}, {"error", produced.error().message}});
+  co_return false;
+}
+
+template <class Stream>
 Awaitable<bool> StreamConnection<Stream>::WriteStream(std::string_view head, StreamBody& body) {
+  const bool chunked = !body.size_bytes && !http10_;
   std::uint64_t done = 0;
   std::string piece;
-  while (done < body.size_bytes) {
-    Result<void> produced;
-    auto work = [&produced, &piece, &body](WorkerContext& worker) {
-      try {
-        produced = body.stream->Next(worker, piece);
-      } catch (const std::exception& error) {
-        produced = Fail(ErrorCode::kInternal, error.what());
-      }
-    };
-    co_await RunOnWorker(std::move(work), {});
-    Progressed(0);
-    if (produced.has_value() && (piece.empty() || piece.size() > body.size_bytes - done)) {
-      produced = Fail(ErrorCode::kInternal, "body has another size than announced");
-    }
-    if (!produced.has_value()) {
-      Log(LogLevel::kError, "answer cut short",
-          {{"path", EscapeForDisplay(request_.path)}, {"error", produced.error().message}});
+  std::string before(head);
+  while (!body.size_bytes || done < *body.size_bytes) {
+    const bool produced = co_await ProducePiece(body, piece);
+    if (!produced) co_return false;
+    if (body.size_bytes && (piece.empty() || piece.size() > *body.size_bytes - done)) {
+      Log(LogLevel::kError, "answer has another size than announced",
+          {{"path", EscapeForDisplay(request_.path)}});
       co_return false;
     }
-    const bool written = co_await WriteAll(head, piece);
-    if (!written) co_return false;
-    head = {};
+    if (piece.empty()) break;
     done += piece.size();
+    if (chunked) {
+      before += ChunkHead(piece.size());
+      piece += "\r\n";
+    }
+    const bool written = co_await WriteAll(before, piece);
+    if (!written) co_return false;
+    before.clear();
   }
-  co_return co_await WriteAll(head, {});
+  if (chunked) before += "0\r\n\r\n";
+  co_return co_await WriteAll(before, {});
 }
 
 template <class Stream>

@@ -62,7 +62,7 @@ bool Request::AcceptsCoding(std::string_view coding) const {
   return false;
 }
 
-std::uint64_t Reply::BodySize() const {
+std::optional<std::uint64_t> Reply::BodySize() const {
   if (const auto* text = std::get_if<std::string>(&body)) return text->size();
   if (const auto* file = std::get_if<FileBody>(&body)) return file->size_bytes;
   return std::get<StreamBody>(body).size_bytes;

@@ -50,9 +50,9 @@ class WorkerContext {
 class BodyStream {
  public:
   virtual ~BodyStream() = default;
-  /// Replaces `out` by the next piece, some 256 KiB at most; empty at the end. Called on a worker
-  /// thread, never twice at once, not always on the same one. An error aborts the connection: the
-  /// client sees a short body, never a wrong one.
+  /// Replaces `out` by the next piece, some 256 KiB at most; empty at the end. Called on the
+  /// worker thread that made the reply, so that it may use that worker's connections. An error
+  /// aborts the connection: the client sees a short body, never a wrong one.
   virtual Result<void> Next(WorkerContext& worker, std::string& out) = 0;
 };
 
@@ -65,7 +65,8 @@ struct FileBody {
 
 struct StreamBody {
   std::unique_ptr<BodyStream> stream;
-  std::uint64_t size_bytes = 0;  ///< exactly what `stream` will give
+  /// Exactly what `stream` will give; unknown: sent chunked.
+  std::optional<std::uint64_t> size_bytes;
 };
 
 struct Reply {
@@ -74,7 +75,7 @@ struct Reply {
   std::variant<std::string, FileBody, StreamBody> body;
   bool close = false;  ///< end the connection after this reply
 
-  std::uint64_t BodySize() const;
+  std::optional<std::uint64_t> BodySize() const;
 };
 
 /// A text/plain reply with `text` and a line feed.

@@ -100,8 +100,8 @@ Awaitable<void> AcceptLoop(IoThread& io, Acceptor& acceptor, bool tls) {
 }
 
 std::chrono::milliseconds SweepInterval(const HttpServerOptions& options) {
-  const auto shortest = std::min({options.header_timeout, options.idle_timeout,
-                                  options.stall_timeout, options.rate_grace});
+  const auto shortest = std::min(
+      {options.header_timeout, options.idle_timeout, options.stall_timeout, options.rate_grace});
   return std::clamp(shortest / 4, std::chrono::milliseconds(10), std::chrono::milliseconds(1000));
 }
 
@@ -169,8 +169,8 @@ Result<void> HttpServer::Impl::BindAll() {
         endpoint.port(acceptor.local_endpoint(error).port());
         listener.port = endpoint.port();
       }
-      asio::co_spawn(io->context.get_executor(),
-                     internal::AcceptLoop(*io, acceptor, listener.tls), asio::detached);
+      asio::co_spawn(io->context.get_executor(), internal::AcceptLoop(*io, acceptor, listener.tls),
+                     asio::detached);
     }
   }
   return {};

@@ -50,11 +50,11 @@ struct HttpServerOptions {
   std::size_t max_connections_per_address = 1024;
 
   std::chrono::milliseconds header_timeout{30'000};  ///< first byte to end of header, handshake
-  std::chrono::milliseconds idle_timeout{180'000};   ///< between requests (protocol: at least 120 s)
-  std::chrono::milliseconds stall_timeout{60'000};   ///< no progress within a body
-  std::chrono::milliseconds rate_grace{10'000};      ///< before the minimum rate counts
-  std::uint64_t minimum_rate = 256;                  ///< bytes per second, either direction
-  std::chrono::milliseconds drain_timeout{30'000};   ///< for requests in progress at Stop
+  std::chrono::milliseconds idle_timeout{180'000};  ///< between requests (protocol: at least 120 s)
+  std::chrono::milliseconds stall_timeout{60'000};  ///< no progress within a body
+  std::chrono::milliseconds rate_grace{10'000};     ///< before the minimum rate counts
+  std::uint64_t minimum_rate = 256;                 ///< bytes per second, either direction
+  std::chrono::milliseconds drain_timeout{30'000};  ///< for requests in progress at Stop
 };
 
 /// An HTTP/1.1 server: one I/O thread per io_threads, each with its own acceptors (SO_REUSEPORT),

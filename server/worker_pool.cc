@@ -6,10 +6,10 @@ namespace gapferry::server {
 
 WorkerPool::WorkerPool(std::vector<std::unique_ptr<WorkerContext>> contexts,
                        std::size_t queue_limit)
-    : queue_limit_(queue_limit), contexts_(std::move(contexts)) {
+    : queue_limit_(queue_limit), continuations_(contexts.size()), contexts_(std::move(contexts)) {
   threads_.reserve(contexts_.size());
-  for (auto& context : contexts_) {
-    threads_.emplace_back([this, raw = context.get()] { Run(*raw); });
+  for (std::size_t worker = 0; worker < contexts_.size(); ++worker) {
+    threads_.emplace_back([this, worker] { Run(worker); });
   }
 }
 
@@ -25,21 +25,23 @@ bool WorkerPool::TrySubmit(Job& job) {
   return true;
 }
 
-void WorkerPool::Submit(Job job) {
+void WorkerPool::SubmitTo(std::size_t worker, Job job) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return;
-    queue_.push_back(std::move(job));
+    continuations_[worker].push_back(std::move(job));
   }
-  wake_.notify_one();
+  wake_.notify_all();
 }
 
 void WorkerPool::Stop() {
   std::deque<Job> dropped;
+  std::vector<std::deque<Job>> dropped_continuations(continuations_.size());
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     dropped.swap(queue_);
+    dropped_continuations.swap(continuations_);
   }
   wake_.notify_all();
   for (auto& thread : threads_) {
@@ -47,17 +49,24 @@ void WorkerPool::Stop() {
   }
 }
 
-void WorkerPool::Run(WorkerContext& context) {
+bool WorkerPool::Take(std::size_t worker, Job& job) {
+  std::deque<Job>& own = continuations_[worker];
+  std::deque<Job>& from = own.empty() ? queue_ : own;
+  if (from.empty()) return false;
+  job = std::move(from.front());
+  from.pop_front();
+  return true;
+}
+
+void WorkerPool::Run(std::size_t worker) {
   while (true) {
     Job job;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      wake_.wait(lock, [&] { return stopping_ || Take(worker, job); });
       if (stopping_) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
     }
-    job(context);
+    job(*contexts_[worker], worker);
   }
 }
 
