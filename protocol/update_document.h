@@ -169,7 +169,7 @@ struct UpdateDocument {
   /// null when there is none.
   const LocalizedText* Text(std::string_view language) const;
   std::string Title(std::string_view language = "en") const;  ///< empty when there is none
-  std::uint64_t TotalFileBytes() const;
+  std::uint64_t TotalFileBytes() const;  ///< stays at the largest number instead of wrapping
 };
 
 /// Bounds of one document. A breach is kCorrupt and names the bound.
