@@ -170,6 +170,7 @@ class Database {
   bool in_transaction() const;
 
  private:
+  friend class Transaction;
   explicit Database(std::shared_ptr<internal::Connection> connection);
   std::shared_ptr<internal::Connection> connection_;
 };
@@ -179,7 +180,7 @@ enum class TransactionKind {
   kWrite,  ///< takes the write lock at once (BEGIN IMMEDIATE)
 };
 
-/// Rolls back unless committed. `db` must outlive it. Does not nest.
+/// Rolls back unless committed. Does not nest.
 class Transaction {
  public:
   static Result<Transaction> Begin(Database& db, TransactionKind kind);
@@ -190,8 +191,8 @@ class Transaction {
   void Rollback();
 
  private:
-  explicit Transaction(Database& db) : db_(&db) {}
-  Database* db_;
+  explicit Transaction(std::shared_ptr<internal::Connection> connection);
+  std::shared_ptr<internal::Connection> connection_;  // null once committed or rolled back
 };
 
 /// Brings `db` to the last of `migrations` (SQL scripts numbered from 1, each in one transaction
