@@ -10,6 +10,7 @@ It knows one subscription (everything), two kinds of anchors, and counts what it
 """
 import base64
 import collections
+import hashlib
 import http.server
 import re
 import threading
@@ -185,33 +186,59 @@ class FakeUpstream:
         return envelope(f'<DownloadFilesResponse xmlns="{SD}" />')
 
 
+def file_element(name, data):
+    """A file of a document, as real ones declare it."""
+    sha1, sha256 = (base64.b64encode(hashlib.new(a, data).digest()).decode() for a in ("sha1", "sha256"))
+    return (f'<upd:File Digest="{sha1}" DigestAlgorithm="SHA1" FileName="{name}" Size="{len(data)}" '
+            'Modified="2026-10-04T09:39:26Z"><upd:AdditionalDigest Algorithm="SHA256">'
+            f"{sha256}</upd:AdditionalDigest></upd:File>")
+
+
+HANDLERS = "http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/"
+
+
 def document(guid, revision=100, kind="Category", *, title="Title", category=None, prerequisites=(),
-             bundled=(), explicitly=False, extra=""):
-    """A small document of the shape that real ones have."""
-    handler = ('Handler="http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/Category"'
-               if category else "")
-    pre = "".join("<upd:AtLeastOne IsCategory=\"true\">" * 1 + f'<upd:UpdateIdentity UpdateID="{p}" />'
-                  "</upd:AtLeastOne>" for p in prerequisites)
-    bundle = "".join(f'<upd:UpdateIdentity UpdateID="{g}" RevisionNumber="{r}" />' for g, r in bundled)
-    relations = ((f"<upd:Prerequisites>{pre}</upd:Prerequisites>" if pre else "")
-                 + (f"<upd:BundledUpdates>{bundle}</upd:BundledUpdates>" if bundle else ""))
-    data = ('<upd:HandlerSpecificData xsi:type="cat:Category"><cat:CategoryInformation '
-            f'CategoryType="{category}" ProhibitsSubcategories="false" /></upd:HandlerSpecificData>'
-            if category else "")
+             bundled=(), superseded=(), explicitly=False, files=(), installed="<lar:True />",
+             state="Published"):
+    """A small document of the shape that real ones have; `files` are (name, bytes)."""
+    def groups(ids, attribute):
+        return "".join(f"<upd:AtLeastOne{attribute}>"
+                       f'<upd:UpdateIdentity UpdateID="{i}" /></upd:AtLeastOne>' for i in ids)
+
+    handler, data = "", ""
+    if category:
+        handler = f'Handler="{HANDLERS}Category"'
+        data = ('<upd:HandlerSpecificData xsi:type="cat:Category"><cat:CategoryInformation '
+                f'CategoryType="{category}" ProhibitsSubcategories="false" /></upd:HandlerSpecificData>')
+    elif files:
+        handler = f'Handler="{HANDLERS}CommandLineInstallation"'
+        declared = "".join(file_element(name, content) for name, content in files)
+        data = (f"<upd:Files>{declared}</upd:Files>"
+                '<upd:HandlerSpecificData xsi:type="cmd:CommandLineInstallation"><cmd:InstallCommand '
+                f'Program="{files[0][0]}" Arguments="/q"><cmd:ReturnCode Code="0" Result="Succeeded" />'
+                "</cmd:InstallCommand></upd:HandlerSpecificData>")
+    old = "".join(f'<upd:UpdateIdentity UpdateID="{g}" />' for g in superseded)
+    new = "".join(f'<upd:UpdateIdentity UpdateID="{g}" RevisionNumber="{r}" />' for g, r in bundled)
+    attribute = ' IsCategory="true"' if kind in ("Category", "Software") else ""
+    relations = ((f"<upd:Prerequisites>{groups(prerequisites, attribute)}</upd:Prerequisites>"
+                  if prerequisites else "")
+                 + (f"<upd:SupersededUpdates>{old}</upd:SupersededUpdates>" if old else "")
+                 + (f"<upd:BundledUpdates>{new}</upd:BundledUpdates>" if new else ""))
     return (
         '<upd:Update xmlns:upd="http://schemas.microsoft.com/msus/2002/12/Update" '
         'xmlns:pub="http://schemas.microsoft.com/msus/2002/12/Publishing" '
-        'xmlns:cat="http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/Category" '
+        f'xmlns:cat="{HANDLERS}Category" xmlns:cmd="{HANDLERS}CommandLineInstallation" '
         'xmlns:lar="http://schemas.microsoft.com/msus/2002/12/LogicalApplicabilityRules" '
+        'xmlns:bar="http://schemas.microsoft.com/msus/2002/12/BaseApplicabilityRules" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
         f'<upd:UpdateIdentity UpdateID="{guid}" RevisionNumber="{revision}" />'
         f'<upd:Properties UpdateType="{kind}" DefaultPropertiesLanguage="en" {handler} '
         f'ExplicitlyDeployable="{str(explicitly).lower()}" '
-        'PublicationState="Published" CreationDate="2024-01-11T20:15:45.051Z" '
+        f'PublicationState="{state}" CreationDate="2024-01-11T20:15:45.051Z" '
         'PublisherID="395392a0-19c0-48b7-a927-f7c15066d905" />'
         "<upd:LocalizedPropertiesCollection><upd:LocalizedProperties><upd:Language>en</upd:Language>"
         f"<upd:Title>{escape(title)}</upd:Title><upd:Description>{escape(title)}</upd:Description>"
         "</upd:LocalizedProperties></upd:LocalizedPropertiesCollection>"
         + (f"<upd:Relationships>{relations}</upd:Relationships>" if relations else "")
-        + "<upd:ApplicabilityRules><upd:IsInstalled><lar:True /></upd:IsInstalled>"
-        "</upd:ApplicabilityRules>" + data + extra + "</upd:Update>")
+        + f"<upd:ApplicabilityRules><upd:IsInstalled>{installed}</upd:IsInstalled>"
+        "</upd:ApplicabilityRules>" + data + "</upd:Update>")

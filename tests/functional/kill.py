@@ -1,0 +1,147 @@
+"""sync, export and import are killed at every write, sync and rename, and run again.
+
+The interposer tests/support/kill_points.c counts the calls that change files. A first run counts them;
+then, for each number N (a sample of them unless GAPFERRY_KILL_ALL=1), the command starts from the same
+copy, is killed at its N-th call (or that call fails with "no space" or an I/O error, or only half of a
+write arrives), and is run again. The end must be that of the undisturbed run: state digest, content
+digest, generation, and for export the very bytes of the bundle. Between the two runs the mirror must
+open, and show either the old or the new state.
+"""
+import concurrent.futures
+import os
+import shutil
+import unittest
+
+import small_catalogue
+from fake_upstream import FakeUpstream
+from harness import KILL_POINTS, World, sanitized, tree_digest
+
+ALL = bool(os.environ.get("GAPFERRY_KILL_ALL"))
+SAMPLE = int(os.environ.get("GAPFERRY_KILL_SAMPLE", "40"))
+CLOCK = "2026-11-22T12:00:00Z"
+KILLED = -9
+
+
+def sample(count):
+    """All points, or the first and last ones and an even spread between them."""
+    if ALL or count <= SAMPLE:
+        return list(range(1, count + 1))
+    ends = list(range(1, 6)) + list(range(count - 4, count + 1))
+    return sorted(set(ends) | {1 + i * (count - 1) // (SAMPLE - 11) for i in range(SAMPLE - 10)})
+
+
+def ways(point):
+    """Killing everywhere; the gentler faults in turn, so that each is met at many points."""
+    if ALL:
+        return ["kill", "torn", "enospc", "eio"]
+    return ["kill", ["torn", "enospc", "eio"][point % 3]]
+
+
+@unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
+class KillTest(unittest.TestCase):
+    def setUp(self):
+        self.world = World().__enter__()
+        self.addCleanup(self.world.__exit__)
+        upstream = FakeUpstream()
+        self.upstream = upstream.__enter__()
+        self.addCleanup(upstream.__exit__)
+        small_catalogue.fill(self.upstream)
+
+    def stage(self, parts, name):
+        """A copy of the starting point: {"site": Mirror, ...} -> mirrors of the same names."""
+        folder = self.world.path / name
+        return {key: self.world.copy(mirror, f"{name}/{key}") for key, mirror in parts.items()}, folder
+
+    def run_all(self, what, parts, command, observe):
+        """`command(mirrors, folder, env)` gives the words of the command and the mirror it runs on;
+        `observe(mirrors, folder)` what must be the same in the end."""
+        mirrors, folder = self.stage(parts, f"{what}-whole")
+        mirror, words = command(mirrors, folder)
+        count_file = folder / "count"
+        before = self.look(mirror)
+        done = mirror.try_run(*words, env={"LD_PRELOAD": str(KILL_POINTS), "GAPFERRY_CLOCK": CLOCK,
+                                           "GAPFERRY_KILL_COUNT": str(count_file)})
+        self.assertEqual(done.code, 0, done)
+        count = int(count_file.read_text().split()[0])
+        wanted, after = observe(mirrors, folder), self.look(mirror)
+        points = [(point, how) for point in sample(count) for how in ways(point)]
+        print(f"{what}: {count} points, {len(points)} runs", flush=True)
+        self.assertGreater(count, 20)
+
+        def one(case):
+            point, how = case
+            name = f"{what}-{point}-{how}"
+            mine, place = self.stage(parts, name)
+            target, line = command(mine, place)
+            first = target.try_run(*line, env={
+                "LD_PRELOAD": str(KILL_POINTS), "GAPFERRY_CLOCK": CLOCK,
+                "GAPFERRY_KILL_AT": str(point), "GAPFERRY_KILL_HOW": how})
+            if how in ("kill", "torn"):
+                if first.code != KILLED and first.code != 0:
+                    return f"{name}: ended by itself: {first}"
+            elif first.code not in (0, 1, 3, 30):
+                return f"{name}: {first}"
+            seen = self.look(target)
+            if seen not in (before, after):
+                return f"{name}: half a state is visible: {seen}"
+            again = target.try_run(*line, env={"GAPFERRY_CLOCK": CLOCK})
+            if again.code != 0:
+                return f"{name}: the second run: {again}\nfirst: {first}"
+            got = observe(mine, place)
+            if got != wanted:
+                return f"{name}: {got} instead of {wanted}"
+            shutil.rmtree(place)
+            return None
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            wrong = [text for text in pool.map(one, points) if text]
+        self.assertFalse(wrong, f"{len(wrong)} of {len(points)} runs:\n" + "\n".join(wrong[:3]))
+
+    @staticmethod
+    def look(mirror):
+        state = mirror.state()
+        return {key: state[key] for key in ("epoch", "generation", "state_digest")}
+
+    @staticmethod
+    def final(mirror):
+        mirror.run("store", "check", "--deep")
+        return mirror.state()
+
+    def test_sync(self):
+        mirror = self.world.init("m", "--upstream", self.upstream.url)
+        mirror.configure(content__download="all")
+        self.run_all("sync", {"m": mirror}, lambda mirrors, folder: (mirrors["m"], ["sync"]),
+                     lambda mirrors, folder: self.final(mirrors["m"]))
+
+    def test_second_sync(self):
+        mirror = small_catalogue.connected(self.world, self.upstream)
+        small_catalogue.advance(self.upstream)
+        self.run_all("second sync", {"m": mirror}, lambda mirrors, folder: (mirrors["m"], ["sync"]),
+                     lambda mirrors, folder: self.final(mirrors["m"]))
+
+    def test_export(self):
+        mirror = small_catalogue.connected(self.world, self.upstream)
+        small_catalogue.join(self.world, mirror)
+
+        def command(mirrors, folder):
+            (folder / "out").mkdir(exist_ok=True)
+            return mirrors["m"], ["export", "--to", folder / "out", "--for", "site"]
+
+        def observe(mirrors, folder):
+            bundles = sorted(p for p in (folder / "out").iterdir() if (p / "manifest.json.sig").exists())
+            return [(p.name, tree_digest(p)) for p in bundles], self.final(mirrors["m"])
+
+        self.run_all("export", {"m": mirror}, command, observe)
+
+    def test_import(self):
+        mirror = small_catalogue.connected(self.world, self.upstream)
+        site = small_catalogue.join(self.world, mirror)
+        out = self.world.directory("out")
+        bundle = mirror.run("export", "--to", out, "--for", "site")["bundle"]
+        self.run_all("import", {"site": site},
+                     lambda mirrors, folder: (mirrors["site"], ["import", bundle, "--yes"]),
+                     lambda mirrors, folder: self.final(mirrors["site"]))
+
+
+if __name__ == "__main__":
+    unittest.main()
