@@ -167,7 +167,9 @@ Result<Bytes> Base64Decode(std::string_view text) {
   return out;
 }
 
-std::uint16_t LoadLe16(const std::uint8_t* b) { return static_cast<std::uint16_t>(b[0] | (b[1] << 8)); }
+std::uint16_t LoadLe16(const std::uint8_t* b) {
+  return static_cast<std::uint16_t>(b[0] | (b[1] << 8));
+}
 
 std::uint32_t LoadLe32(const std::uint8_t* b) {
   return static_cast<std::uint32_t>(b[0]) | (static_cast<std::uint32_t>(b[1]) << 8) |
@@ -184,11 +186,13 @@ void AppendLe16(Bytes& out, std::uint16_t value) {
 }
 
 void AppendLe32(Bytes& out, std::uint32_t value) {
-  for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<std::uint8_t>(value >> shift));
+  for (int shift = 0; shift < 32; shift += 8)
+    out.push_back(static_cast<std::uint8_t>(value >> shift));
 }
 
 void AppendLe64(Bytes& out, std::uint64_t value) {
-  for (int shift = 0; shift < 64; shift += 8) out.push_back(static_cast<std::uint8_t>(value >> shift));
+  for (int shift = 0; shift < 64; shift += 8)
+    out.push_back(static_cast<std::uint8_t>(value >> shift));
 }
 
 Result<std::string> Utf16LeToUtf8(ByteView utf16) {

@@ -1,9 +1,9 @@
 #include "base/clock.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstdlib>
-
-#include <fmt/format.h>
 
 #include "base/text.h"
 
@@ -170,7 +170,7 @@ std::string UtcTime::ToHttp() const {
 
 const Clock& SystemClock() {
   static const MachineClock machine;
-  static const FixedClock* const fixed = [] () -> const FixedClock* {
+  static const FixedClock* const fixed = []() -> const FixedClock* {
     const char* text = std::getenv("GAPFERRY_CLOCK");
     if (text == nullptr) return nullptr;
     const auto time = UtcTime::ParseXml(text);

@@ -25,11 +25,11 @@ struct UtcTime {
   /// Fails with kUsage.
   static Result<UtcTime> ParseXml(std::string_view text);
 
-  std::string ToXml() const;          ///< 2026-10-04T16:03:35.9967236Z, trailing zeros dropped
-  std::string ToDate() const;         ///< 2026-10-04
-  std::string ToMilliseconds() const; ///< 2026-10-04T16:03:35.996Z, for logs and JSON
-  std::string ToHttp() const;         ///< Sun, 04 Oct 2026 15:03:36 GMT
-  std::string ToAnchor() const;       ///< 2026-10-04 16:33:26.668, as WSUS writes it in anchors
+  std::string ToXml() const;           ///< 2026-10-04T16:03:35.9967236Z, trailing zeros dropped
+  std::string ToDate() const;          ///< 2026-10-04
+  std::string ToMilliseconds() const;  ///< 2026-10-04T16:03:35.996Z, for logs and JSON
+  std::string ToHttp() const;          ///< Sun, 04 Oct 2026 15:03:36 GMT
+  std::string ToAnchor() const;        ///< 2026-10-04 16:33:26.668, as WSUS writes it in anchors
 
   auto operator<=>(const UtcTime&) const = default;
   UtcTime operator+(std::chrono::seconds s) const { return {ticks + s.count() * kTicksPerSecond}; }
@@ -48,7 +48,8 @@ class Clock {
   virtual UtcTime Now() const = 0;
 };
 
-/// The machine's clock; GAPFERRY_CLOCK (an xs:dateTime) fixes it, for reproducible bundles and tests.
+/// The machine's clock; GAPFERRY_CLOCK (an xs:dateTime) fixes it, for reproducible bundles and
+/// tests.
 const Clock& SystemClock();
 
 class FixedClock : public Clock {

@@ -58,7 +58,8 @@ Result<File> File::OpenRead(const fs::path& path) {
   File file(fd, path);
   struct stat info {};
   if (::fstat(fd, &info) != 0) return FailErrno(errno, "cannot read " + Quoted(path));
-  if (!S_ISREG(info.st_mode)) return Fail(ErrorCode::kCorrupt, Quoted(path) + " is no regular file");
+  if (!S_ISREG(info.st_mode))
+    return Fail(ErrorCode::kCorrupt, Quoted(path) + " is no regular file");
   return file;
 }
 
@@ -91,8 +92,8 @@ Result<std::size_t> File::ReadAt(std::uint64_t offset, std::span<std::uint8_t> o
       return ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
     });
     if (count < 0) {
-      return FailErrno(errno, "cannot read " + Quoted(path_) + " at offset " +
-                                  std::to_string(offset + done));
+      return FailErrno(
+          errno, "cannot read " + Quoted(path_) + " at offset " + std::to_string(offset + done));
     }
     if (count == 0) break;
     done += static_cast<std::size_t>(count);

@@ -38,7 +38,7 @@ class File {
   Result<void> WriteAll(ByteView bytes);
   Result<void> WriteAllAt(std::uint64_t offset, ByteView bytes);
   Result<void> Truncate(std::uint64_t size);
-  Result<void> Sync();      ///< fdatasync
+  Result<void> Sync();  ///< fdatasync
   /// Asks the kernel to drop the file's pages, so that the next read comes from the medium.
   Result<void> DropCache();
   Result<void> Close();
@@ -71,8 +71,8 @@ class FileSink : public Sink {
   File& file_;  // must outlive
 };
 
-/// Replaces `path` as a whole: temporary file beside it, fsync, rename, fsync of the folder. Without
-/// Commit the target stays as it was and the temporary file is removed.
+/// Replaces `path` as a whole: temporary file beside it, fsync, rename, fsync of the folder.
+/// Without Commit the target stays as it was and the temporary file is removed.
 class AtomicFile {
  public:
   AtomicFile(AtomicFile&&) noexcept;

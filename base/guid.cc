@@ -9,7 +9,8 @@ namespace gapferry {
 
 Result<Guid> Guid::Parse(std::string_view text) {
   std::string_view inner = text;
-  if (inner.size() == 38 && inner.front() == '{' && inner.back() == '}') inner = inner.substr(1, 36);
+  if (inner.size() == 38 && inner.front() == '{' && inner.back() == '}')
+    inner = inner.substr(1, 36);
   const auto malformed = [&] {
     return Fail(ErrorCode::kUsage, "'" + EscapeForDisplay(text, 60) + "' is no GUID");
   };

@@ -1,10 +1,10 @@
 #include "base/hash.h"
 
-#include <cstdio>
-#include <cstdlib>
-
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+
+#include <cstdio>
+#include <cstdlib>
 
 namespace gapferry {
 namespace {

@@ -11,7 +11,8 @@ class Progress {
  public:
   virtual ~Progress() = default;
   /// Starts a step such as "reading revisions"; a total of 0 means unknown.
-  virtual void Begin(std::string_view step, std::uint64_t total_items, std::uint64_t total_bytes) = 0;
+  virtual void Begin(std::string_view step, std::uint64_t total_items,
+                     std::uint64_t total_bytes) = 0;
   /// Adds to what is done in the current step.
   virtual void Advance(std::uint64_t items, std::uint64_t bytes) = 0;
   virtual void End() = 0;

@@ -64,17 +64,18 @@ inline std::unexpected<Error> Propagate(Error&& error, std::string_view context)
 #define GAPFERRY_CONCAT(a, b) GAPFERRY_CONCAT_INNER(a, b)
 
 /// TRY(expression[, context]): returns the error of a Result<void> (or drops its value).
-#define TRY(expression, ...)                                                                   \
-  do {                                                                                         \
-    if (auto try_result = (expression); !try_result.has_value()) [[unlikely]]                  \
-      return ::gapferry::internal::Propagate(std::move(try_result).error() __VA_OPT__(, ) __VA_ARGS__); \
+#define TRY(expression, ...)                                                  \
+  do {                                                                        \
+    if (auto try_result = (expression); !try_result.has_value()) [[unlikely]] \
+      return ::gapferry::internal::Propagate(                                 \
+          std::move(try_result).error() __VA_OPT__(, ) __VA_ARGS__);          \
   } while (false)
 
 /// TRY_ASSIGN(declaration, expression[, context]): assigns the value or returns the error.
 #define TRY_ASSIGN(declaration, expression, ...) \
   TRY_ASSIGN_INNER(GAPFERRY_CONCAT(try_value_, __COUNTER__), declaration, expression, __VA_ARGS__)
-#define TRY_ASSIGN_INNER(name, declaration, expression, ...)                                   \
-  auto name = (expression);                                                                    \
-  if (!name.has_value()) [[unlikely]]                                                          \
+#define TRY_ASSIGN_INNER(name, declaration, expression, ...)                                    \
+  auto name = (expression);                                                                     \
+  if (!name.has_value()) [[unlikely]]                                                           \
     return ::gapferry::internal::Propagate(std::move(name).error() __VA_OPT__(, ) __VA_ARGS__); \
   declaration = std::move(name).value()

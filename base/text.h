@@ -28,8 +28,8 @@ std::vector<std::string_view> Split(std::string_view text, char separator);
 /// "1.2 GiB", "17 B": for people, one decimal from KiB upward.
 std::string FormatByteCount(std::uint64_t bytes);
 
-/// `text` with control characters, quotes and invalid UTF-8 escaped, cut after `limit` bytes: what a
-/// peer sent, fit for a log line or a terminal.
+/// `text` with control characters, quotes and invalid UTF-8 escaped, cut after `limit` bytes: what
+/// a peer sent, fit for a log line or a terminal.
 std::string EscapeForDisplay(std::string_view text, std::size_t limit = 200);
 
 }  // namespace gapferry

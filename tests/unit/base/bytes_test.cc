@@ -20,7 +20,8 @@ TEST(Base64, RoundTripsEveryLength) {
 }
 
 TEST(Base64, RefusesMalformedText) {
-  for (const char* text : {"A", "AA", "AAA", "AA=", "A===", "AAAA=", "AA==A", "AB==", "AAB=", "A*AA"}) {
+  for (const char* text :
+       {"A", "AA", "AAA", "AA=", "A===", "AAAA=", "AA==A", "AB==", "AAB=", "A*AA"}) {
     EXPECT_FALSE(Base64Decode(text).has_value()) << text;
   }
 }
@@ -41,8 +42,8 @@ TEST(Utf16, RoundTripsBeyondTheBasicPlane) {
 TEST(Utf16, RefusesLoneSurrogatesAndBadUtf8) {
   EXPECT_FALSE(Utf16LeToUtf8(Bytes{0x00, 0xD8}).has_value());
   EXPECT_FALSE(Utf16LeToUtf8(Bytes{0x00, 0xDC, 0x41, 0x00}).has_value());
-  EXPECT_FALSE(Utf8ToUtf16Le("\xC0\x80").has_value());       // overlong
-  EXPECT_FALSE(Utf8ToUtf16Le("\xED\xA0\x80").has_value());   // surrogate
+  EXPECT_FALSE(Utf8ToUtf16Le("\xC0\x80").has_value());          // overlong
+  EXPECT_FALSE(Utf8ToUtf16Le("\xED\xA0\x80").has_value());      // surrogate
   EXPECT_FALSE(Utf8ToUtf16Le("\xF4\x90\x80\x80").has_value());  // beyond U+10FFFF
 }
 
@@ -52,8 +53,9 @@ TEST(GuidText, ComparesByValueAndPrintsLowerCase) {
   ASSERT_TRUE(a && b);
   EXPECT_EQ(*a, *b);
   EXPECT_EQ(a->ToString(), "56309036-4c77-4dd9-951a-99ee9c246a94");
-  for (const char* text : {"", "563090364C774DD9951A99EE9C246A94", "{56309036-4c77-4dd9-951a-99ee9c246a94",
-                           "56309036-4c77-4dd9-951a-99ee9c246a9g"}) {
+  for (const char* text :
+       {"", "563090364C774DD9951A99EE9C246A94", "{56309036-4c77-4dd9-951a-99ee9c246a94",
+        "56309036-4c77-4dd9-951a-99ee9c246a9g"}) {
     EXPECT_FALSE(Guid::Parse(text).has_value()) << text;
   }
 }

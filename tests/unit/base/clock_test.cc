@@ -6,8 +6,9 @@ namespace gapferry {
 namespace {
 
 TEST(UtcTime, RoundTripsWhatServersWrite) {
-  for (const char* text : {"2026-10-04T16:03:35.9967236Z", "2026-10-04T15:03:36Z", "1753-01-01T00:00:00Z",
-                           "9999-12-31T23:59:59.9999999Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59.5Z"}) {
+  for (const char* text :
+       {"2026-10-04T16:03:35.9967236Z", "2026-10-04T15:03:36Z", "1753-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.9999999Z", "0001-01-01T00:00:00Z", "1969-12-31T23:59:59.5Z"}) {
     const auto time = UtcTime::ParseXml(text);
     ASSERT_TRUE(time.has_value()) << text;
     EXPECT_EQ(time->ToXml(), text);
@@ -20,8 +21,9 @@ TEST(UtcTime, ReadsZonesAndMissingZones) {
 }
 
 TEST(UtcTime, RefusesWhatIsNoTime) {
-  for (const char* text : {"", "2026-10-04", "2026-02-30T00:00:00Z", "2026-10-04T24:00:00Z",
-                           "2026-10-04T16:03:36.Z", "2026-10-04T16:03:36Zx", "0000-01-01T00:00:00Z"}) {
+  for (const char* text :
+       {"", "2026-10-04", "2026-02-30T00:00:00Z", "2026-10-04T24:00:00Z", "2026-10-04T16:03:36.Z",
+        "2026-10-04T16:03:36Zx", "0000-01-01T00:00:00Z"}) {
     EXPECT_FALSE(UtcTime::ParseXml(text).has_value()) << text;
   }
 }

@@ -1,10 +1,9 @@
 #include "base/file.h"
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdlib>
-
-#include <gtest/gtest.h>
 
 namespace gapferry {
 namespace {
