@@ -36,7 +36,7 @@ struct FetchRequest {
   std::chrono::seconds total_timeout{0};  ///< 0 = none; stalls are caught by the two below
   std::uint64_t low_speed_bytes_per_second = 64;
   std::chrono::seconds low_speed_time{120};
-  int max_redirects = 3;  ///< followed for GET and HEAD only, never from https to http
+  int max_redirects = 3;  ///< followed for GET only, never from https to http
 };
 
 struct FetchResponse {

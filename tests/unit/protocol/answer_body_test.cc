@@ -1,0 +1,124 @@
+#include "protocol/answer_body.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "protocol/wusp_codec.h"
+#include "protocol/xml_writer.h"
+#include "protocol/xpress.h"
+
+namespace gapferry::protocol {
+namespace {
+
+class FakePrepared : public PreparedText {
+ public:
+  explicit FakePrepared(const std::string& text) : decoded_(text.size()) {
+    std::string blocks;
+    XpressEncoder().AppendBlocks(AsBytes(text), blocks);
+    stored_ = StoreInMemory(Bytes(blocks.begin(), blocks.end()));
+  }
+  std::uint64_t encoded_bytes() const override { return stored_->size_bytes(); }
+  std::uint64_t decoded_bytes() const override { return decoded_; }
+  Result<std::unique_ptr<Source>> OpenEncoded() const override { return stored_->Open(); }
+
+ private:
+  std::uint64_t decoded_;
+  std::shared_ptr<const StoredBytes> stored_;
+};
+
+std::string ReadAll(AnswerSource& source, std::size_t piece) {
+  std::string out;
+  Bytes buffer(piece);
+  while (true) {
+    const auto n = source.Read(buffer);
+    EXPECT_TRUE(n.has_value());
+    if (!n || *n == 0) return out;
+    out.append(AsText(ByteView(buffer.data(), *n)));
+  }
+}
+
+AnswerBody Mixed(const std::string& large, Rendering rendering) {
+  AnswerBody body("<a>");
+  body.Append(std::make_shared<FakePrepared>(large));
+  body.Append("</a><b>");
+  body.Append(StoredPiece{StoreInMemory(Bytes(40'000, '<')), rendering});
+  body.Append("</b>");
+  return body;
+}
+
+TEST(AnswerBody, IsTheSameTextInBothEncodingsAndAllReadSizes) {
+  std::string large;
+  for (int i = 0; i < 9000; ++i) large += "&lt;File " + std::to_string(i) + "/&gt;";
+  for (const Rendering rendering : {Rendering::kBase64, Rendering::kEscapedText}) {
+    const AnswerBody body = Mixed(large, rendering);
+    const std::string expected = *Flatten(body, 1 << 24);
+    for (const std::size_t piece : {1u, 4096u, 1u << 20}) {
+      auto plain = AnswerSource::Create(body, ContentEncoding::kIdentity);
+      EXPECT_EQ(ReadAll(**plain, piece), expected);
+      auto packed = AnswerSource::Create(body, ContentEncoding::kXpress);
+      const std::string wire = ReadAll(**packed, piece);
+      EXPECT_EQ(*DecodeContent(Bytes(wire.begin(), wire.end()), "xpress", 1 << 24), expected);
+    }
+  }
+}
+
+TEST(AnswerBody, SaysItsSizeBeforeItIsReadWhereItCan) {
+  AnswerBody body("<a>");
+  body.Append(std::make_shared<FakePrepared>("hello"));
+  for (const auto encoding : {ContentEncoding::kIdentity, ContentEncoding::kXpress}) {
+    auto source = AnswerSource::Create(body, encoding);
+    ASSERT_TRUE((*source)->size_bytes().has_value());
+    const std::uint64_t promised = *(*source)->size_bytes();
+    EXPECT_EQ(ReadAll(**source, 7).size(), promised);
+  }
+  const AnswerBody base64 = Mixed("x", Rendering::kBase64);
+  EXPECT_EQ(base64.DecodedBytes(), Flatten(base64, 1 << 24)->size());
+  EXPECT_FALSE(Mixed("x", Rendering::kEscapedText).DecodedBytes().has_value());
+}
+
+TEST(AnswerBody, KeepsLargeFragmentsApart) {
+  SyncUpdatesResponse answer;
+  answer.result.new_updates.push_back({1, Deployment{}, true, PlainText{"<a b=\"c\"/>"}});
+  answer.result.new_updates.push_back({2, Deployment{}, true, EscapedText{"&lt;d/&gt;"}});
+  answer.result.new_updates.push_back(
+      {3, Deployment{}, true,
+       std::shared_ptr<const PreparedText>(std::make_shared<FakePrepared>("&lt;e/&gt;"))});
+  const AnswerBody body = EncodeBody(answer);
+  EXPECT_EQ(body.pieces().size(), 3u);
+  auto message = SoapMessage::Parse(*Flatten(body, 1 << 20), SoapLimits::Answer());
+  ASSERT_TRUE(message.has_value());
+  const auto decoded = Decode<SyncUpdatesResponse>(*message);
+  ASSERT_TRUE(decoded.has_value());
+  const auto text = [&](std::size_t i) {
+    return std::get<PlainText>(*decoded->result.new_updates.at(i).xml).text;
+  };
+  EXPECT_EQ(text(0), "<a b=\"c\"/>");
+  EXPECT_EQ(text(1), "<d/>");
+  EXPECT_EQ(text(2), "<e/>");
+}
+
+TEST(DecodeContent, RefusesWhatItDoesNotKnow) {
+  EXPECT_EQ(*DecodeContent({'a'}, "", 1), "a");
+  EXPECT_EQ(*DecodeContent({'a'}, "Identity", 1), "a");
+  EXPECT_EQ(DecodeContent({'a'}, "gzip", 1).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(DecodeContent({'a', 'b'}, "", 1).error().code, ErrorCode::kCorrupt);
+}
+
+TEST(XmlWriter, EscapesTextAndAttributes) {
+  std::string out;
+  XmlWriter xml(out, EmptyElement::kSpaced);
+  xml.Open("a");
+  xml.Attribute("b", "\"<&>\n\t");
+  xml.Text("\"<&>\r\n\x01");
+  xml.Open("c");
+  xml.Close();
+  xml.Close();
+  EXPECT_EQ(out,
+            "<a b=\"&quot;&lt;&amp;&gt;&#xA;&#x9;\">\"&lt;&amp;&gt;&#xD;\n\xEF\xBF\xBD<c /></a>");
+  EXPECT_EQ(EscapedTextSize("\"<&>\r\n\x01"),
+            std::string("\"&lt;&amp;&gt;&#xD;\n\xEF\xBF\xBD").size());
+}
+
+}  // namespace
+}  // namespace gapferry::protocol
