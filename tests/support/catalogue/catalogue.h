@@ -12,12 +12,12 @@ namespace gapferry::catalogue {
 
 struct Options {
   std::uint64_t seed = 1;
-  std::string size = "S";        ///< S, M, L or an exact number of revisions (at least 600)
-  std::uint32_t step = 0;        ///< publications after the first state
-  bool big = false;              ///< adds one update with a document of 47 MB
-  bool real_tail = false;        ///< CBS manifests as large as observed (M and L always)
-  std::uint64_t file_median = 0; ///< bytes; 0: the size's own
-  std::uint64_t huge_file = 0;   ///< bytes of one more file; 0: none
+  std::string size = "S";         ///< S, M, L or an exact number of revisions (at least 600)
+  std::uint32_t step = 0;         ///< publications after the first state
+  bool big = false;               ///< adds one update with a document of 47 MB
+  bool real_tail = false;         ///< CBS manifests as large as observed (M and L always)
+  std::uint64_t file_median = 0;  ///< bytes; 0: the size's own
+  std::uint64_t huge_file = 0;    ///< bytes of one more file; 0: none
 };
 
 /// Identities that the well-known parts of a catalogue have; see metadata.md 2.1.
@@ -28,6 +28,9 @@ struct WellKnown {
   static Guid Defender();
   static Guid SecurityUpdates();
   static Guid DefinitionUpdates();
+  static Guid Updates();
+  static Guid Drivers();
+  static Guid Tools();
 };
 
 /// A whole catalogue: every revision with its relations, in an order in which each refers to

@@ -24,11 +24,11 @@ struct Machine {
   std::uint32_t product_type = 1;  ///< 1 workstation, 3 server
   std::uint32_t architecture = 9;  ///< 9 AMD64, 12 ARM64, as in the Processor rule
   std::string locale = "en-US";
-  std::map<std::string, std::uint32_t> dwords;        ///< HKEY\subkey\value
-  std::map<std::string, std::string> strings;         ///< HKEY\subkey\value
-  std::map<std::string, std::string> file_versions;   ///< full path
-  std::map<std::string, std::string> msi_products;    ///< product code -> version
-  std::map<std::string, std::string> hardware;        ///< hardware id -> installed driver version
+  std::map<std::string, std::uint32_t> dwords;       ///< HKEY\subkey\value
+  std::map<std::string, std::string> strings;        ///< HKEY\subkey\value
+  std::map<std::string, std::string> file_versions;  ///< full path
+  std::map<std::string, std::string> msi_products;   ///< product code -> version
+  std::map<std::string, std::string> hardware;       ///< hardware id -> installed driver version
 };
 
 /// The names that MachineOf knows, with one line of description each.

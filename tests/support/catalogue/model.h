@@ -103,8 +103,8 @@ struct Revision {
   std::uint32_t knowledge_base = 0;       ///< KB number, 0: none
   std::string severity = {};              ///< MsrcSeverity, empty: none
   bool can_uninstall = false;
-  std::uint32_t languages = 1;            ///< how many localized texts
-  std::uint64_t manifest_bytes = 0;       ///< about the size of the CBS manifest
+  std::uint32_t languages = 1;       ///< how many localized texts
+  std::uint64_t manifest_bytes = 0;  ///< about the size of the CBS manifest
   std::vector<DriverSpec> drivers = {};
 };
 

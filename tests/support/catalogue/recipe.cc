@@ -1,7 +1,8 @@
+#include "tests/support/catalogue/recipe.h"
+
 #include <fmt/format.h>
 
 #include "tests/support/catalogue/model.h"
-#include "tests/support/catalogue/recipe.h"
 
 namespace gapferry::catalogue {
 namespace {
@@ -30,27 +31,26 @@ RuleSet CumulativeRules(const Recipe& recipe) {
   RuleSet rules;
   rules.is_installed = And({WindowsBuild(Number(recipe.a), ""), revision(kAtLeast)});
   rules.is_superseded = And({WindowsBuild(Number(recipe.a), ""), revision("GreaterThan")});
-  rules.is_installable =
-      And({WindowsBuild(Number(recipe.a), ""), Processor(Number(recipe.c))});
+  rules.is_installable = And({WindowsBuild(Number(recipe.a), ""), Processor(Number(recipe.c))});
   return rules;
 }
 
 RuleSet ComponentRules() {
   RuleSet rules;
-  rules.is_installed = And(
-      {CbsInstalled(),
-       Not(RegDword("SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing",
-                    "LCUReoffer", "EqualTo", "1"))});
+  rules.is_installed =
+      And({CbsInstalled(),
+           Not(RegDword("SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Component Based Servicing",
+                        "LCUReoffer", "EqualTo", "1"))});
   rules.is_installable = CbsInstallable();
   return rules;
 }
 
 RuleSet KnowledgeBaseRules(const Recipe& recipe) {
   RuleSet rules;
-  rules.is_installed = RegDword(fmt::format("{}\\KB{}", kUpdatesKey, recipe.a), "Installed",
-                                "EqualTo", "1");
-  rules.is_installable = recipe.b == 0 ? WindowsAtLeast("10", "0", "")
-                                       : WindowsBuild(Number(recipe.b), "");
+  rules.is_installed =
+      RegDword(fmt::format("{}\\KB{}", kUpdatesKey, recipe.a), "Installed", "EqualTo", "1");
+  rules.is_installable =
+      recipe.b == 0 ? WindowsAtLeast("10", "0", "") : WindowsBuild(Number(recipe.b), "");
   return rules;
 }
 
@@ -73,11 +73,10 @@ RuleSet PatchRules(const Recipe& recipe) {
 RuleSet DeltaRules(const Recipe& recipe) {
   const std::string version = SignatureVersion(recipe.a, recipe.b);
   RuleSet rules;
-  rules.is_installed =
-      And({Not(RegDword(kSignatureKey, "SignatureType", "EqualTo", "1")),
-           SignatureFile("mpasdlta.vdm", kAtLeast, version),
-           SignatureFile("mpavdlta.vdm", kAtLeast, version),
-           Not(SignatureSwitch("DeltaUpdateFailure"))});
+  rules.is_installed = And({Not(RegDword(kSignatureKey, "SignatureType", "EqualTo", "1")),
+                            SignatureFile("mpasdlta.vdm", kAtLeast, version),
+                            SignatureFile("mpavdlta.vdm", kAtLeast, version),
+                            Not(SignatureSwitch("DeltaUpdateFailure"))});
   const auto base = [&recipe](std::uint32_t age) {
     const std::string from = SignatureVersion(recipe.a, recipe.b - 2 * age - 1);
     return And({SignatureFile("mpasdlta.vdm", "EqualTo", from),
@@ -89,17 +88,17 @@ RuleSet DeltaRules(const Recipe& recipe) {
   }
   Rule bases = Or({});
   for (std::uint32_t age = 0; age < 15; ++age) bases.operands.push_back(base(age));
-  rules.is_installable = And(
-      {Not(And({RegValueExists("SOFTWARE\\Microsoft\\Windows Defender\\Diagnostics\\"
-                               "BlockedVersions\\Signatures",
-                               version, "REG_BINARY"),
-                FileVersion("mpclient.dll", kAtLeast, "4.13.0.0",
-                            "SOFTWARE\\Microsoft\\Windows Defender", "InstallLocation"),
-                SignatureFile("mpasdlta.vdm", "GreaterThan", "0.0.0.0")})),
-       Not(License("CE163B38-1AEC-47AF-854D-FC90ABD6951C", "1")),
-       Or({SignatureSwitch("DeltaUpdateFailure"), SignatureSwitch("BddUpdateFailure"),
-           SignatureSwitch("DisableDeltaPatch"),
-           RegDword(kSignatureKey, "SignatureType", "EqualTo", "1"), Not(std::move(bases))})});
+  rules.is_installable =
+      And({Not(And({RegValueExists("SOFTWARE\\Microsoft\\Windows Defender\\Diagnostics\\"
+                                   "BlockedVersions\\Signatures",
+                                   version, "REG_BINARY"),
+                    FileVersion("mpclient.dll", kAtLeast, "4.13.0.0",
+                                "SOFTWARE\\Microsoft\\Windows Defender", "InstallLocation"),
+                    SignatureFile("mpasdlta.vdm", "GreaterThan", "0.0.0.0")})),
+           Not(License("CE163B38-1AEC-47AF-854D-FC90ABD6951C", "1")),
+           Or({SignatureSwitch("DeltaUpdateFailure"), SignatureSwitch("BddUpdateFailure"),
+               SignatureSwitch("DisableDeltaPatch"),
+               RegDword(kSignatureKey, "SignatureType", "EqualTo", "1"), Not(std::move(bases))})});
   return rules;
 }
 
@@ -109,9 +108,8 @@ RuleSet EngineRules(const Recipe& recipe) {
   rules.is_installed = SignatureFile("mpengine.dll", kAtLeast, version);
   // The broad channel is everybody's that is in no other.
   rules.is_installable =
-      recipe.c == 0
-          ? Not(RegDword(kMiscellaneousKey, "SignatureRing", "GreaterThanOrEqualTo", "1"))
-          : RegDword(kMiscellaneousKey, "SignatureRing", "EqualTo", Number(recipe.c));
+      recipe.c == 0 ? Not(RegDword(kMiscellaneousKey, "SignatureRing", "GreaterThanOrEqualTo", "1"))
+                    : RegDword(kMiscellaneousKey, "SignatureRing", "EqualTo", Number(recipe.c));
   return rules;
 }
 
@@ -140,7 +138,9 @@ std::string OfficeVersion(std::uint32_t build) { return fmt::format("16.0.{}.0",
 std::string SignatureVersion(std::uint32_t a, std::uint32_t b) {
   return fmt::format("1.{}.{}.0", a, b);
 }
-std::string EngineVersion(std::uint32_t a, std::uint32_t b) { return fmt::format("1.1.{}.{}", a, b); }
+std::string EngineVersion(std::uint32_t a, std::uint32_t b) {
+  return fmt::format("1.1.{}.{}", a, b);
+}
 
 RuleSet RulesOf(const Revision& revision) {
   const Recipe& recipe = revision.recipe;

@@ -12,7 +12,8 @@ inline constexpr std::string_view kFeaturesKey =
     "SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Features";
 inline constexpr std::string_view kUpdatesKey =
     "SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Updates";
-inline constexpr std::string_view kLanguageKey = "SYSTEM\\CurrentControlSet\\Control\\Nls\\Language";
+inline constexpr std::string_view kLanguageKey =
+    "SYSTEM\\CurrentControlSet\\Control\\Nls\\Language";
 
 std::string OfficeProductCode(std::uint32_t product, std::uint32_t variant);
 std::string OfficeVersion(std::uint32_t build);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
 #include <compare>
+#include <cstdint>
 
 #include "base/text.h"
 #include "tests/support/catalogue/machine.h"
