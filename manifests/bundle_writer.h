@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "manifests/index.h"
 #include "manifests/keys.h"
 #include "manifests/manifest.h"
+#include "manifests/read_back.h"
 
 namespace gapferry::manifests {
 
@@ -22,11 +25,6 @@ class ObjectProvider {
   /// The bytes of the whole object `name`, from `offset` to its end.
   virtual Result<std::unique_ptr<Source>> Open(const ObjectName& name, std::uint64_t offset) = 0;
 };
-
-/// How written volumes were read back: from the medium, or after asking the kernel to drop its
-/// pages (which it may ignore).
-enum class ReadBack { kDirect, kAfterDrop };
-std::string_view ReadBackName(ReadBack mode);
 
 struct WriteOptions {
   Progress* progress = nullptr;
@@ -60,19 +58,22 @@ class BundleWriter {
  private:
   BundleWriter(std::filesystem::path directory, std::filesystem::path journal,
                std::vector<IndexLine> layout);
-  struct VolumeRecord;
-  Result<void> WriteOrCheckVolume(std::uint32_t number, ObjectProvider& provider,
-                                  const WriteOptions& options);
-  Result<VolumeRecord> WriteVolume(std::uint32_t number, ObjectProvider& provider,
-                                   const WriteOptions& options);
-  Result<void> WriteSmall(std::string_view name, ByteView bytes);
-  Result<std::string> WriteIndex(Manifest& manifest);
+  Result<void> RefuseForeignFiles() const;
+  std::span<IndexLine> LinesOf(std::uint32_t volume);
+  Result<bool> IsVolumeDone(std::uint32_t volume, std::stop_token stop);
+  Result<void> WriteVolume(std::uint32_t volume, ObjectProvider& provider,
+                           const WriteOptions& options);
+  Result<void> ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
+                              std::stop_token stop);
+  Result<void> WriteSmall(const std::string& name, ByteView bytes);
+  Result<void> WriteIndex(IndexSummary& summary);
+  Result<void> WriteSignature(ByteView manifest, const SigningKey& key);
 
   std::filesystem::path directory_;
   std::filesystem::path journal_;
   std::vector<IndexLine> layout_;
   std::vector<VolumeSummary> volumes_;
-  std::vector<std::pair<std::string, Sha256Digest>> sums_;
+  std::map<std::string, Sha256Digest> sums_;
   ReadBack read_back_ = ReadBack::kDirect;
   std::uint64_t bytes_written_ = 0;
 };
