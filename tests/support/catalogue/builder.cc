@@ -46,7 +46,7 @@ std::size_t Builder::Add(Revision revision) {
 UpdateId Builder::AddWithPast(Revision revision, bool may_expire) {
   Random random(options_.seed, "past/" + revision.path);
   const std::uint64_t dice = random.Below(100);
-  const bool expires = may_expire && dice < 5;
+  const bool expires = may_expire && dice < 15;
   if (expires || dice >= 90) {
     Revision older = revision;
     if (!expires) older.title += " (first release)";

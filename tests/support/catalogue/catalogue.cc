@@ -33,7 +33,7 @@ Shape SizedShape(std::uint64_t target) {
   shape.open_detectoids = share(100, 20, 280);
   shape.languages = 2;
   shape.first_month = 8;
-  shape.file_median = 16 << 10;
+  shape.file_median = 8 << 10;
   shape.file_maximum = 4 * kMiB;
   return shape;
 }

@@ -97,7 +97,7 @@ int Run(int argc, char** argv) {
     sub->add_flag("--real-tail", arguments.options.real_tail,
                   "component manifests as large as observed, also in other sizes");
     sub->add_option("--file-median", arguments.options.file_median,
-                    "median size of content files in bytes (default 48 KiB for S, else 16 KiB)");
+                    "median size of content files in bytes (default 48 KiB for S, else 8 KiB)");
     sub->add_option("--huge-file", arguments.options.huge_file,
                     "one more update with a file of so many bytes");
     sub->add_option("--threads", arguments.threads, "default: one per processor");
