@@ -1,0 +1,237 @@
+#include "server/catalog_index.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "base/text.h"
+
+namespace gapferry::server {
+
+using mirror::Generation;
+
+struct CatalogIndexBuilder::State {
+  struct PendingMember {
+    UpdateOrdinal update;
+    std::int32_t number;
+  };
+  std::map<std::vector<UpdateOrdinal>, ClauseOrdinal> clauses;
+  std::map<std::tuple<Sha1Digest, std::optional<Sha256Digest>, std::uint64_t>, FileOrdinal> files;
+  std::map<std::string, std::uint32_t, std::less<>> extensions;
+  std::map<Guid, std::uint32_t> eulas;
+  Csr<PendingMember> members;
+};
+
+CatalogIndexBuilder::CatalogIndexBuilder()
+    : state_(std::make_unique<State>()), index_(std::make_shared<CatalogIndex>()) {}
+CatalogIndexBuilder::~CatalogIndexBuilder() = default;
+
+UpdateOrdinal CatalogIndexBuilder::UpdateOf(const Guid& guid) {
+  const auto [found, added] =
+      index_->by_guid_.try_emplace(guid, static_cast<UpdateOrdinal>(index_->updates_.size()));
+  if (added) index_->updates_.push_back(UpdateFacts{guid, kNone, 0});
+  return found->second;
+}
+
+ClauseOrdinal CatalogIndexBuilder::ClauseOf(const mirror::Clause& clause, Generation generation) {
+  std::vector<UpdateOrdinal> alternatives;
+  for (const Guid& guid : clause.alternatives) alternatives.push_back(UpdateOf(guid));
+  std::ranges::sort(alternatives);
+  alternatives.erase(std::ranges::unique(alternatives).begin(), alternatives.end());
+  for (const UpdateOrdinal u : alternatives) {
+    Generation& since = index_->updates_[u].named_since;
+    if (since == 0 || generation < since) since = generation;
+  }
+  const auto next = static_cast<ClauseOrdinal>(index_->clause_updates_.size());
+  const auto [found, added] = state_->clauses.try_emplace(std::move(alternatives), next);
+  if (added) index_->clause_updates_.Append(found->first);
+  return found->second;
+}
+
+FileOrdinal CatalogIndexBuilder::FileOf(const mirror::DeclaredFile& file) {
+  const auto next = static_cast<FileOrdinal>(index_->files_.size());
+  const auto [found, added] =
+      state_->files.try_emplace({file.sha1, file.sha256, file.size_bytes}, next);
+  if (!added) return found->second;
+  const auto [extension, fresh] = state_->extensions.try_emplace(
+      file.extension, static_cast<std::uint32_t>(index_->extensions_.size()));
+  if (fresh) index_->extensions_.push_back(file.extension);
+  index_->files_.push_back({file.sha1, file.sha256, file.size_bytes, extension->second,
+                            EqualsIgnoreCase(file.patching_type, "Express")});
+  return next;
+}
+
+void CatalogIndexBuilder::AddDrivers(RevisionOrdinal revision,
+                                     const std::vector<protocol::DriverMetadata>& drivers) {
+  for (const protocol::DriverMetadata& driver : drivers) {
+    DriverFacts facts;
+    facts.revision = revision;
+    facts.hardware_id = ToLowerAscii(driver.hardware_id);
+    facts.computer_ids = driver.target_computer_ids;
+    facts.computer_ids.insert(facts.computer_ids.end(), driver.distribution_computer_ids.begin(),
+                              driver.distribution_computer_ids.end());
+    facts.feature_scores = driver.feature_scores;
+    if (Result<UtcTime> date = UtcTime::ParseXml(driver.ver_date); date.has_value()) {
+      facts.version_date = date->ticks;
+    }
+    facts.version = PackDriverVersion(driver.ver_version);
+    facts.provider = driver.provider;
+    facts.manufacturer = driver.manufacturer;
+    index_->by_hardware_[facts.hardware_id].push_back(
+        static_cast<std::uint32_t>(index_->drivers_.size()));
+    index_->drivers_.push_back(std::move(facts));
+  }
+}
+
+void CatalogIndexBuilder::Add(const mirror::RevisionRelations& relations,
+                              const std::vector<protocol::DriverMetadata>& drivers) {
+  const mirror::RevisionRow& row = relations.row;
+  const auto ordinal = static_cast<RevisionOrdinal>(index_->revisions_.size());
+  RevisionFacts facts;
+  facts.id = row.id;
+  facts.update = UpdateOf(row.update.guid);
+  facts.number = row.update.revision;
+  facts.type = row.type;
+  facts.category_type = row.category_type;
+  facts.is_expired = row.is_expired;
+  facts.is_deployable = row.is_explicitly_deployable;
+  facts.has_digest_conflict = row.has_digest_conflict;
+  facts.protocol_version = PackProtocolVersion(row.compatible_protocol_version);
+  facts.generation = row.generation;
+  if (row.eula_id) {
+    const auto [found, added] =
+        state_->eulas.try_emplace(*row.eula_id, static_cast<std::uint32_t>(index_->eulas_.size()));
+    if (added) index_->eulas_.push_back(*row.eula_id);
+    facts.eula = found->second;
+  }
+  index_->revisions_.push_back(facts);
+
+  std::vector<ClauseOrdinal> clauses;
+  for (const mirror::Clause& clause : relations.prerequisites) {
+    clauses.push_back(ClauseOf(clause, row.generation));
+  }
+  std::ranges::sort(clauses);
+  clauses.erase(std::ranges::unique(clauses).begin(), clauses.end());
+  index_->clauses_.Append(clauses);
+
+  std::vector<State::PendingMember> members;
+  for (const auto& group : relations.bundled) {
+    for (const auto& member : group) members.push_back({UpdateOf(member.guid), member.revision});
+  }
+  state_->members.Append(members);
+
+  std::vector<FileOrdinal> payloads;
+  std::vector<FileOrdinal> eula_files;
+  for (const mirror::DeclaredFile& file : relations.files) {
+    auto& list = file.kind == mirror::FileKind::kEula ? eula_files : payloads;
+    list.push_back(FileOf(file));
+  }
+  index_->payloads_.Append(payloads);
+  index_->eula_files_.Append(eula_files);
+  AddDrivers(ordinal, drivers);
+}
+
+void CatalogIndexBuilder::GroupRevisions() {
+  std::vector<std::vector<RevisionOrdinal>> of_update(index_->updates_.size());
+  for (RevisionOrdinal r = 0; r < index_->revisions_.size(); ++r) {
+    of_update[index_->revisions_[r].update].push_back(r);
+  }
+  for (UpdateOrdinal u = 0; u < of_update.size(); ++u) {
+    std::ranges::sort(of_update[u], {},
+                      [this](RevisionOrdinal r) { return index_->revisions_[r].number; });
+    if (!of_update[u].empty()) {
+      index_->updates_[u].latest = of_update[u].back();
+      index_->revisions_[of_update[u].back()].is_latest = true;
+    }
+    index_->of_update_.Append(of_update[u]);
+  }
+}
+
+void CatalogIndexBuilder::ResolveMembers() {
+  for (RevisionOrdinal r = 0; r < index_->revisions_.size(); ++r) {
+    std::vector<RevisionOrdinal> resolved;
+    RevisionFacts& bundle = index_->revisions_[r];
+    for (const State::PendingMember& member : state_->members[r]) {
+      const auto candidates = index_->of_update_[member.update];
+      const auto found = std::ranges::find_if(candidates, [&](RevisionOrdinal candidate) {
+        return index_->revisions_[candidate].number == member.number;
+      });
+      if (found == candidates.end()) {
+        bundle.lacks_member = true;
+        continue;
+      }
+      resolved.push_back(*found);
+      Generation& since = index_->revisions_[*found].bundled_since;
+      if (since == 0 || bundle.generation < since) since = bundle.generation;
+    }
+    index_->members_.Append(resolved);
+  }
+}
+
+std::shared_ptr<const CatalogIndex> CatalogIndexBuilder::Finish() {
+  GroupRevisions();
+  ResolveMembers();
+  index_->clause_updates_.Shrink();
+  index_->clauses_.Shrink();
+  index_->members_.Shrink();
+  index_->payloads_.Shrink();
+  index_->eula_files_.Shrink();
+  index_->of_update_.Shrink();
+  state_.reset();
+  return std::move(index_);
+}
+
+RevisionOrdinal CatalogIndex::FindId(mirror::RevisionId id) const {
+  const auto found = std::ranges::lower_bound(revisions_, id, {}, &RevisionFacts::id);
+  if (found == revisions_.end() || found->id != id) return kNone;
+  return static_cast<RevisionOrdinal>(found - revisions_.begin());
+}
+
+UpdateOrdinal CatalogIndex::FindUpdate(const Guid& guid) const {
+  const auto found = by_guid_.find(guid);
+  return found == by_guid_.end() ? kNone : found->second;
+}
+
+RevisionOrdinal CatalogIndex::Find(const protocol::UpdateId& update) const {
+  const UpdateOrdinal u = FindUpdate(update.guid);
+  if (u == kNone) return kNone;
+  for (const RevisionOrdinal r : of_update_[u]) {
+    if (revisions_[r].number == update.revision) return r;
+  }
+  return kNone;
+}
+
+std::span<const std::uint32_t> CatalogIndex::DriversFor(const std::string& hardware_id) const {
+  const auto found = by_hardware_.find(hardware_id);
+  if (found == by_hardware_.end()) return {};
+  return found->second;
+}
+
+bool CatalogIndex::Names(RevisionOrdinal r, UpdateOrdinal update) const {
+  return std::ranges::any_of(clauses_[r], [&](ClauseOrdinal clause) {
+    return std::ranges::binary_search(clause_updates_[clause], update);
+  });
+}
+
+std::uint32_t PackProtocolVersion(std::string_view text) {
+  const std::vector<std::string_view> parts = Split(text, '.');
+  if (parts.size() != 2) return 0;
+  const auto major = ParseInt<std::uint16_t>(parts[0]);
+  const auto minor = ParseInt<std::uint16_t>(parts[1]);
+  if (!major || !minor) return 0;
+  return static_cast<std::uint32_t>(*major) << 16 | *minor;
+}
+
+std::int64_t PackDriverVersion(std::string_view text) {
+  const std::vector<std::string_view> parts = Split(text, '.');
+  if (parts.size() != 4) return 0;
+  std::uint64_t packed = 0;
+  for (const std::string_view part : parts) {
+    const auto value = ParseInt<std::uint16_t>(part);
+    if (!value) return 0;
+    packed = packed << 16 | *value;
+  }
+  return static_cast<std::int64_t>(packed);
+}
+
+}  // namespace gapferry::server

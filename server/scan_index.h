@@ -1,0 +1,217 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/guarded.h"
+#include "mirror/content_store.h"
+#include "mirror/intent.h"
+#include "mirror/state.h"
+#include "protocol/wusp_messages.h"
+#include "server/catalog_index.h"
+
+namespace gapferry::server {
+
+/// The files that content/ holds, by SHA-1. Immutable; thread-safe.
+class ContentHoldings {
+ public:
+  ContentHoldings(std::vector<mirror::ContentFile> files, std::int64_t sequence);
+  const mirror::ContentFile* Find(const Sha1Digest& sha1) const;
+  /// Held with the declared size and, where declared, SHA-256.
+  bool Satisfies(const FileFacts256& declared) const;
+  std::int64_t sequence() const { return sequence_; }
+  std::size_t size() const { return files_.size(); }
+
+ private:
+  std::vector<mirror::ContentFile> files_;  // sorted by SHA-1
+  std::int64_t sequence_;
+};
+
+/// An approval that was withdrawn, so that clients are told of the change.
+struct EndedDeployment {
+  Guid update;
+  Guid group;
+  mirror::Generation generation = 0;
+};
+
+/// Intent as a scan needs it, read in one transaction together with `state`.
+struct IntentFacts {
+  mirror::PublishedState state;
+  std::vector<mirror::TargetGroup> groups;
+  std::vector<mirror::Deployment> deployments;  ///< live ones
+  std::vector<EndedDeployment> ended;
+  std::vector<Guid> declined;
+  std::vector<Guid> accepted_eulas;
+  std::vector<std::pair<std::string, Guid>> assignments;  ///< computer, group
+  /// Commit times by generation, ascending.
+  std::vector<std::pair<mirror::Generation, UtcTime>> commits;
+};
+
+struct ScanOptions {
+  /// Lets clients evaluate top-level software that nobody approved (action PreDeploymentCheck), so
+  /// that "needed" can be counted before the approval.
+  bool evaluate_unapproved = true;
+  bool express = false;  ///< express payloads are held too, so an update is complete with them only
+};
+
+/// How one revision is presented to the computers of one set of groups.
+struct PlacedRevision {
+  RevisionOrdinal revision = 0;
+  protocol::DeploymentAction action = protocol::DeploymentAction::kEvaluate;
+  std::uint32_t deployment = kNone;  ///< into IntentFacts::deployments; kNone: implied
+  mirror::Generation changed = 0;    ///< last change of deployment or leafness that is logged
+  bool depends_on_content = false;   ///< the action may change with the holdings
+  bool depends_on_eula = false;      ///< ... with an acceptance
+};
+
+/// What the computers of one set of groups can see: revisions with their actions, and the
+/// prerequisite clauses among them. Immutable; thread-safe.
+struct Scope {
+  /// Everything but drivers, what others depend on (non-leaves) first, then by id.
+  std::vector<PlacedRevision> placed;
+  std::vector<PlacedRevision> drivers;  ///< ascending by revision
+  /// Names groups, their ancestors and options: another stamp may mean other deployments.
+  std::uint64_t stamp = 0;
+
+  /// Position in `placed`, kNone when the revision is not in it.
+  std::uint32_t PositionOf(RevisionOrdinal r) const {
+    const std::uint32_t rank = members.Rank(r);
+    return rank == RankedSet::kAbsent ? kNone : position_of_rank[rank];
+  }
+
+  RankedSet members;
+  std::vector<std::uint32_t> position_of_rank;
+  Csr<std::uint32_t> clause_postings;       ///< clause of this scope -> positions that carry it
+  std::vector<UpdateOrdinal> alternatives;  ///< updates that clauses name, ascending
+  Csr<std::uint32_t> alternative_clauses;   ///< parallel: the clauses of this scope they satisfy
+};
+
+/// Up to where a client has been told changes; part of its cookie.
+struct ScanAnchor {
+  mirror::Generation generation = 0;
+  std::int64_t content_sequence = 0;
+  std::uint64_t scope_stamp = 0;
+  UtcTime at;
+  bool operator==(const ScanAnchor&) const = default;
+};
+
+struct SoftwareScan {
+  std::span<const std::int32_t> installed;
+  std::span<const std::int32_t> other;
+  std::span<const Guid> filter_categories;
+  bool two_groups_out_of_scope = false;
+  std::optional<ScanAnchor> anchor;
+  std::size_t page_updates = 200;
+};
+
+struct SoftwareScanAnswer {
+  std::shared_ptr<const Scope> scope;  ///< what positions refer to
+  std::vector<std::uint32_t> fresh;    ///< positions, at most page_updates
+  bool more = false;                   ///< there are more than that
+  std::vector<std::uint32_t> changed;  ///< positions
+  std::vector<std::int32_t> out_of_scope;
+  std::vector<std::int32_t> deployed_out_of_scope;
+};
+
+struct DriverScan {
+  std::span<const std::int32_t> installed;
+  std::span<const std::int32_t> cached_drivers;
+  std::span<const protocol::Device> devices;
+  std::span<const Guid> computer_ids;  ///< of the client's ComputerSpec, most specific first
+  std::string_view feature_key;        ///< "AMD64.10.0"
+  std::optional<ScanAnchor> anchor;
+};
+
+struct DriverScanAnswer {
+  std::shared_ptr<const Scope> scope;
+  struct Match {
+    std::uint32_t driver = 0;               ///< into Scope::drivers
+    std::vector<std::string> hardware_ids;  ///< for which it is the best
+  };
+  std::vector<Match> fresh;
+  std::vector<Match> changed;
+  std::vector<std::int32_t> out_of_scope;
+};
+
+/// The immutable picture that scans are answered from: catalogue, intent and holdings of one
+/// moment. Replaced whole when one of them changes. Thread-safe.
+///
+/// Which deployment wins for a computer: along the path from each of its groups to the root, the
+/// nearest group with a live deployment of the update speaks for that path; between paths Block
+/// wins over Uninstall, Uninstall over Install, Install over OptionalInstall, that over scanning
+/// only; among equals the higher revision, then the earlier deadline, then the older deployment.
+/// Declined updates and updates whose newest revision is expired are never in scope; software
+/// revisions that are expired themselves neither. Install and OptionalInstall are presented as
+/// PreDeploymentCheck while a payload of the update or of what it bundles is not held as declared,
+/// a licence is not accepted, or a digest conflict is known.
+class ScanIndex {
+ public:
+  static std::shared_ptr<const ScanIndex> Build(std::shared_ptr<const CatalogIndex> catalog,
+                                                std::shared_ptr<const ContentHoldings> holdings,
+                                                IntentFacts intent, ScanOptions options,
+                                                UtcTime now);
+
+  const CatalogIndex& catalog() const { return *catalog_; }
+  const ContentHoldings& holdings() const { return *holdings_; }
+  const std::shared_ptr<const CatalogIndex>& shared_catalog() const { return catalog_; }
+  const std::shared_ptr<const ContentHoldings>& shared_holdings() const { return holdings_; }
+  const IntentFacts& intent() const { return intent_; }
+  /// When a deployment goes live that is not yet; the picture is then to be built again.
+  std::optional<UtcTime> next_change() const { return next_change_; }
+
+  /// The groups a computer was put into, Unassigned Computers when none.
+  const std::vector<Guid>& GroupsOf(std::string_view computer_id) const;
+  /// Groups, all ancestors and All Computers, each once.
+  std::vector<Guid> WithAncestors(const std::vector<Guid>& groups) const;
+  std::shared_ptr<const Scope> ScopeOf(const std::vector<Guid>& groups) const;
+
+  SoftwareScanAnswer ScanSoftware(const std::vector<Guid>& groups, const SoftwareScan& scan) const;
+  DriverScanAnswer ScanDrivers(const std::vector<Guid>& groups, const DriverScan& scan) const;
+
+  /// The anchor of a client that was told everything of now.
+  ScanAnchor AnchorOf(const Scope& scope, UtcTime now) const;
+  /// What is sent of a placed revision. `with_auto_fields`: for client protocol 1.8 and later.
+  protocol::Deployment Present(const PlacedRevision& placed, bool with_auto_fields) const;
+
+  bool IsDeclined(UpdateOrdinal u) const { return declined_.size() > u && declined_.Test(u); }
+  /// Whether all payloads of the revision and of what it bundles are held as declared.
+  bool IsComplete(RevisionOrdinal r) const;
+
+ private:
+  friend class ScopeBuilder;
+  ScanIndex() = default;
+  bool MayInstall(RevisionOrdinal r) const;
+  std::shared_ptr<const Scope> FilteredScope(const std::vector<Guid>& groups,
+                                             std::span<const Guid> categories) const;
+  std::shared_ptr<const Scope> Cached(const std::vector<Guid>& key, bool filtered,
+                                      const std::vector<Guid>& groups,
+                                      std::span<const Guid> categories) const;
+  Bitmap Satisfied(const Scope& scope, std::span<const std::int32_t> installed) const;
+  bool HasChanged(const Scope& scope, const PlacedRevision& placed,
+                  const std::optional<ScanAnchor>& anchor) const;
+  UtcTime CommittedAt(mirror::Generation generation) const;
+
+  std::shared_ptr<const CatalogIndex> catalog_;
+  std::shared_ptr<const ContentHoldings> holdings_;
+  IntentFacts intent_;
+  ScanOptions options_;
+  std::optional<UtcTime> next_change_;
+  Bitmap declined_;                                              // by update
+  Bitmap accepted_;                                              // by EULA
+  std::map<Guid, Guid> parents_;                                 // group -> parent
+  std::map<Guid, std::vector<std::uint32_t>> by_group_;          // group -> deployments, live now
+  std::map<Guid, std::vector<std::uint32_t>> ended_;             // group -> ended deployments
+  std::unordered_map<std::string, std::vector<Guid>> assigned_;  // computer in lower case
+  std::vector<Guid> unassigned_;
+  mutable Guarded<std::map<std::vector<Guid>, std::shared_ptr<const Scope>>> scopes_;
+};
+
+}  // namespace gapferry::server

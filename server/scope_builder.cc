@@ -1,0 +1,299 @@
+#include "server/scope_builder.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/hash.h"
+
+namespace gapferry::server {
+namespace {
+
+using mirror::UpdateType;
+using Action = mirror::DeploymentAction;
+
+int Strength(Action action) {
+  switch (action) {
+    case Action::kBlock:
+      return 5;
+    case Action::kUninstall:
+      return 4;
+    case Action::kInstall:
+      return 3;
+    case Action::kOptionalInstall:
+      return 2;
+    case Action::kPreDeploymentCheck:
+      return 1;
+    case Action::kEvaluate:
+    case Action::kBundle:
+      return 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+ScopeBuilder::ScopeBuilder(const ScanIndex& index, const std::vector<Guid>& groups)
+    : index_(index),
+      catalog_(index.catalog()),
+      groups_(groups),
+      all_groups_(index.WithAncestors(groups)),
+      visited_(index.catalog().revisions().size()) {}
+
+RevisionOrdinal ScopeBuilder::RevisionOf(std::uint32_t deployment) const {
+  return catalog_.Find(index_.intent_.deployments[deployment].update);
+}
+
+bool ScopeBuilder::IsStronger(std::uint32_t candidate, std::uint32_t other) const {
+  const auto& a = index_.intent_.deployments[candidate];
+  const auto& b = index_.intent_.deployments[other];
+  const auto rank = [](const mirror::Deployment& d) {
+    return std::tuple(-Strength(d.action), -std::int64_t{d.update.revision},
+                      d.effective_deadline.value_or(kEndOfTime), d.id);
+  };
+  return rank(a) < rank(b);
+}
+
+ScopeBuilder::Winners ScopeBuilder::WinnersOfPath(const Guid& group) const {
+  std::vector<Guid> path = index_.WithAncestors({group});
+  Winners winners;
+  // From the root towards the group: what is nearer overwrites.
+  for (auto at = path.rbegin(); at != path.rend(); ++at) {
+    const auto found = index_.by_group_.find(*at);
+    if (found == index_.by_group_.end()) continue;
+    Winners here;
+    for (const std::uint32_t deployment : found->second) {
+      const RevisionOrdinal r = RevisionOf(deployment);
+      if (r == kNone) continue;
+      const auto [entry, added] = here.try_emplace(catalog_.revisions()[r].update, deployment);
+      if (!added && IsStronger(deployment, entry->second)) entry->second = deployment;
+    }
+    for (const auto& [update, deployment] : here) winners[update] = deployment;
+  }
+  return winners;
+}
+
+void ScopeBuilder::FindWinners() {
+  for (const Guid& group : groups_) {
+    for (const auto& [update, deployment] : WinnersOfPath(group)) {
+      const auto [entry, added] = winners_.try_emplace(update, deployment);
+      if (!added && IsStronger(deployment, entry->second)) entry->second = deployment;
+    }
+  }
+  for (const Guid& group : all_groups_) {
+    const auto found = index_.ended_.find(group);
+    if (found == index_.ended_.end()) continue;
+    for (const std::uint32_t i : found->second) {
+      const EndedDeployment& ended = index_.intent_.ended[i];
+      const UpdateOrdinal u = catalog_.FindUpdate(ended.update);
+      if (u == kNone) continue;
+      mirror::Generation& last = ended_[u];
+      last = std::max(last, ended.generation);
+    }
+  }
+}
+
+bool ScopeBuilder::IsOffered(UpdateOrdinal u) const {
+  const RevisionOrdinal latest = catalog_.updates()[u].latest;
+  if (latest == kNone || index_.IsDeclined(u)) return false;
+  return !catalog_.revisions()[latest].is_expired;
+}
+
+bool ScopeBuilder::BelongsTo(RevisionOrdinal r, const std::vector<UpdateOrdinal>& filter) const {
+  return std::ranges::any_of(filter, [&](UpdateOrdinal u) { return catalog_.Names(r, u); });
+}
+
+void ScopeBuilder::Visit(RevisionOrdinal r) {
+  if (visited_.Test(r)) return;
+  const RevisionFacts& facts = catalog_.revisions()[r];
+  const bool software = facts.type == UpdateType::kSoftware || facts.type == UpdateType::kDriver;
+  if (software && (facts.is_expired || index_.IsDeclined(facts.update))) return;
+  visited_.Set(r);
+  pending_.push_back(r);
+}
+
+void ScopeBuilder::Seed(const std::vector<UpdateOrdinal>& filter, bool filtered) {
+  for (const auto& [update, deployment] : winners_) {
+    if (!IsOffered(update)) continue;
+    const RevisionOrdinal r = RevisionOf(deployment);
+    if (!filtered || BelongsTo(r, filter)) Visit(r);
+  }
+  for (const UpdateOrdinal u : filter) {
+    if (catalog_.updates()[u].latest != kNone) Visit(catalog_.updates()[u].latest);
+  }
+  if (!index_.options_.evaluate_unapproved) return;
+  for (UpdateOrdinal u = 0; u < catalog_.updates().size(); ++u) {
+    if (!IsOffered(u) || winners_.contains(u)) continue;
+    const RevisionOrdinal r = catalog_.updates()[u].latest;
+    const RevisionFacts& facts = catalog_.revisions()[r];
+    const bool software = facts.type == UpdateType::kSoftware || facts.type == UpdateType::kDriver;
+    if (!software || !facts.is_deployable) continue;
+    if (!filtered || BelongsTo(r, filter)) Visit(r);
+  }
+}
+
+void ScopeBuilder::Close() {
+  while (!pending_.empty()) {
+    const RevisionOrdinal r = pending_.back();
+    pending_.pop_back();
+    in_scope_.push_back(r);
+    for (const ClauseOrdinal clause : catalog_.Clauses(r)) {
+      for (const UpdateOrdinal u : catalog_.Alternatives(clause)) {
+        // A prerequisite means the newest revision; where one was approved, that one.
+        const auto winner = winners_.find(u);
+        const bool offered = winner != winners_.end() && IsOffered(u);
+        const RevisionOrdinal wanted =
+            offered ? RevisionOf(winner->second) : catalog_.updates()[u].latest;
+        if (wanted != kNone) Visit(wanted);
+      }
+    }
+    for (const RevisionOrdinal member : catalog_.Members(r)) Visit(member);
+  }
+}
+
+void ScopeBuilder::KeepOnePerUpdate() {
+  const auto better = [this](RevisionOrdinal a, RevisionOrdinal b) {
+    const RevisionFacts& left = catalog_.revisions()[a];
+    const RevisionFacts& right = catalog_.revisions()[b];
+    if (left.update != right.update) return left.update < right.update;
+    const auto winner = winners_.find(left.update);
+    if (winner != winners_.end() && IsOffered(left.update)) {
+      const RevisionOrdinal approved = RevisionOf(winner->second);
+      if ((a == approved) != (b == approved)) return a == approved;
+    }
+    return left.number > right.number;
+  };
+  std::ranges::sort(in_scope_, better);
+  const auto rest = std::ranges::unique(
+      in_scope_, {}, [this](RevisionOrdinal r) { return catalog_.revisions()[r].update; });
+  in_scope_.erase(rest.begin(), rest.end());
+}
+
+protocol::DeploymentAction ScopeBuilder::ActionOf(RevisionOrdinal r,
+                                                  std::uint32_t deployment) const {
+  using Shown = protocol::DeploymentAction;
+  const RevisionFacts& facts = catalog_.revisions()[r];
+  if (facts.type == UpdateType::kCategory || facts.type == UpdateType::kDetectoid) {
+    return Shown::kEvaluate;
+  }
+  if (deployment != kNone) {
+    switch (index_.intent_.deployments[deployment].action) {
+      case Action::kInstall:
+        return index_.MayInstall(r) ? Shown::kInstall : Shown::kPreDeploymentCheck;
+      case Action::kOptionalInstall:
+        return index_.MayInstall(r) ? Shown::kOptionalInstall : Shown::kPreDeploymentCheck;
+      case Action::kUninstall:
+        return Shown::kUninstall;
+      case Action::kPreDeploymentCheck:
+      case Action::kBlock:
+        return Shown::kPreDeploymentCheck;  // MS-WUSP 2.2.2.2.4: Block is presented so
+      case Action::kEvaluate:
+        return Shown::kEvaluate;
+      case Action::kBundle:
+        return Shown::kBundle;
+    }
+  }
+  if (facts.bundled_since != 0) return Shown::kBundle;
+  const bool checked = index_.options_.evaluate_unapproved && facts.is_deployable;
+  return checked ? Shown::kPreDeploymentCheck : Shown::kEvaluate;
+}
+
+PlacedRevision ScopeBuilder::Place(RevisionOrdinal r) const {
+  const RevisionFacts& facts = catalog_.revisions()[r];
+  PlacedRevision placed;
+  placed.revision = r;
+  placed.changed = std::max(catalog_.updates()[facts.update].named_since, facts.bundled_since);
+  if (const auto winner = winners_.find(facts.update);
+      winner != winners_.end() && RevisionOf(winner->second) == r && IsOffered(facts.update)) {
+    placed.deployment = winner->second;
+    const mirror::Deployment& deployment = index_.intent_.deployments[winner->second];
+    placed.changed = std::max(placed.changed, deployment.generation);
+    placed.depends_on_content =
+        deployment.action == Action::kInstall || deployment.action == Action::kOptionalInstall;
+    placed.depends_on_eula = placed.depends_on_content && facts.eula != kNone;
+  }
+  if (const auto ended = ended_.find(facts.update); ended != ended_.end()) {
+    placed.changed = std::max(placed.changed, ended->second);
+  }
+  placed.action = ActionOf(r, placed.deployment);
+  return placed;
+}
+
+void ScopeBuilder::Arrange(Scope& scope) {
+  std::ranges::sort(in_scope_, {},
+                    [this](RevisionOrdinal r) { return std::pair(catalog_.IsLeaf(r), r); });
+  Bitmap members(catalog_.revisions().size());
+  for (const RevisionOrdinal r : in_scope_) {
+    const bool driver = catalog_.revisions()[r].type == UpdateType::kDriver;
+    (driver ? scope.drivers : scope.placed).push_back(Place(r));
+    if (!driver) members.Set(r);
+  }
+  std::ranges::sort(scope.drivers, {}, &PlacedRevision::revision);
+  scope.members = RankedSet(std::move(members));
+  scope.position_of_rank.resize(scope.placed.size());
+  for (std::uint32_t p = 0; p < scope.placed.size(); ++p) {
+    scope.position_of_rank[scope.members.Rank(scope.placed[p].revision)] = p;
+  }
+}
+
+void ScopeBuilder::IndexClauses(Scope& scope) const {
+  std::vector<std::pair<ClauseOrdinal, std::uint32_t>> carried;
+  for (std::uint32_t p = 0; p < scope.placed.size(); ++p) {
+    for (const ClauseOrdinal clause : catalog_.Clauses(scope.placed[p].revision)) {
+      carried.emplace_back(clause, p);
+    }
+  }
+  std::ranges::sort(carried);
+  std::vector<std::pair<UpdateOrdinal, std::uint32_t>> satisfied_by;
+  std::vector<std::uint32_t> positions;
+  for (std::size_t i = 0; i < carried.size();) {
+    const ClauseOrdinal clause = carried[i].first;
+    positions.clear();
+    for (; i < carried.size() && carried[i].first == clause; ++i) {
+      positions.push_back(carried[i].second);
+    }
+    const auto local = static_cast<std::uint32_t>(scope.clause_postings.size());
+    scope.clause_postings.Append(positions);
+    for (const UpdateOrdinal u : catalog_.Alternatives(clause)) satisfied_by.emplace_back(u, local);
+  }
+  std::ranges::sort(satisfied_by);
+  std::vector<std::uint32_t> clauses;
+  for (std::size_t i = 0; i < satisfied_by.size();) {
+    const UpdateOrdinal u = satisfied_by[i].first;
+    clauses.clear();
+    for (; i < satisfied_by.size() && satisfied_by[i].first == u; ++i) {
+      clauses.push_back(satisfied_by[i].second);
+    }
+    scope.alternatives.push_back(u);
+    scope.alternative_clauses.Append(clauses);
+  }
+}
+
+std::uint64_t ScopeBuilder::Stamp() const {
+  Sha256Hasher hasher;
+  for (const Guid& group : groups_) {
+    for (const Guid& step : index_.WithAncestors({group})) hasher.Update(step.View());
+    hasher.Update("|");
+  }
+  hasher.Update(index_.options_.evaluate_unapproved ? "1" : "0");
+  const Sha256Digest digest = hasher.Finish();
+  return LoadLe64(digest.bytes.data());
+}
+
+std::shared_ptr<const Scope> ScopeBuilder::Build(std::span<const Guid> categories) {
+  std::vector<UpdateOrdinal> filter;
+  for (const Guid& category : categories) {
+    const UpdateOrdinal u = catalog_.FindUpdate(category);
+    if (u != kNone) filter.push_back(u);
+  }
+  FindWinners();
+  Seed(filter, !categories.empty());
+  Close();
+  KeepOnePerUpdate();
+  auto scope = std::make_shared<Scope>();
+  Arrange(*scope);
+  IndexClauses(*scope);
+  scope->stamp = Stamp();
+  return scope;
+}
+
+}  // namespace gapferry::server
