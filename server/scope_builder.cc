@@ -79,6 +79,10 @@ void ScopeBuilder::FindWinners() {
       if (!added && IsStronger(deployment, entry->second)) entry->second = deployment;
     }
   }
+  // An approval of what is declined or expired is void.
+  std::erase_if(winners_, [this](const auto& entry) {
+    return !IsOffered(entry.first) || catalog_.revisions()[RevisionOf(entry.second)].is_expired;
+  });
   for (const Guid& group : all_groups_) {
     const auto found = index_.ended_.find(group);
     if (found == index_.ended_.end()) continue;
@@ -113,7 +117,6 @@ void ScopeBuilder::Visit(RevisionOrdinal r) {
 
 void ScopeBuilder::Seed(const std::vector<UpdateOrdinal>& filter, bool filtered) {
   for (const auto& [update, deployment] : winners_) {
-    if (!IsOffered(update)) continue;
     const RevisionOrdinal r = RevisionOf(deployment);
     if (!filtered || BelongsTo(r, filter)) Visit(r);
   }
@@ -140,9 +143,8 @@ void ScopeBuilder::Close() {
       for (const UpdateOrdinal u : catalog_.Alternatives(clause)) {
         // A prerequisite means the newest revision; where one was approved, that one.
         const auto winner = winners_.find(u);
-        const bool offered = winner != winners_.end() && IsOffered(u);
         const RevisionOrdinal wanted =
-            offered ? RevisionOf(winner->second) : catalog_.updates()[u].latest;
+            winner != winners_.end() ? RevisionOf(winner->second) : catalog_.updates()[u].latest;
         if (wanted != kNone) Visit(wanted);
       }
     }
@@ -156,7 +158,7 @@ void ScopeBuilder::KeepOnePerUpdate() {
     const RevisionFacts& right = catalog_.revisions()[b];
     if (left.update != right.update) return left.update < right.update;
     const auto winner = winners_.find(left.update);
-    if (winner != winners_.end() && IsOffered(left.update)) {
+    if (winner != winners_.end()) {
       const RevisionOrdinal approved = RevisionOf(winner->second);
       if ((a == approved) != (b == approved)) return a == approved;
     }
@@ -203,7 +205,7 @@ PlacedRevision ScopeBuilder::Place(RevisionOrdinal r) const {
   placed.revision = r;
   placed.changed = std::max(catalog_.updates()[facts.update].named_since, facts.bundled_since);
   if (const auto winner = winners_.find(facts.update);
-      winner != winners_.end() && RevisionOf(winner->second) == r && IsOffered(facts.update)) {
+      winner != winners_.end() && RevisionOf(winner->second) == r) {
     placed.deployment = winner->second;
     const mirror::Deployment& deployment = index_.intent_.deployments[winner->second];
     placed.changed = std::max(placed.changed, deployment.generation);
