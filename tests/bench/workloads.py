@@ -1,0 +1,310 @@
+"""The workloads of the design's section 8, as far as the product has them. Each takes a World and
+the number of runs and returns rows. References do the same duty as ours: what is written is synced,
+what is read back is read from the medium."""
+import json
+import shutil
+import statistics
+import time
+
+import ranges
+from measure import Row, in_turn, result, run, shell
+
+WORKLOADS = {}
+
+
+def workload(name):
+    def register(function):
+        WORKLOADS[name] = function
+        return function
+    return register
+
+
+# Drops a file's pages, as our read-back does, without needing to be root.
+DROP = 'drop() { for f in "$@"; do dd of="$f" oflag=nocache conv=notrunc,fdatasync count=0 2>/dev/null; done; }\n'
+
+
+def warm(path):
+    """Reads everything below `path`, so that sources are in the page cache."""
+    shell(f'find "{path}" -type f -exec cat {{}} + > /dev/null')
+
+
+def content_pair(world):
+    """A mirror with much content, a site it knows, and one bundle."""
+    source = world.mirror(800, "all", world.content_median, name="content-source")
+    site = world.path / "content-site"
+    if not site.exists():
+        site = world.init("content-site", "--gap")
+        world.introduce(source, site)
+    return source, site
+
+
+def content_bundle(world):
+    source, _ = content_pair(world)
+    to = world.path / "content-bundle"
+    found = sorted(to.glob("gapferry-*")) if to.exists() else []
+    if found:
+        return found[-1]
+    return world.export(source, "content-site", to, "--full")[1]
+
+
+@workload("export")
+def export(world, repeats):
+    source, site = content_pair(world)
+    content = source / "content"
+    warm(content)
+    to = world.path / "export-runs"
+
+    def ours(_):
+        shutil.rmtree(to, ignore_errors=True)
+        return world.export(source, site.name, to, "--full")[0]
+
+    def tar(_):
+        target = world.path / "reference.tar"
+        target.unlink(missing_ok=True)
+        return shell(DROP + f'''
+            tar -cf "{target}" -C "{source}" content
+            sync -f "{target}"; drop "{target}"
+            find "{content}" -type f -exec sha256sum {{}} + > "{target}.source"
+            sha256sum "{target}" > "{target}.copy"''')
+
+    mine, reference = in_turn(repeats, ours, tar)
+    shutil.rmtree(to, ignore_errors=True)
+    size = sum(f.stat().st_size for f in content.rglob("*") if f.is_file())
+    return [Row.timed("export of stored content", mine, reference, goal=1.0,
+                      against="tar c + sync + sha256sum of source and of copy",
+                      note=f"{size / 2**20:.0f} MiB of content")]
+
+
+@workload("verify")
+def verify(world, repeats):
+    bundle = content_bundle(world)
+    _, site = content_pair(world)
+    source = world.path / "content-source"
+    warm(bundle)
+    mine, reference = in_turn(
+        repeats,
+        lambda _: run(world.gapferry, "verify", bundle, "--mirror", site, "--json"),
+        lambda _: run("sha256sum", "--quiet", "-c", "SHA256SUMS", cwd=bundle))
+    del source
+    return [Row.timed("verify a bundle", mine, reference, goal=0.6, against="sha256sum -c")]
+
+
+@workload("import")
+def import_(world, repeats):
+    bundle = content_bundle(world)
+    _, site = content_pair(world)
+    warm(bundle)
+
+    def ours(number):
+        fresh = world.copy(site, f"import-{number}")
+        sample = world.run(fresh, "import", bundle, "--yes")
+        shutil.rmtree(fresh)
+        return sample
+
+    def tar(number):
+        target = world.path / f"untar-{number}"
+        target.mkdir()
+        sample = shell(f'''
+            cat "{bundle}"/volume-*.tar > /dev/null
+            for volume in "{bundle}"/volume-*.tar; do tar -xf "$volume" -C "{target}"; done
+            sync -f "{target}"
+            cd "{bundle}"; sha256sum --quiet -c SHA256SUMS''')
+        shutil.rmtree(target)
+        return sample
+
+    mine, reference = in_turn(repeats, ours, tar)
+    return [Row.timed("import", mine, reference, goal=1.0, against="tar x + sync + sha256sum -c")]
+
+
+def caught_up_pair(world, revisions):
+    """A mirror whose site has acknowledged everything, then advanced by about 100 updates."""
+    name = f"delta-{revisions}"
+    done = world.path / f"{name}-done"
+    if done.exists():
+        return done, f"{name}-site"
+    source = world.copy(world.mirror(revisions), name)
+    site = world.init(f"{name}-site", "--gap")
+    world.introduce(source, site)
+    _, bundle = world.export(source, site.name, world.path / f"{name}-bundles", "--full")
+    world.run(site, "import", bundle, "--yes")
+    back = result(world.run(site, "export", "--return", "--to", world.path / f"{name}-bundles", "--yes"))
+    world.run(source, "import", back["return"], "--yes")
+    world.fill(source, "--size", str(revisions), "--content", "none", "--step", "25")
+    source.rename(done)
+    return done, site.name
+
+
+@workload("delta")
+def delta(world, repeats):
+    samples = {}
+    pairs = {size: caught_up_pair(world, size) for size in (world.small, world.large)}
+
+    def one(size):
+        def make(number):
+            source, site = pairs[size]
+            to = world.path / f"delta-out-{size}-{number}"
+            sample, _ = world.export(source, site, to)
+            shutil.rmtree(to)
+            return sample
+        return make
+
+    large, small = in_turn(repeats, one(world.large), one(world.small))
+    samples[world.large], samples[world.small] = large, small
+    return [Row.timed(f"delta of 100 revisions on {world.large:,}", large, small, goal=1.2,
+                      against=f"the same on {world.small:,}")]
+
+
+@workload("fill")
+def fill(world, repeats):
+    """Not a goal of the design: how fast documents are decoded, derived and stored."""
+    mirror = world.init("fill-run")
+    sample = world.fill(mirror, "--size", str(world.small), "--content", "none")
+    report = result(sample)
+    shutil.rmtree(mirror)
+    return [Row("load revisions into a mirror", "1/s", ours=report["new_revisions"] / sample.seconds,
+                cpu=sample.cpu, peak=sample.peak,
+                note=f"{report['new_revisions']} revisions, {report['document_bytes'] / 2**20:.0f} MiB of "
+                     "documents, generated and packed in the same run")]
+
+
+@workload("sync")
+def sync(world, repeats):
+    source = world.mirror(world.small)
+    rows = []
+    with world.serve(source) as upstream:
+        before = upstream.cpu_seconds()
+        mirror = world.init("sync-run", "--upstream", upstream.url)
+        world.run(mirror, "subscription", "set", "--all")
+        sample = world.run(mirror, "sync", "--metadata-only")
+        served = upstream.cpu_seconds() - before
+    reference = world.init("sync-reference")
+    loaded = world.fill(reference, "--size", str(world.small), "--content", "none")
+    rows.append(Row("sync, processor time", "s", ours=sample.cpu, reference=loaded.cpu, goal=2.0,
+                    cpu=sample.cpu, peak=sample.peak,
+                    against="generating, decoding and inserting the same revisions without network",
+                    note=f"{world.small} revisions in {sample.seconds:.1f} s; upstream used "
+                         f"{served:.1f} s of processor"))
+    for path in (mirror, reference):
+        shutil.rmtree(path)
+    return rows
+
+
+@workload("serve")
+def serve(world, repeats):
+    mirror = world.mirror(world.large)
+    starts, memory, peak = [], [], 0
+    for number in range(repeats + 1):
+        with world.serve(mirror) as server:
+            time.sleep(1)
+            if number:
+                starts.append(server.started_in)
+                memory.append(server.anonymous_bytes())
+    return [Row(f"start of serve on {world.large:,} revisions", "s", ours=statistics.median(starts),
+                goal=5.0, samples=[round(s, 3) for s in starts]),
+            Row(f"memory of serve at rest on {world.large:,}", "bytes",
+                ours=statistics.median(memory), goal=2**30, peak=peak or None)]
+
+
+def approve_everything(world, mirror, revisions):
+    """Approves all visible updates for all computers and accepts their EULAs."""
+    listed = json.loads(run(world.catalogue, "ids", "--json", "--size", str(revisions)).out)
+    ids = [r["guid"] for r in listed["revisions"]
+           if r["visible"] and r["newest"] and not r["expired"] and r["kind"] != "driver"]
+    for start in range(0, len(ids), 500):
+        world.run(mirror, "update", "approve", *ids[start:start + 500], "--group", "All Computers",
+                  "--yes")
+    return len(ids)
+
+
+def approved_mirror(world):
+    name = f"approved-{world.small}"
+    path = world.path / name
+    if not path.exists():
+        mirror = world.mirror(world.small, "all", name=name + ".part")
+        approve_everything(world, mirror, world.small)
+        mirror.rename(path)
+    return path
+
+
+@workload("scan")
+def scan(world, repeats):
+    mirror = approved_mirror(world)
+    facts = world.facts(world.small, "workstation-x64")
+    first, idle = [], []
+    pages = 0
+    with world.serve(mirror) as server:
+        for number in range(repeats + 1):
+            state = world.path / f"client-{number}"
+            before = server.cpu_seconds()
+            cold = run(world.gapferry, "client", "scan", "--server", server.url, "--as", facts,
+                       "--state", state, "--json")
+            served = server.cpu_seconds() - before
+            again = run(world.gapferry, "client", "scan", "--server", server.url, "--as", facts,
+                        "--state", state, "--json")
+            if number:
+                first.append(cold)
+                idle.append(again)
+                pages = served
+        held = server.anonymous_bytes()
+    return [Row.timed(f"first scan of a computer on {world.small:,}", first,
+                      note=f"serve used {pages:.3f} s of processor for the last one, "
+                           f"{held / 2**20:.0f} MiB after all; processor time shown is the client's"),
+            Row.timed(f"idle scan of a computer on {world.small:,}", idle)]
+
+
+@workload("content")
+def content(world, repeats):
+    source, _ = content_pair(world)
+    files = [("/Content/" + str(f.relative_to(source / "content")), f.stat().st_size)
+             for f in (source / "content").rglob("*") if f.is_file() and f.stat().st_size >= 1 << 20]
+    seconds, connections = (2 if world.quick else 5), 7
+    warm(source / "content")
+    nginx = shutil.which("nginx")
+    with world.serve(source) as server, Nginx(world, source, nginx) as reference:
+        mine, other = [], []
+        for number in range(repeats + 1):
+            rate = ranges.measure("127.0.0.1", server.port, seconds, connections, files)
+            beside = ranges.measure("127.0.0.1", reference.port, seconds, connections, files) if nginx else 0
+            if number:
+                mine.append(rate)
+                other.append(beside)
+    row = Row("content by 1 MiB ranges", "bytes/s", ours=statistics.median(mine), goal=0.95,
+              at_least=True, against="nginx with sendfile", samples=[round(m) for m in mine])
+    if nginx:
+        row.reference = statistics.median(other)
+    else:
+        row.goal, row.note = None, "nginx is not installed: no reference"
+    return [row]
+
+
+class Nginx:
+    """nginx with sendfile on the same files, on a port of its own; nothing when it is not there."""
+
+    def __init__(self, world, mirror, program):
+        self.world, self.mirror, self.program, self.port = world, mirror, program, 0
+
+    def __enter__(self):
+        if not self.program:
+            return self
+        import subprocess
+        from world import free_port
+        self.port = free_port()
+        base = self.world.path / "nginx"
+        base.mkdir(exist_ok=True)
+        (base / "nginx.conf").write_text(f'''
+            worker_processes auto; daemon off; pid {base}/pid; error_log {base}/error.log;
+            events {{ worker_connections 1024; }}
+            http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+              client_body_temp_path {base}/b; proxy_temp_path {base}/p; fastcgi_temp_path {base}/f;
+              uwsgi_temp_path {base}/u; scgi_temp_path {base}/s;
+              server {{ listen 127.0.0.1:{self.port}; location /Content/ {{ alias {self.mirror}/content/; }} }} }}''')
+        self.process = subprocess.Popen([self.program, "-p", str(base), "-c", str(base / "nginx.conf")])
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_):
+        if self.program:
+            self.process.terminate()
+            self.process.wait(10)
+
+
