@@ -86,7 +86,7 @@ void Builder::Supersede(Revision& revision, const std::vector<Guid>& earlier,
 }
 
 Catalogue Builder::Finish(std::size_t base_count, unsigned threads) {
-  ComputeDigests(options_.seed, files_, threads);
+  if (threads > 0) ComputeDigests(options_.seed, files_, threads);
   Catalogue catalogue;
   catalogue.options_ = options_;
   catalogue.base_count_ = base_count;

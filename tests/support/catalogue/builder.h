@@ -64,6 +64,7 @@ class Builder {
 
   std::size_t count() const { return revisions_.size(); }
   std::size_t EnsureLines(std::size_t count);  ///< the number of lines there are then
+  /// Digests of files are computed with `threads`; not at all with 0.
   Catalogue Finish(std::size_t base_count, unsigned threads);
 
  private:

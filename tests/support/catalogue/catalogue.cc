@@ -119,7 +119,7 @@ Result<Shape> ShapeOf(const Options& options) {
   return shape;
 }
 
-Result<Catalogue> Catalogue::Make(const Options& options, unsigned threads) {
+Result<Catalogue> Catalogue::Make(const Options& options, unsigned threads, FileDigests digests) {
   TRY_ASSIGN(const Shape shape, ShapeOf(options));
   Builder builder(options, shape);
   builder.PublishTaxonomy();
@@ -132,7 +132,7 @@ Result<Catalogue> Catalogue::Make(const Options& options, unsigned threads) {
   if (options.huge_file != 0) builder.PublishHugeFile(options.huge_file);
   const std::size_t base_count = builder.count();
   for (std::uint32_t step = 1; step <= options.step; ++step) builder.PublishStep(step);
-  return builder.Finish(base_count, std::max(threads, 1U));
+  return builder.Finish(base_count, digests == FileDigests::kSkip ? 0 : std::max(threads, 1U));
 }
 
 Result<std::size_t> Catalogue::Newest(const Guid& guid) const {

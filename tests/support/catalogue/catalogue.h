@@ -20,6 +20,10 @@ struct Options {
   std::uint64_t huge_file = 0;    ///< bytes of one more file; 0: none
 };
 
+/// Digests of content files cost generating every file; kSkip is for those who only look at
+/// relations and rules (documents are then not to be made).
+enum class FileDigests { kCompute, kSkip };
+
 /// Identities that the well-known parts of a catalogue have; see metadata.md 2.1.
 struct WellKnown {
   static Guid Microsoft();
@@ -39,7 +43,8 @@ struct WellKnown {
 class Catalogue {
  public:
   /// Fails with kUsage when an option makes no sense. File digests are computed with `threads`.
-  static Result<Catalogue> Make(const Options& options, unsigned threads);
+  static Result<Catalogue> Make(const Options& options, unsigned threads,
+                                FileDigests digests = FileDigests::kCompute);
 
   const Options& options() const { return options_; }
   const std::vector<Revision>& revisions() const { return revisions_; }

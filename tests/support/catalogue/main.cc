@@ -120,7 +120,9 @@ int Run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(cli::ExitCode::kUsage);
   }
-  const auto catalogue = Catalogue::Make(arguments.options, arguments.threads);
+  const bool rules_only = command == &Facts || command == &ExpectProfile;
+  const auto catalogue = Catalogue::Make(arguments.options, arguments.threads,
+                                         rules_only ? FileDigests::kSkip : FileDigests::kCompute);
   if (!catalogue.has_value()) return Report(catalogue.error());
   const Result<void> result = command(*catalogue, arguments);
   return result.has_value() ? 0 : Report(result.error());
