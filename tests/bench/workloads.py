@@ -4,10 +4,12 @@ what is read back is read from the medium."""
 import json
 import shutil
 import statistics
+import subprocess
 import time
 
 import ranges
 from measure import Row, in_turn, result, run, shell
+from world import free_port
 
 WORKLOADS = {}
 
@@ -79,13 +81,11 @@ def export(world, repeats):
 def verify(world, repeats):
     bundle = content_bundle(world)
     _, site = content_pair(world)
-    source = world.path / "content-source"
     warm(bundle)
     mine, reference = in_turn(
         repeats,
         lambda _: run(world.gapferry, "verify", bundle, "--mirror", site, "--json"),
         lambda _: run("sha256sum", "--quiet", "-c", "SHA256SUMS", cwd=bundle))
-    del source
     return [Row.timed("verify a bundle", mine, reference, goal=0.6, against="sha256sum -c")]
 
 
@@ -136,7 +136,6 @@ def caught_up_pair(world, revisions):
 
 @workload("delta")
 def delta(world, repeats):
-    samples = {}
     pairs = {size: caught_up_pair(world, size) for size in (world.small, world.large)}
 
     def one(size):
@@ -149,7 +148,6 @@ def delta(world, repeats):
         return make
 
     large, small = in_turn(repeats, one(world.large), one(world.small))
-    samples[world.large], samples[world.small] = large, small
     return [Row.timed(f"delta of 100 revisions on {world.large:,}", large, small, goal=1.2,
                       against=f"the same on {world.small:,}")]
 
@@ -192,7 +190,7 @@ def sync(world, repeats):
 @workload("serve")
 def serve(world, repeats):
     mirror = world.mirror(world.large)
-    starts, memory, peak = [], [], 0
+    starts, memory = [], []
     for number in range(repeats + 1):
         with world.serve(mirror) as server:
             time.sleep(1)
@@ -202,7 +200,7 @@ def serve(world, repeats):
     return [Row(f"start of serve on {world.large:,} revisions", "s", ours=statistics.median(starts),
                 goal=5.0, samples=[round(s, 3) for s in starts]),
             Row(f"memory of serve at rest on {world.large:,}", "bytes",
-                ours=statistics.median(memory), goal=2**30, peak=peak or None)]
+                ours=statistics.median(memory), goal=2**30)]
 
 
 def approve_everything(world, mirror, revisions):
@@ -286,8 +284,6 @@ class Nginx:
     def __enter__(self):
         if not self.program:
             return self
-        import subprocess
-        from world import free_port
         self.port = free_port()
         base = self.world.path / "nginx"
         base.mkdir(exist_ok=True)

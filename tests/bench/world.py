@@ -27,7 +27,7 @@ class World:
     """`directory` is emptied by close() unless kept. Mirrors are cached by what they hold."""
 
     def __init__(self, directory, build, quick):
-        self.path = pathlib.Path(directory)
+        self.path = pathlib.Path(directory).resolve()
         self.path.mkdir(parents=True, exist_ok=True)
         self.gapferry = build / "cli/gapferry"
         self.catalogue = build / "tests/support/catalogue/gapferry-catalogue"
