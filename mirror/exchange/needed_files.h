@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/result.h"
+#include "mirror/catalog.h"
+#include "mirror/mirror.h"
+
+namespace gapferry::mirror::exchange {
+
+/// The files that clients of this mirror need: payload of everything deployed for installation or
+/// removal with what it bundles, and licence texts of every update on offer; with `all` every file
+/// of every visible revision. Ascending by SHA-1, each once. `is_held` tells what is missing.
+Result<std::vector<DeclaredFile>> NeededFiles(Mirror& mirror, bool all);
+
+/// How revisions declare the file with this SHA-1, revisions of an open change included.
+struct Declaration {
+  std::optional<Sha256Digest> sha256;
+  std::uint64_t size_bytes = 0;
+};
+Result<std::vector<Declaration>> DeclarationsOf(Mirror& mirror, const Sha1Digest& sha1);
+
+}  // namespace gapferry::mirror::exchange

@@ -1,0 +1,216 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/guid.h"
+#include "base/hash.h"
+#include "base/result.h"
+#include "base/stream.h"
+#include "mirror/audit.h"
+#include "mirror/sqlite.h"
+#include "mirror/state.h"
+
+namespace gapferry::mirror {
+
+/// A state of some mirror's history with the digest of what it holds.
+struct KnownState {
+  StateName name;
+  Sha256Digest state_digest;
+  bool operator==(const KnownState&) const = default;
+};
+
+/// A destination of bundles, on the connected side.
+struct Site {
+  Guid guid;
+  std::string stream;  ///< of our bundles for it: 1 to 40 of [a-z0-9-]
+  std::string name;
+  Bytes card;  ///< as it was added
+  UtcTime added_at;
+  std::uint64_t last_sequence = 0;
+  Sha256Digest last_manifest;              ///< zero: none signed yet
+  std::optional<KnownState> acknowledged;  ///< in our history; nullopt: no receipt yet
+  std::uint64_t acknowledged_sequence = 0;
+  std::optional<UtcTime> acknowledged_at;
+  std::optional<Guid> site_epoch;
+  std::uint64_t applied_return = 0;
+  std::optional<UtcTime> last_return_at;
+  std::string diverged;  ///< why deltas stopped; empty while all is well
+};
+
+enum class BundleState {
+  kReserved = 1,
+  kWritten = 2,
+  kSigned = 3,
+  kHandedOver = 4,
+  kAcknowledged = 5,
+  kVoid = 6,
+};
+std::string_view BundleStateName(BundleState state);
+
+/// One number of a stream and what it stands for; never used for another plan.
+struct BundleOut {
+  Guid site;
+  std::uint64_t sequence = 0;
+  BundleState state = BundleState::kReserved;
+  bool full = false;
+  KnownState base;  ///< generation 0: nothing
+  KnownState target;
+  Sha256Digest plan_digest;
+  std::string plan;  ///< JSON of the exporter
+  std::optional<Sha256Digest> manifest;
+  std::string path;
+  std::uint64_t bytes = 0;
+  UtcTime reserved_at;
+  std::optional<UtcTime> finished_at;
+};
+
+/// A content file that a bundle carries.
+struct PinnedFile {
+  Sha1Digest sha1;
+  Sha256Digest sha256;
+  std::uint64_t size_bytes = 0;
+  std::string extension;
+  bool operator==(const PinnedFile&) const = default;
+};
+
+/// A bundle that was imported, on the disconnected side.
+struct BundleIn {
+  Guid sender;
+  std::string stream;
+  std::uint64_t sequence = 0;
+  Sha256Digest manifest;
+  bool full = false;
+  KnownState target;  ///< in the sender's history
+  Generation local_generation = 0;
+  std::optional<UtcTime> upstream_sync_at;
+  std::uint64_t applied_return = 0;
+  bool detailed = false;
+  UtcTime imported_at;
+};
+
+struct ReturnOut {
+  Guid recipient;
+  std::uint64_t number = 0;
+  bool written = false;
+  std::string level;
+  Sha256Digest sha256;
+  std::string path;
+  UtcTime created_at;
+};
+
+/// What a return says about bundles and files, once it was read and trusted.
+struct ReturnEffect {
+  Guid site;
+  std::uint64_t number = 0;
+  Sha256Digest sha256;
+  Guid site_epoch;
+  struct Receipt {
+    std::uint64_t sequence = 0;
+    Sha256Digest manifest;
+    KnownState target;
+  };
+  std::vector<Receipt> receipts;  ///< ascending by sequence; the last is where the site stands
+  std::vector<Sha1Digest> requests;
+  std::vector<Sha1Digest> removed;
+  struct Block {
+    std::uint64_t sequence = 0;
+    std::uint32_t volume = 0;
+    std::uint64_t block = 0;
+    auto operator<=>(const Block&) const = default;
+  };
+  std::vector<Block> blocks;
+};
+
+/// Sites, bundles, receipts and returns in catalog.db. What a site has is only what its receipts
+/// say: writing a bundle changes no belief. Each writing function is one transaction unless it says
+/// otherwise. Thread rule of its database.
+class Ledger {
+ public:
+  explicit Ledger(Database& catalog) : db_(catalog) {}
+
+  // Sites.
+  /// Fails with kUsage (reason "site-known") when the GUID is there with another card; the same
+  /// card again changes nothing. The stream is made from the name and unique. Audited.
+  Result<Site> AddSite(const Guid& guid, std::string_view name, ByteView card, UtcTime now,
+                       std::string_view actor);
+  Result<std::vector<Site>> Sites();
+  /// By stream, name (without case) or GUID; kNotFound lists the sites there are.
+  Result<Site> FindSite(std::string_view text);
+  Result<std::optional<Site>> SiteByGuid(const Guid& guid);
+
+  // Bundles going out.
+  /// Takes the next number of the site's stream for `bundle` (whose sequence is filled in) and pins
+  /// its files and its intent object.
+  Result<BundleOut> Reserve(BundleOut bundle, const std::vector<PinnedFile>& pins,
+                            ByteView intent_object);
+  Result<std::optional<BundleOut>> Unfinished(const Guid& site);
+  Result<std::optional<BundleOut>> FindBundle(const Guid& site, std::uint64_t sequence);
+  Result<std::vector<BundleOut>> Bundles(const Guid& site);
+  Result<std::vector<PinnedFile>> Pins(const Guid& site, std::uint64_t sequence);
+  Result<void> CopyIntentObject(const Guid& site, std::uint64_t sequence, Sink& sink);
+  /// Written, read back and signed. Audited.
+  Result<void> MarkSigned(const BundleOut& bundle, const Sha256Digest& manifest,
+                          std::string_view path, std::uint64_t bytes, UtcTime now,
+                          const AuditEntry& audit);
+  /// Gives an unfinished or unacknowledged number up. kNotFound, kUsage (already acknowledged).
+  Result<void> Abandon(const Guid& site, std::uint64_t sequence, UtcTime now,
+                       std::string_view actor);
+  /// Numbers given up since (not including) `sequence`.
+  Result<std::vector<std::uint64_t>> VoidSince(const Guid& site, std::uint64_t sequence);
+  bool IsPinned(const Sha1Digest& sha1);  ///< by an unfinished bundle
+
+  // What a site has.
+  Result<std::set<Sha1Digest>> Believed(const Guid& site);
+  Result<std::vector<Sha1Digest>> Requested(const Guid& site);
+  Result<void> ForgetContent(const Guid& site, UtcTime now, std::string_view actor);
+
+  // Bundles coming in; RecordImport belongs into the import's commit.
+  Result<void> RecordImport(const BundleIn& bundle);
+  Result<std::optional<BundleIn>> LastImport();
+  Result<std::optional<BundleIn>> LastImport(const Guid& sender, std::string_view stream);
+  Result<std::optional<BundleIn>> FindImport(const Sha256Digest& manifest);
+  /// Newest first.
+  Result<std::vector<BundleIn>> Imports(int limit);
+  /// When the sender had last synced with its upstream, at the newest import whose local generation
+  /// is not above `generation`: what a client that scanned this generation has evaluated.
+  Result<std::optional<UtcTime>> UpstreamSyncAt(Generation generation);
+
+  // Returns going out.
+  Result<std::uint64_t> NextReturn(const Guid& recipient);
+  Result<void> ReserveReturn(const ReturnOut& out);
+  Result<std::optional<ReturnOut>> UnfinishedReturn(const Guid& recipient);
+  Result<void> MarkReturnWritten(const ReturnOut& out, const AuditEntry& audit, UtcTime now);
+  Result<void> VoidReturn(const Guid& recipient, std::uint64_t number);
+
+  // Returns coming in.
+  /// What a return did to the ledger.
+  struct Applied {
+    std::optional<KnownState> acknowledged;  ///< where the next delta starts
+    std::uint64_t sequence = 0;
+    bool restored = false;  ///< the site's epoch changed: it was restored or made anew
+    std::string diverged;   ///< why deltas stop; empty otherwise
+    std::uint64_t believed = 0;
+    std::uint64_t requested = 0;
+  };
+  /// `state_at` gives our state of a name, nullopt when the name is not of our history.
+  using StateLookup = std::function<Result<std::optional<KnownState>>(const StateName& name)>;
+  Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
+                              std::string_view actor);
+
+ private:
+  Result<std::string> FreeStream(std::string_view name);
+  Result<void> ApplyReceipts(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
+                             Applied& applied);
+  Result<void> Believe(const ReturnEffect& effect);
+  Database& db_;  // must outlive
+};
+
+}  // namespace gapferry::mirror

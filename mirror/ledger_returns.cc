@@ -1,0 +1,231 @@
+#include "base/canonical_json.h"
+#include "mirror/ledger.h"
+
+namespace gapferry::mirror {
+namespace {
+
+constexpr std::string_view kImportColumns =
+    "SELECT sender, stream, sequence, manifest, scope, target_epoch, target_generation, "
+    "target_chain, state_digest, local_generation, upstream_sync_at, applied_return, detailed, "
+    "imported_at FROM bundle_in ";
+
+BundleIn ReadImport(Statement& row) {
+  BundleIn bundle;
+  bundle.sender = row.GuidAt(0);
+  bundle.stream = row.String(1);
+  bundle.sequence = static_cast<std::uint64_t>(row.Int(2));
+  bundle.manifest = row.DigestAt<Sha256Digest>(3);
+  bundle.full = row.Bool(4);
+  bundle.target = {{row.GuidAt(5), row.Int(6), row.DigestAt<Sha256Digest>(7)},
+                   row.DigestAt<Sha256Digest>(8)};
+  bundle.local_generation = row.Int(9);
+  bundle.upstream_sync_at = row.OptionalTime(10);
+  bundle.applied_return = static_cast<std::uint64_t>(row.Int(11));
+  bundle.detailed = row.Bool(12);
+  bundle.imported_at = row.Time(13);
+  return bundle;
+}
+
+Result<std::optional<BundleIn>> FirstImport(Statement& rows) {
+  TRY_ASSIGN(const bool row, rows.Step());
+  if (!row) return std::optional<BundleIn>();
+  std::optional<BundleIn> bundle(ReadImport(rows));
+  TRY(rows.Check());
+  return bundle;
+}
+
+}  // namespace
+
+Result<void> Ledger::RecordImport(const BundleIn& bundle) {
+  return db_.Run(
+      "INSERT INTO bundle_in (sender, stream, sequence, manifest, scope, target_epoch, "
+      "target_generation, target_chain, state_digest, local_generation, upstream_sync_at, "
+      "applied_return, detailed, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      bundle.sender, bundle.stream, bundle.sequence, bundle.manifest, bundle.full ? 1 : 0,
+      bundle.target.name.epoch, bundle.target.name.generation, bundle.target.name.chain,
+      bundle.target.state_digest, bundle.local_generation, bundle.upstream_sync_at,
+      bundle.applied_return, bundle.detailed ? 1 : 0, bundle.imported_at);
+}
+
+Result<std::optional<BundleIn>> Ledger::LastImport() {
+  TRY_ASSIGN(auto rows, db_.Prepare(std::string(kImportColumns) + "ORDER BY id DESC LIMIT 1"));
+  return FirstImport(rows);
+}
+
+Result<std::optional<BundleIn>> Ledger::LastImport(const Guid& sender, std::string_view stream) {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare(std::string(kImportColumns) +
+                         "WHERE sender = ? AND stream = ? ORDER BY sequence DESC LIMIT 1"));
+  rows.BindAll(sender, stream);
+  return FirstImport(rows);
+}
+
+Result<std::optional<BundleIn>> Ledger::FindImport(const Sha256Digest& manifest) {
+  TRY_ASSIGN(auto rows, db_.Prepare(std::string(kImportColumns) + "WHERE manifest = ?"));
+  rows.BindAll(manifest);
+  return FirstImport(rows);
+}
+
+Result<std::vector<BundleIn>> Ledger::Imports(int limit) {
+  TRY_ASSIGN(auto rows, db_.Prepare(std::string(kImportColumns) + "ORDER BY id DESC LIMIT ?"));
+  rows.BindAll(limit);
+  std::vector<BundleIn> out;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    out.push_back(ReadImport(rows));
+  }
+  TRY(rows.Check());
+  return out;
+}
+
+Result<std::optional<UtcTime>> Ledger::UpstreamSyncAt(Generation generation) {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT upstream_sync_at FROM bundle_in WHERE "
+                                    "local_generation <= ? ORDER BY id DESC LIMIT 1"));
+  rows.BindAll(generation);
+  TRY_ASSIGN(const bool row, rows.Step());
+  std::optional<UtcTime> at;
+  if (row) at = rows.OptionalTime(0);
+  return at;
+}
+
+Result<std::uint64_t> Ledger::NextReturn(const Guid& recipient) {
+  TRY_ASSIGN(const auto last,
+             db_.QueryInt("SELECT max(number) FROM return_out WHERE recipient = ?", recipient));
+  return static_cast<std::uint64_t>(last.value_or(0) + 1);
+}
+
+Result<void> Ledger::ReserveReturn(const ReturnOut& out) {
+  return db_.Run(
+      "INSERT INTO return_out (recipient, number, state, level, sha256, path, "
+      "created_at) VALUES (?, ?, 1, ?, ?, '', ?)",
+      out.recipient, out.number, out.level, out.sha256, out.created_at);
+}
+
+Result<std::optional<ReturnOut>> Ledger::UnfinishedReturn(const Guid& recipient) {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT number, level, sha256, created_at FROM return_out "
+                                    "WHERE recipient = ? AND state = 1"));
+  rows.BindAll(recipient);
+  TRY_ASSIGN(const bool row, rows.Step());
+  if (!row) return std::optional<ReturnOut>();
+  ReturnOut out;
+  out.recipient = recipient;
+  out.number = static_cast<std::uint64_t>(rows.Int(0));
+  out.level = rows.String(1);
+  out.sha256 = rows.DigestAt<Sha256Digest>(2);
+  out.created_at = rows.Time(3);
+  TRY(rows.Check());
+  return std::optional(out);
+}
+
+Result<void> Ledger::MarkReturnWritten(const ReturnOut& out, const AuditEntry& audit, UtcTime now) {
+  TRY_ASSIGN(auto tx, Transaction::Begin(db_, TransactionKind::kWrite));
+  TRY(db_.Run("UPDATE return_out SET state = 2, path = ? WHERE recipient = ? AND number = ?",
+              out.path, out.recipient, out.number));
+  TRY(AppendAudit(db_, now, audit));
+  return tx.Commit();
+}
+
+Result<void> Ledger::VoidReturn(const Guid& recipient, std::uint64_t number) {
+  return db_.Run("UPDATE return_out SET state = 6 WHERE recipient = ? AND number = ?", recipient,
+                 number);
+}
+
+Result<Ledger::Applied> Ledger::ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at,
+                                            UtcTime now, std::string_view actor) {
+  TRY_ASSIGN(auto tx, Transaction::Begin(db_, TransactionKind::kWrite));
+  TRY_ASSIGN(const auto site, SiteByGuid(effect.site));
+  if (!site) return Fail(ErrorCode::kNotFound, "site-unknown", "the site is gone");
+  Applied applied;
+  applied.restored = site->site_epoch && *site->site_epoch != effect.site_epoch;
+  // A site that was restored or made anew may have lost files that it once acknowledged.
+  if (applied.restored) TRY(db_.Run("DELETE FROM site_content WHERE site = ?", effect.site));
+  TRY(ApplyReceipts(effect, state_at, now, applied));
+
+  TRY(db_.Run("DELETE FROM site_request WHERE site = ?", effect.site));
+  TRY_ASSIGN(auto request,
+             db_.Prepare("INSERT OR IGNORE INTO site_request (site, sha1) VALUES (?, ?)"));
+  TRY_ASSIGN(auto deny, db_.Prepare("DELETE FROM site_content WHERE site = ? AND sha1 = ?"));
+  for (const Sha1Digest& sha1 : effect.requests) {
+    TRY(request.Run(effect.site, sha1));
+    TRY(deny.Run(effect.site, sha1));
+  }
+  for (const Sha1Digest& sha1 : effect.removed) TRY(deny.Run(effect.site, sha1));
+  TRY(db_.Run("DELETE FROM site_damage WHERE site = ?", effect.site));
+  for (const auto& block : effect.blocks) {
+    TRY(
+        db_.Run("INSERT OR IGNORE INTO site_damage (site, sequence, volume, block) "
+                "VALUES (?, ?, ?, ?)",
+                effect.site, block.sequence, block.volume, block.block));
+  }
+  TRY(db_.Run("INSERT INTO return_in (site, number, sha256, applied_at) VALUES (?, ?, ?, ?)",
+              effect.site, effect.number, effect.sha256, now));
+  TRY(
+      db_.Run("UPDATE site SET applied_return = ?, last_return_at = ?, site_epoch = ?, "
+              "diverged = ? WHERE guid = ?",
+              effect.number, now, effect.site_epoch, applied.diverged, effect.site));
+  applied.requested = effect.requests.size();
+  TRY_ASSIGN(const auto believed,
+             db_.QueryInt("SELECT count(*) FROM site_content WHERE site = ?", effect.site));
+  applied.believed = static_cast<std::uint64_t>(believed.value_or(0));
+  TRY(AppendAudit(db_, now,
+                  {std::string(actor), "return.import", effect.site.ToString(),
+                   WriteCanonicalJson(JsonValue::Object{{"acknowledged", applied.sequence},
+                                                        {"diverged", applied.diverged},
+                                                        {"number", effect.number},
+                                                        {"sha256", effect.sha256.ToHex()}})}));
+  TRY(tx.Commit());
+  return applied;
+}
+
+Result<void> Ledger::ApplyReceipts(const ReturnEffect& effect, const StateLookup& state_at,
+                                   UtcTime now, Applied& applied) {
+  if (effect.receipts.empty()) {
+    // A site that has imported nothing (any more): the next bundle starts from nothing.
+    return db_.Run(
+        "UPDATE site SET acked_epoch = NULL, acked_generation = NULL, acked_chain = NULL, "
+        "acked_state_digest = NULL, acked_sequence = 0, acked_at = ? WHERE guid = ?",
+        now, effect.site);
+  }
+  const ReturnEffect::Receipt& last = effect.receipts.back();
+  TRY_ASSIGN(const auto ours, state_at(last.target.name));
+  if (!ours) {
+    applied.diverged = "its receipt for bundle " + std::to_string(last.sequence) +
+                       " names a state that is not in this mirror's history";
+    return {};
+  }
+  if (ours->state_digest != last.target.state_digest) {
+    applied.diverged = "it holds something else at generation " +
+                       std::to_string(last.target.name.generation) + " than this mirror held";
+    return {};
+  }
+  applied.acknowledged = *ours;
+  applied.sequence = last.sequence;
+  if (!applied.restored) TRY(Believe(effect));
+  for (const auto& receipt : effect.receipts) {
+    TRY(
+        db_.Run("UPDATE bundle_out SET state = 5 WHERE site = ? AND sequence = ? AND manifest = ? "
+                "AND state IN (3, 4)",
+                effect.site, receipt.sequence, receipt.manifest));
+  }
+  return db_.Run(
+      "UPDATE site SET acked_epoch = ?, acked_generation = ?, acked_chain = ?, "
+      "acked_state_digest = ?, acked_sequence = ?, acked_at = ? WHERE guid = ?",
+      ours->name.epoch, ours->name.generation, ours->name.chain, ours->state_digest, last.sequence,
+      now, effect.site);
+}
+
+/// Only bundles that the site imported brought it anything, and each is believed once: a later
+/// return may have denied single files since.
+Result<void> Ledger::Believe(const ReturnEffect& effect) {
+  for (const auto& receipt : effect.receipts) {
+    TRY(
+        db_.Run("INSERT OR IGNORE INTO site_content (site, sha1) SELECT p.site, p.sha1 FROM "
+                "bundle_pin p JOIN bundle_out b USING (site, sequence) "
+                "WHERE p.site = ? AND p.sequence = ? AND b.manifest = ? AND b.state IN (3, 4)",
+                effect.site, receipt.sequence, receipt.manifest));
+  }
+  return {};
+}
+
+}  // namespace gapferry::mirror
