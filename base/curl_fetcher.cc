@@ -40,6 +40,7 @@ struct Transfer {
 };
 
 constexpr std::size_t kMaxHeaderBytes = 256 << 10;
+constexpr std::uint64_t kMaxErrorPageBytes = 16 << 20;
 
 std::string Shown(const FetchRequest& request) {
   return fmt::format("{} {}", request.method, DisplayUrl(request.url));
@@ -101,14 +102,17 @@ std::size_t OnBody(char* data, std::size_t size, std::size_t count, void* user) 
   curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
   transfer.response.status = static_cast<int>(status);
   if (!transfer.body_started && !BodyMayStart(transfer)) return 0;
+  const bool dropped = transfer.request.success_body_only && status / 100 != 2;
   transfer.response.body_bytes += bytes;
-  if (transfer.response.body_bytes > transfer.request.max_body_bytes) {
+  if (transfer.response.body_bytes >
+      (dropped ? kMaxErrorPageBytes : transfer.request.max_body_bytes)) {
     transfer.Abort({ErrorCode::kCorrupt,
                     fmt::format("answer larger than {} bytes", transfer.request.max_body_bytes),
                     "answer-too-large",
                     {}});
     return 0;
   }
+  if (dropped) return bytes;
   auto written = transfer.sink.Write({reinterpret_cast<const std::uint8_t*>(data), bytes});
   if (written) return bytes;
   transfer.Abort(std::move(written).error());

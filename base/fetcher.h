@@ -31,6 +31,9 @@ struct FetchRequest {
   std::optional<std::uint64_t> range_last;
   std::string if_range;
 
+  /// The sink gets bodies of 2xx answers only; an error page is read and dropped.
+  bool success_body_only = false;
+
   std::uint64_t max_body_bytes = 256ULL << 20;  ///< kCorrupt, reason "answer-too-large", beyond it
   std::chrono::seconds connect_timeout{30};
   std::chrono::seconds total_timeout{0};  ///< 0 = none; stalls are caught by the two below

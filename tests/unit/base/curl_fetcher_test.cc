@@ -137,6 +137,19 @@ TEST(CurlFetcher, NamesFailuresByWhatTheCallerShouldDo) {
   EXPECT_EQ(Fetcher()->Fetch(request, sink, {}).error().code, ErrorCode::kTransient);
 }
 
+TEST(CurlFetcher, KeepsErrorPagesFromTheSinkWhenAsked) {
+  CannedServer server({Answer("404 Not Found", "", std::string(50, 'x'))});
+  FetchRequest request;
+  request.url = server.Url("/");
+  request.max_body_bytes = 10;
+  request.success_body_only = true;
+  MemorySink sink(10);
+  const auto answer = Fetcher()->Fetch(request, sink, {});
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(answer->status, 404);
+  EXPECT_TRUE(sink.bytes().empty());
+}
+
 TEST(CurlFetcher, StopsWhenAsked) {
   CannedServer server({Answer("200 OK", "", "x")});
   std::stop_source stop;
