@@ -88,4 +88,32 @@ CREATE TABLE downstream_server (
 ) STRICT, WITHOUT ROWID;
 
 -- ===== rollup state (mirror/rollup_state.*): begin =====
+-- What the upstream has been told (MS-WSUSSS 3.2.4.5).
+CREATE TABLE rollup_upstream (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  server_id BLOB NOT NULL,
+  reset_guid BLOB NOT NULL,
+  detailed INTEGER NOT NULL,
+  last_rollup INTEGER NOT NULL             -- end of the last one that ended well; 1753: none
+) STRICT;
+
+CREATE TABLE rollup_computer (
+  computer_id TEXT PRIMARY KEY COLLATE NOCASE,
+  last_sent INTEGER NOT NULL,              -- rollup number; 0: never
+  status_seq INTEGER,                      -- states told up to this change_seq; null: full one due
+  full_seq INTEGER NOT NULL,               -- computer.full_seq when status was told
+  record_seq INTEGER NOT NULL,             -- computer.change_seq told with details; 0: never
+  deleted_at INTEGER                       -- when the upstream said Deleted; null: it did not
+) STRICT, WITHOUT ROWID;
+
+-- Totals of install_activity that the upstream has counted.
+CREATE TABLE rollup_activity (
+  server BLOB NOT NULL,
+  os BLOB NOT NULL,                        -- SHA-256 of what names the kind of computer
+  update_guid BLOB NOT NULL,
+  update_revision INTEGER NOT NULL,
+  success INTEGER NOT NULL,
+  failure INTEGER NOT NULL,
+  PRIMARY KEY (server, os, update_guid, update_revision)
+) STRICT, WITHOUT ROWID;
 -- ===== rollup state: end =====

@@ -1,0 +1,181 @@
+#include "mirror/rollup_state.h"
+
+#include <fmt/format.h>
+
+namespace gapferry::mirror {
+namespace {
+
+// Uses the transaction that is open, else one of its own.
+template <class Function>
+Result<void> InTransaction(Database& db, Function function) {
+  if (db.in_transaction()) return function();
+  TRY_ASSIGN(auto transaction, Transaction::Begin(db, TransactionKind::kWrite));
+  TRY(function());
+  return transaction.Commit();
+}
+
+constexpr std::string_view kEnsureComputer =
+    "INSERT INTO rollup_computer (computer_id, last_sent, full_seq, record_seq) "
+    "VALUES (?1, 0, 0, 0) ON CONFLICT (computer_id) DO NOTHING";
+
+}  // namespace
+
+Result<std::optional<RollupState::UpstreamRecord>> RollupState::ReadUpstream() {
+  TRY_ASSIGN(auto query, activity_.db().Prepare("SELECT server_id, reset_guid, detailed, "
+                                                "last_rollup FROM rollup_upstream WHERE id = 1"));
+  TRY_ASSIGN(const bool row, query.Step());
+  if (!row) return std::optional<UpstreamRecord>();
+  UpstreamRecord record{query.GuidAt(0), query.GuidAt(1), query.Bool(2), query.Time(3)};
+  TRY(query.Check());
+  return std::optional(record);
+}
+
+Result<bool> RollupState::Begin(const Guid& server_id, const Guid& reset_guid, bool detailed) {
+  TRY_ASSIGN(const auto before, ReadUpstream());
+  const bool other_server = before && before->server_id != server_id;
+  const bool stale = other_server || (before && before->reset_guid != reset_guid);
+  Database& db = activity_.db();
+  TRY(InTransaction(db, [&]() -> Result<void> {
+    if (stale) {
+      TRY(db.Run("UPDATE rollup_computer SET record_seq = 0, status_seq = NULL"));
+    }
+    if (other_server) {
+      TRY(db.Run("UPDATE rollup_computer SET last_sent = 0, deleted_at = NULL"));
+    }
+    return db.Run(
+        "INSERT INTO rollup_upstream (id, server_id, reset_guid, detailed, last_rollup) "
+        "VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET server_id = ?1, "
+        "reset_guid = ?2, detailed = ?3",
+        server_id, reset_guid, detailed ? 1 : 0, kNever);
+  }));
+  return stale;
+}
+
+Result<void> RollupState::End(UtcTime at) {
+  return activity_.db().Run("UPDATE rollup_upstream SET last_rollup = ?1 WHERE id = 1", at);
+}
+
+Result<RollupState::ComputerState> RollupState::Find(std::string_view computer_id) {
+  TRY_ASSIGN(auto query, activity_.db().Prepare(
+                             "SELECT last_sent, status_seq, full_seq, record_seq, deleted_at "
+                             "FROM rollup_computer WHERE computer_id = ?1"));
+  query.Bind(1, computer_id);
+  TRY_ASSIGN(const bool row, query.Step());
+  ComputerState state;
+  if (!row) return state;
+  state.last_sent = query.Int32(0);
+  state.status_seq = query.OptionalInt(1);
+  state.full_seq = query.Int(2);
+  state.record_seq = query.Int(3);
+  state.deleted_at = query.OptionalTime(4);
+  TRY(query.Check());
+  return state;
+}
+
+Result<void> RollupState::RecordsTold(const std::vector<RecordTold>& told) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const RecordTold& one : told) {
+      TRY(db.Run(kEnsureComputer, one.computer_id));
+      TRY(db.Run("UPDATE rollup_computer SET record_seq = ?2 WHERE computer_id = ?1",
+                 one.computer_id, one.record_seq));
+    }
+    return {};
+  });
+}
+
+Result<void> RollupState::MarkDeleted(const std::vector<std::string>& computer_ids, UtcTime at) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const std::string& id : computer_ids) {
+      TRY(db.Run(kEnsureComputer, id));
+      TRY(
+          db.Run("UPDATE rollup_computer SET deleted_at = ?2, record_seq = 0, status_seq = NULL, "
+                 "last_sent = 0 WHERE computer_id = ?1",
+                 id, at));
+    }
+    return {};
+  });
+}
+
+Result<std::vector<std::string>> RollupState::DeletedUpstream() {
+  TRY_ASSIGN(auto query,
+             activity_.db().Prepare("SELECT computer_id FROM rollup_computer "
+                                    "WHERE deleted_at IS NOT NULL ORDER BY computer_id"));
+  std::vector<std::string> ids;
+  while (true) {
+    TRY_ASSIGN(const bool row, query.Step());
+    if (!row) break;
+    ids.push_back(query.String(0));
+  }
+  TRY(query.Check());
+  return ids;
+}
+
+Result<void> RollupState::LiftDeletion(std::string_view computer_id) {
+  return activity_.db().Run("UPDATE rollup_computer SET deleted_at = NULL WHERE computer_id = ?1",
+                            computer_id);
+}
+
+Result<void> RollupState::NeedFull(const std::vector<std::string>& computer_ids) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const std::string& id : computer_ids) {
+      TRY(db.Run("UPDATE rollup_computer SET status_seq = NULL WHERE computer_id = ?1", id));
+    }
+    return {};
+  });
+}
+
+Result<void> RollupState::StatusesTold(const std::vector<StatusTold>& told) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const StatusTold& one : told) {
+      TRY(db.Run(kEnsureComputer, one.computer_id));
+      TRY(
+          db.Run("UPDATE rollup_computer SET last_sent = ?2, status_seq = ?3, full_seq = ?4 "
+                 "WHERE computer_id = ?1",
+                 one.computer_id, one.number, one.status_seq, one.full_seq));
+    }
+    return {};
+  });
+}
+
+Result<RollupState::Acknowledged> RollupState::FindAcknowledged(const ActivityKey& key) {
+  TRY_ASSIGN(auto query, activity_.db().Prepare(
+                             "SELECT success, failure FROM rollup_activity WHERE server = ?1 AND "
+                             "os = ?2 AND update_guid = ?3 AND update_revision = ?4"));
+  query.BindAll(key.server, key.os, key.update.guid, key.update.revision);
+  TRY_ASSIGN(const bool row, query.Step());
+  if (!row) return Acknowledged{};
+  const Acknowledged totals{query.Int(0), query.Int(1)};
+  TRY(query.Check());
+  return totals;
+}
+
+Result<void> RollupState::Acknowledge(
+    const std::vector<std::pair<ActivityKey, Acknowledged>>& totals) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const auto& [key, acknowledged] : totals) {
+      TRY(
+          db.Run("INSERT INTO rollup_activity (server, os, update_guid, update_revision, success, "
+                 "failure) VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+                 "ON CONFLICT (server, os, update_guid, update_revision) "
+                 "DO UPDATE SET success = ?5, failure = ?6",
+                 key.server, key.os, key.update.guid, key.update.revision, acknowledged.success,
+                 acknowledged.failure));
+    }
+    return {};
+  });
+}
+
+Sha256Digest RollupState::OsDigest(const protocol::ClientSummary& os) {
+  return Sha256(fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", os.os_major_version,
+                            os.os_minor_version, os.os_build_number, os.os_service_pack_major,
+                            os.os_service_pack_minor, os.os_locale, os.suite_mask,
+                            os.old_product_type, os.new_product_type, os.system_metrics,
+                            os.processor_architecture));
+}
+
+}  // namespace gapferry::mirror
