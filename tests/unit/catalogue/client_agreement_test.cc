@@ -55,8 +55,8 @@ TEST_P(Agreement, OnEveryRule) {
 INSTANTIATE_TEST_SUITE_P(Machines, Agreement,
                          testing::Values("workstation-x64", "workstation-arm64", "server-x64",
                                          "workstation-current", "kiosk-x64"),
-                         [](const auto& info) {
-                           std::string name(info.param);
+                         [](const auto& profile) {
+                           std::string name(profile.param);
                            std::erase(name, '-');
                            return name;
                          });
