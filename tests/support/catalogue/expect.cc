@@ -97,9 +97,8 @@ Expectation Expect(const Catalogue& catalogue, const Machine& machine) {
     }
     if (revision.kind != Kind::kBundle && revision.kind != Kind::kLeaf) continue;
     const State state = evaluation.state(i);
-    if (state == State::kInstalled) expectation.installed.push_back(i);
-    if (state != State::kApplicable) continue;
-    expectation.applicable.push_back(i);
+    if (state == State::kNotApplicable) continue;
+    (state == State::kInstalled ? expectation.installed : expectation.applicable).push_back(i);
     superseded.insert(revision.superseded.begin(), revision.superseded.end());
   }
   for (const std::size_t index : expectation.applicable) {

@@ -12,7 +12,7 @@ namespace gapferry::catalogue {
 /// Catalogue::revisions(), ascending; newest revisions only.
 struct Expectation {
   std::vector<std::size_t> applicable;  ///< visible, not installed, installable
-  /// Of these: no other applicable update supersedes it, directly or through others.
+  /// Of these: no applicable or installed update supersedes it.
   std::vector<std::size_t> offered;
   std::vector<std::size_t> installed;  ///< visible and installed
   std::vector<std::size_t> drivers;    ///< newer than what the computer has for a device of it
