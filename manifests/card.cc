@@ -142,4 +142,18 @@ Result<Card> DecodeCard(ByteView bytes) {
   return card;
 }
 
+Result<OwnIdentity> LoadIdentity(const Guid& guid, std::string_view name,
+                                 const std::filesystem::path& signing_key,
+                                 const std::filesystem::path& encryption_key) {
+  TRY_ASSIGN(SigningKey key, SigningKey::Load(signing_key), "signing key");
+  Card card;
+  card.guid = guid;
+  card.name = name;
+  card.roles = {SignerRole::kOrigin};
+  card.signing_key = key.public_key();
+  TRY_ASSIGN(card.encryption_key, LoadEncryptionPublicKey(encryption_key), "encryption key");
+  card.formats = {TypeField(DocumentType::kManifest), TypeField(DocumentType::kReturn)};
+  return OwnIdentity{std::move(card), std::move(key)};
+}
+
 }  // namespace gapferry::manifests

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,5 +39,17 @@ std::string EncodeCard(const Card& card, const SigningKey& key);
 /// Fails with kCorrupt (reason "card-malformed") or, when the signature inside is not by the card's
 /// own key over the rest, kUntrusted (reason "card-signature").
 Result<Card> DecodeCard(ByteView bytes);
+
+/// A mirror's own card with the key that signs for it.
+struct OwnIdentity {
+  Card card;
+  SigningKey key;
+};
+
+/// Makes the card of a mirror (role origin, the formats that this program reads) from its GUID, its
+/// name and its two PEM files.
+Result<OwnIdentity> LoadIdentity(const Guid& guid, std::string_view name,
+                                 const std::filesystem::path& signing_key,
+                                 const std::filesystem::path& encryption_key);
 
 }  // namespace gapferry::manifests
