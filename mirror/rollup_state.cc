@@ -35,7 +35,7 @@ Result<bool> RollupState::Begin(const Guid& server_id, const Guid& reset_guid, b
   const bool other_server = before && before->server_id != server_id;
   const bool stale = other_server || (before && before->reset_guid != reset_guid);
   Database& db = activity_.db();
-  TRY(InTransaction(db, [&]() -> Result<void> {
+  Result<void> written = InTransaction(db, [&]() -> Result<void> {
     if (stale) {
       TRY(db.Run("UPDATE rollup_computer SET record_seq = 0, status_seq = NULL"));
     }
@@ -47,7 +47,8 @@ Result<bool> RollupState::Begin(const Guid& server_id, const Guid& reset_guid, b
         "VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET server_id = ?1, "
         "reset_guid = ?2, detailed = ?3",
         server_id, reset_guid, detailed ? 1 : 0, kNever);
-  }));
+  });
+  TRY(std::move(written));
   return stale;
 }
 
