@@ -46,6 +46,8 @@ struct Config {
     std::uint32_t max_ids_per_request = 20'000;
     std::uint32_t max_connections = 4'000;
     std::uint32_t page_updates = 100;  ///< new updates in one SyncUpdates answer
+    /// Clients are given what nobody approved to evaluate, so that "needed" is known before.
+    bool evaluate_unapproved = true;
     std::chrono::seconds client_timeout{60};
     std::chrono::minutes cookie_lifetime{60};
     std::uint32_t threads = 0;  ///< 0: as many as processors
