@@ -187,6 +187,7 @@ class Ledger {
   Result<std::uint64_t> NextReturn(const Guid& recipient);
   Result<void> ReserveReturn(const ReturnOut& out);
   Result<std::optional<ReturnOut>> UnfinishedReturn(const Guid& recipient);
+  Result<std::optional<ReturnOut>> LastReturn(const Guid& recipient);  ///< written ones
   Result<void> MarkReturnWritten(const ReturnOut& out, const AuditEntry& audit, UtcTime now);
   Result<void> VoidReturn(const Guid& recipient, std::uint64_t number);
 
@@ -202,6 +203,8 @@ class Ledger {
   };
   /// `state_at` gives our state of a name, nullopt when the name is not of our history.
   using StateLookup = std::function<Result<std::optional<KnownState>>(const StateName& name)>;
+  /// Whether this very return was applied before.
+  Result<bool> IsReturnApplied(const Guid& site, const Sha256Digest& sha256);
   Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                               std::string_view actor);
 

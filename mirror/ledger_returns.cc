@@ -34,6 +34,25 @@ Result<std::optional<BundleIn>> FirstImport(Statement& rows) {
   return bundle;
 }
 
+constexpr std::string_view kReturnColumns =
+    "SELECT number, level, sha256, path, created_at, state FROM return_out WHERE recipient = ? ";
+
+Result<std::optional<ReturnOut>> FirstReturn(Statement& rows, const Guid& recipient) {
+  rows.BindAll(recipient);
+  TRY_ASSIGN(const bool row, rows.Step());
+  if (!row) return std::optional<ReturnOut>();
+  ReturnOut out;
+  out.recipient = recipient;
+  out.number = static_cast<std::uint64_t>(rows.Int(0));
+  out.level = rows.String(1);
+  out.sha256 = rows.DigestAt<Sha256Digest>(2);
+  out.path = rows.String(3);
+  out.created_at = rows.Time(4);
+  out.written = rows.Int(5) == 2;
+  TRY(rows.Check());
+  return std::optional(std::move(out));
+}
+
 }  // namespace
 
 Result<void> Ledger::RecordImport(const BundleIn& bundle) {
@@ -103,19 +122,14 @@ Result<void> Ledger::ReserveReturn(const ReturnOut& out) {
 }
 
 Result<std::optional<ReturnOut>> Ledger::UnfinishedReturn(const Guid& recipient) {
-  TRY_ASSIGN(auto rows, db_.Prepare("SELECT number, level, sha256, created_at FROM return_out "
-                                    "WHERE recipient = ? AND state = 1"));
-  rows.BindAll(recipient);
-  TRY_ASSIGN(const bool row, rows.Step());
-  if (!row) return std::optional<ReturnOut>();
-  ReturnOut out;
-  out.recipient = recipient;
-  out.number = static_cast<std::uint64_t>(rows.Int(0));
-  out.level = rows.String(1);
-  out.sha256 = rows.DigestAt<Sha256Digest>(2);
-  out.created_at = rows.Time(3);
-  TRY(rows.Check());
-  return std::optional(out);
+  TRY_ASSIGN(auto rows, db_.Prepare(std::string(kReturnColumns) + "AND state = 1"));
+  return FirstReturn(rows, recipient);
+}
+
+Result<std::optional<ReturnOut>> Ledger::LastReturn(const Guid& recipient) {
+  TRY_ASSIGN(auto rows, db_.Prepare(std::string(kReturnColumns) +
+                                    "AND state = 2 ORDER BY number DESC LIMIT 1"));
+  return FirstReturn(rows, recipient);
 }
 
 Result<void> Ledger::MarkReturnWritten(const ReturnOut& out, const AuditEntry& audit, UtcTime now) {
@@ -129,6 +143,12 @@ Result<void> Ledger::MarkReturnWritten(const ReturnOut& out, const AuditEntry& a
 Result<void> Ledger::VoidReturn(const Guid& recipient, std::uint64_t number) {
   return db_.Run("UPDATE return_out SET state = 6 WHERE recipient = ? AND number = ?", recipient,
                  number);
+}
+
+Result<bool> Ledger::IsReturnApplied(const Guid& site, const Sha256Digest& sha256) {
+  TRY_ASSIGN(const auto found,
+             db_.QueryInt("SELECT 1 FROM return_in WHERE site = ? AND sha256 = ?", site, sha256));
+  return found.has_value();
 }
 
 Result<Ledger::Applied> Ledger::ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at,

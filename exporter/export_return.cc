@@ -1,0 +1,315 @@
+#include "exporter/export_return.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include "base/canonical_json.h"
+#include "base/file.h"
+#include "manifests/signature.h"
+#include "manifests/trust_store.h"
+#include "mirror/audit.h"
+#include "mirror/catalog.h"
+#include "mirror/content_store.h"
+#include "mirror/exchange/needed_files.h"
+#include "mirror/intent.h"
+
+namespace gapferry::exporter {
+namespace {
+
+using mirror::Mirror;
+using mirror::exchange::ReturnDocument;
+using mirror::exchange::ReturnHeader;
+
+constexpr int kReceipts = 64;
+constexpr const char* kVersion = "0.1.0.0";
+
+struct Recipient {
+  Guid guid;
+  std::string name;
+  std::string stream;  ///< empty before the first import
+};
+
+Result<Recipient> FindRecipient(Mirror& mirror) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto cards, manifests::ReadTrustedCards(mirror.keys().trusted_folder));
+  TRY_ASSIGN(const auto last, ledger.LastImport());
+  Recipient recipient;
+  if (last) {
+    recipient.guid = last->sender;
+    recipient.stream = last->stream;
+  } else if (cards.size() == 1) {
+    recipient.guid = cards.front().card.guid;
+  } else {
+    return Fail(ErrorCode::kUsage, "no-recipient",
+                "nothing was imported yet, and " + std::to_string(cards.size()) +
+                    " senders are trusted: for whom would the return be");
+  }
+  for (const auto& card : cards) {
+    if (card.card.guid == recipient.guid) recipient.name = card.card.name;
+  }
+  return recipient;
+}
+
+std::int32_t Number(std::uint64_t value) {
+  return static_cast<std::int32_t>(std::min<std::uint64_t>(value, INT32_MAX));
+}
+
+/// The site's own record as a downstream server of the recipient.
+Result<mirror::DownstreamServer> OwnServer(Mirror& mirror, mirror::Activity& activity,
+                                           UtcTime created) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto catalog, mirror.catalog().Counts());
+  TRY_ASSIGN(const auto counts, activity.Counts());
+  TRY_ASSIGN(const auto deployments, mirror.intent().Deployments());
+  TRY_ASSIGN(const auto declined, mirror.intent().Declined());
+  TRY_ASSIGN(const auto groups, mirror.intent().Groups());
+  TRY_ASSIGN(const auto last, ledger.LastImport());
+  std::set<Guid> approved;
+  for (const auto& one : deployments) {
+    using enum mirror::DeploymentAction;
+    if (one.action == kInstall || one.action == kUninstall || one.action == kOptionalInstall) {
+      approved.insert(one.update.guid);
+    }
+  }
+  protocol::ServerSummary summary;
+  const std::uint64_t known = catalog.deployable_updates;
+  summary.update_count = Number(known);
+  summary.declined_update_count = Number(declined.size());
+  summary.approved_update_count = Number(approved.size());
+  const std::uint64_t decided = approved.size() + declined.size();
+  summary.not_approved_update_count = Number(known > decided ? known - decided : 0);
+  summary.expired_update_count = Number(catalog.expired_updates);
+  summary.updates_with_client_errors_count = Number(counts.updates_with_errors);
+  summary.updates_needed_by_computers_count = Number(counts.updates_needed);
+  summary.custom_computer_target_group_count = Number(static_cast<std::uint64_t>(
+      std::ranges::count(groups, false, &mirror::TargetGroup::is_builtin)));
+  summary.computer_target_count = Number(counts.computers);
+  summary.computer_targets_needing_updates_count = Number(counts.computers_needing_updates);
+  summary.computer_targets_with_update_errors_count = Number(counts.computers_with_errors);
+  summary.computers_up_to_date_count = Number(counts.computers_up_to_date);
+
+  mirror::DownstreamServer server;
+  server.id = mirror.identity().guid;
+  server.name = mirror.identity().name;
+  server.version = kVersion;
+  server.is_replica = mirror.config().replica;
+  server.last_sync_time = last ? last->imported_at : kNever;
+  server.last_rollup_time = created;
+  server.summary = summary;
+  TRY_ASSIGN(server.clients, activity.ClientSummaries(Guid{}));
+  return server;
+}
+
+Result<void> AddServers(Mirror& mirror, mirror::Activity& activity, ReturnDocument& document) {
+  TRY_ASSIGN(auto own, OwnServer(mirror, activity, document.header.created));
+  document.servers.push_back(std::move(own));
+  TRY_ASSIGN(auto below, activity.Servers());
+  for (auto& server : below) {
+    if (server.parent.IsZero()) server.parent = mirror.identity().guid;
+    document.servers.push_back(std::move(server));
+  }
+  TRY_ASSIGN(document.activities, activity.InstallActivities());
+  for (auto& one : document.activities) {
+    if (one.server.IsZero()) one.server = mirror.identity().guid;
+  }
+  return {};
+}
+
+Result<void> AddComputers(Mirror& mirror, mirror::Activity& activity, ReturnDocument& document) {
+  mirror::Ledger ledger(mirror.db());
+  TRY(activity.ForEachComputer(0, [&](const mirror::Computer& computer) -> Result<void> {
+    document.computers.push_back(computer);
+    return {};
+  }));
+  for (mirror::Computer& computer : document.computers) {
+    if (computer.parent_server.IsZero()) {
+      computer.parent_server = mirror.identity().guid;
+      TRY_ASSIGN(computer.details.target_group_ids, mirror.intent().AssignedGroups(computer.id));
+      if (computer.details.target_group_ids.empty()) {
+        computer.details.target_group_ids = {mirror::kUnassignedComputers};
+      }
+      // What a client behind the gap has evaluated ends where the sender had last synced.
+      TRY_ASSIGN(const auto synced, ledger.UpstreamSyncAt(computer.scanned_generation));
+      computer.effective_last_detection = synced.value_or(kNever);
+    }
+    TRY_ASSIGN(const auto states, activity.StatusOf(computer.id));
+    for (const auto& state : states) document.statuses.push_back({computer.id, state});
+  }
+  return {};
+}
+
+Result<void> AddReceipts(Mirror& mirror, const Recipient& recipient, ReturnDocument& document) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto imports, ledger.Imports(kReceipts));
+  TRY_ASSIGN(const auto content, mirror.content().Digest());
+  TRY_ASSIGN(const auto published, mirror.catalog().Published());
+  for (const mirror::BundleIn& bundle : imports) {
+    if (bundle.sender != recipient.guid || bundle.stream != recipient.stream) continue;
+    mirror::exchange::ReturnReceipt receipt{bundle.stream, bundle.sequence, bundle.manifest,
+                                            bundle.target, content,         bundle.imported_at};
+    // Where the site stands now, as it is and not as the bundle promised.
+    if (document.receipts.empty()) receipt.target.state_digest = published.state_digest;
+    document.receipts.push_back(std::move(receipt));
+  }
+  std::ranges::reverse(document.receipts);
+  return {};
+}
+
+Result<void> AddRequests(Mirror& mirror, ReturnDocument& document) {
+  std::set<Sha1Digest> seen;
+  TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror, /*all=*/false));
+  for (const auto& file : needed) {
+    if (!file.is_held && seen.insert(file.sha1).second) {
+      document.requests.push_back({file.sha1, file.size_bytes});
+    }
+  }
+  TRY_ASSIGN(const auto wanted, mirror.content().Wanted());
+  for (const Sha1Digest& sha1 : wanted) {
+    if (!mirror.content().Holds(sha1) && seen.insert(sha1).second) {
+      document.requests.push_back({sha1, 0});
+    }
+  }
+  return {};
+}
+
+Result<std::string> Compose(Mirror& mirror, const Recipient& recipient, const ReturnHeader& header,
+                            const mirror::exchange::ReturnFields& fields) {
+  ReturnDocument document;
+  document.header = header;
+  TRY(AddReceipts(mirror, recipient, document));
+  TRY(AddRequests(mirror, document));
+  if (header.level != mirror::ReturnLevel::kReceipt) {
+    TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
+    TRY(AddServers(mirror, *activity, document));
+    if (header.level == mirror::ReturnLevel::kDetailed) {
+      TRY(AddComputers(mirror, *activity, document));
+    }
+  }
+  return EncodeReturn(Redact(std::move(document), fields));
+}
+
+std::string FileName(const Recipient& recipient, const Guid& site, std::uint64_t number) {
+  const std::string stem =
+      recipient.stream.empty() ? site.ToString().substr(0, 8) : recipient.stream;
+  char digits[24];
+  std::snprintf(digits, sizeof(digits), "%06llu", static_cast<unsigned long long>(number));
+  return "return-" + stem + "-" + digits + ".jsonl";
+}
+
+fs::path StagedReturn(Mirror& mirror, std::uint64_t number) {
+  return mirror.staging() / ("return-" + std::to_string(number) + ".jsonl");
+}
+
+/// The bytes that an unfinished number was reserved for. When they are lost the number is void.
+Result<std::optional<PreparedReturn>> Unfinished(Mirror& mirror, const Recipient& recipient) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto reserved, ledger.UnfinishedReturn(recipient.guid));
+  if (!reserved) return std::optional<PreparedReturn>();
+  auto text =
+      ReadTextFile(StagedReturn(mirror, reserved->number), mirror::exchange::kMaxReturnBytes);
+  if (!text || Sha256(*text) != reserved->sha256) {
+    TRY(ledger.VoidReturn(recipient.guid, reserved->number));
+    return std::optional<PreparedReturn>();
+  }
+  PreparedReturn prepared;
+  prepared.text = std::move(*text);
+  prepared.resumed = true;
+  return std::optional(std::move(prepared));
+}
+
+/// The last return when it still lies where it was written and nothing has changed since.
+Result<std::optional<PreparedReturn>> Repeated(Mirror& mirror, const Recipient& recipient,
+                                               const mirror::exchange::ReturnFields& fields) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto last, ledger.LastReturn(recipient.guid));
+  if (!last) return std::optional<PreparedReturn>();
+  auto text = ReadTextFile(last->path, mirror::exchange::kMaxReturnBytes);
+  std::error_code ignored;
+  if (!text || Sha256(*text) != last->sha256 || !fs::exists(last->path + ".sig", ignored)) {
+    return std::optional<PreparedReturn>();
+  }
+  TRY_ASSIGN(const auto document, mirror::exchange::DecodeReturn(*text));
+  if (document.header.level != mirror.config().return_level) return std::optional<PreparedReturn>();
+  TRY_ASSIGN(const std::string again, Compose(mirror, recipient, document.header, fields));
+  if (again != *text) return std::optional<PreparedReturn>();
+  PreparedReturn prepared;
+  prepared.text = std::move(*text);
+  prepared.repeated = true;
+  return std::optional(std::move(prepared));
+}
+
+Result<PreparedReturn> Fresh(Mirror& mirror, const Recipient& recipient,
+                             const mirror::exchange::ReturnFields& fields) {
+  mirror::Ledger ledger(mirror.db());
+  ReturnHeader header;
+  header.site = mirror.identity().guid;
+  header.site_epoch = mirror.identity().epoch;
+  header.recipient = recipient.guid;
+  TRY_ASSIGN(header.number, ledger.NextReturn(recipient.guid));
+  header.level = mirror.config().return_level;
+  header.created = mirror.clock().Now();
+  PreparedReturn prepared;
+  TRY_ASSIGN(prepared.text, Compose(mirror, recipient, header, fields));
+  return prepared;
+}
+
+}  // namespace
+
+Result<PreparedReturn> PrepareReturn(Mirror& mirror, const mirror::JobLock&,
+                                     const mirror::exchange::ReturnFields& fields) {
+  TRY_ASSIGN(const Recipient recipient, FindRecipient(mirror));
+  TRY_ASSIGN(auto prepared, Unfinished(mirror, recipient));
+  if (!prepared) {
+    TRY_ASSIGN(prepared, Repeated(mirror, recipient, fields));
+  }
+  if (!prepared) {
+    TRY_ASSIGN(prepared, Fresh(mirror, recipient, fields));
+  }
+  // Our own reader must accept what leaves.
+  TRY_ASSIGN(const auto document, mirror::exchange::DecodeReturn(prepared->text));
+  prepared->header = document.header;
+  prepared->file_name = FileName(recipient, document.header.site, document.header.number);
+  prepared->recipient_name = recipient.name;
+  return std::move(*prepared);
+}
+
+Result<WrittenReturn> WriteReturn(Mirror& mirror, const mirror::JobLock&,
+                                  const PreparedReturn& prepared, const fs::path& to,
+                                  const std::string& actor) {
+  mirror::Ledger ledger(mirror.db());
+  mirror::ReturnOut out;
+  out.recipient = prepared.header.recipient;
+  out.number = prepared.header.number;
+  out.level = mirror::ReturnLevelName(prepared.header.level);
+  out.sha256 = Sha256(prepared.text);
+  out.created_at = prepared.header.created;
+  const fs::path path = to / prepared.file_name;
+  if (prepared.repeated) {
+    TRY_ASSIGN(const auto last, ledger.LastReturn(out.recipient));
+    if (last && fs::path(last->path) == path) return WrittenReturn{path, out.number};
+  }
+  TRY_ASSIGN(const auto key, manifests::SigningKey::Load(mirror.keys().signing));
+  const fs::path staged = StagedReturn(mirror, out.number);
+  if (!prepared.resumed && !prepared.repeated) {
+    TRY(WriteFileAtomically(staged, AsBytes(prepared.text)));
+    TRY(ledger.ReserveReturn(out));
+  }
+  TRY(CreateDirectories(to));
+  TRY(WriteFileAtomically(path, AsBytes(prepared.text)));
+  const auto line =
+      manifests::SignDocument(AsBytes(prepared.text), key, manifests::SignerRole::kOrigin);
+  TRY(WriteFileAtomically(fs::path(path.string() + ".sig"),
+                          AsBytes(manifests::EncodeSignatures({line}))));
+  out.path = path.string();
+  TRY(ledger.MarkReturnWritten(
+      out,
+      {actor, "export.return", out.recipient.ToString(),
+       WriteCanonicalJson(JsonValue::Object{
+           {"level", out.level}, {"number", out.number}, {"sha256", out.sha256.ToHex()}})},
+      mirror.clock().Now()));
+  TRY(RemoveFile(staged));
+  return WrittenReturn{path, out.number};
+}
+
+}  // namespace gapferry::exporter

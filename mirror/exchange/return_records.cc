@@ -1,0 +1,268 @@
+#include "mirror/exchange/return_records.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <tuple>
+
+#include "base/text.h"
+#include "mirror/exchange/return_fields.h"
+
+namespace gapferry::mirror::exchange {
+namespace {
+
+constexpr std::string_view kType = "gapferry-return/1";
+
+/// In the order of the file.
+constexpr std::array<std::string_view, 8> kKinds = {"receipt", "request",  "removed", "block",
+                                                    "server",  "computer", "status",  "activity"};
+
+std::unexpected<Error> Malformed(std::uint64_t line, const std::string& problem) {
+  return Fail(ErrorCode::kCorrupt, "return-malformed",
+              "return line " + std::to_string(line) + ": " + problem);
+}
+
+JsonValue::Object EncodeHeader(const ReturnHeader& header) {
+  return {{"_type", kType},
+          {"created", header.created.ToXml()},
+          {"epoch", header.site_epoch.ToString()},
+          {"level", ReturnLevelName(header.level)},
+          {"lines", header.lines},
+          {"number", header.number},
+          {"recipient", header.recipient.ToString()},
+          {"site", header.site.ToString()}};
+}
+
+class Writer {
+ public:
+  template <class T>
+  void Put(const std::vector<T>& items) {
+    for (const T& item : items) PutLine(EncodeRecord(item));
+  }
+  void PutLine(JsonValue::Object members) {
+    body_ += WriteCanonicalJson(JsonValue(std::move(members)));
+    body_ += '\n';
+    ++lines_;
+  }
+  std::string Finish(ReturnHeader header) {
+    header.lines = lines_;
+    return WriteCanonicalJson(JsonValue(EncodeHeader(header))) + "\n" + std::move(body_);
+  }
+
+ private:
+  std::string body_;
+  std::uint64_t lines_ = 0;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::string_view text) : rest_(text) {}
+
+  Result<ReturnDocument> Read() {
+    TRY(ReadHeader());
+    while (!rest_.empty()) {
+      TRY_ASSIGN(const std::string_view line, NextLine());
+      TRY(ReadLine(line));
+    }
+    if (line_ != document_.header.lines + 1) {
+      return Malformed(line_, "the file has " + std::to_string(line_ - 1) +
+                                  " records, its first line states " +
+                                  std::to_string(document_.header.lines));
+    }
+    return std::move(document_);
+  }
+
+ private:
+  Result<std::string_view> NextLine() {
+    ++line_;
+    const std::size_t end = rest_.find('\n');
+    if (end == std::string_view::npos) return Malformed(line_, "the line does not end");
+    if (end > kMaxReturnLineBytes) return Malformed(line_, "the line is too long");
+    const std::string_view line = rest_.substr(0, end);
+    for (const char c : line) {
+      if (c < 0x20 || c > 0x7E) return Malformed(line_, "something other than printable ASCII");
+    }
+    rest_.remove_prefix(end + 1);
+    return line;
+  }
+
+  Result<void> ReadHeader() {
+    TRY_ASSIGN(const std::string_view line, NextLine());
+    const auto value = ParseCanonicalJson(line);
+    if (!value) return Malformed(line_, value.error().message);
+    JsonFields fields(*value, "header");
+    ReturnHeader& header = document_.header;
+    if (fields.AsciiText("_type", 64) != kType) fields.Refuse("is no " + std::string(kType));
+    header.created = fields.Time("created");
+    header.site_epoch = fields.GuidValue("epoch");
+    const auto level = ParseReturnLevel(fields.AsciiText("level", 16));
+    if (!level) fields.Refuse("field 'level' is unknown");
+    header.level = level.value_or(ReturnLevel::kReceipt);
+    header.lines = fields.Count("lines", kMaxReturnLines);
+    header.number = fields.Count("number", 999'999'999);
+    if (header.number == 0) fields.Refuse("field 'number' is 0");
+    header.recipient = fields.GuidValue("recipient");
+    header.site = fields.GuidValue("site");
+    if (const auto finished = fields.Finish(); !finished) {
+      return Malformed(line_, finished.error().message);
+    }
+    return {};
+  }
+
+  Result<void> ReadLine(std::string_view line) {
+    if (line_ > document_.header.lines + 1) return Malformed(line_, "more records than stated");
+    const auto value = ParseCanonicalJson(line);
+    if (!value) return Malformed(line_, value.error().message);
+    JsonFields fields(*value, "record");
+    const std::string name = fields.AsciiText("record", 16);
+    const auto found = std::ranges::find(kKinds, name);
+    const auto kind = static_cast<std::size_t>(found - kKinds.begin());
+    if (found == kKinds.end() || kind < kind_) {
+      return Malformed(line_,
+                       "record '" + EscapeForDisplay(name, 16) + "' is unknown or out of order");
+    }
+    kind_ = kind;
+    if (!Allowed(kind)) {
+      return Malformed(line_, "record '" + name + "' does not belong to level " +
+                                  std::string(ReturnLevelName(document_.header.level)));
+    }
+    ReadRecord(kind, fields);
+    if (const auto finished = fields.Finish(); !finished) {
+      return Malformed(line_, finished.error().message);
+    }
+    return {};
+  }
+
+  bool Allowed(std::size_t kind) const {
+    switch (document_.header.level) {
+      case ReturnLevel::kReceipt:
+        return kind <= 3;
+      case ReturnLevel::kSummary:
+        return kind <= 4 || kind == 7;
+      case ReturnLevel::kDetailed:
+        return true;
+    }
+    return false;
+  }
+
+  void ReadRecord(std::size_t kind, JsonFields& fields) {
+    switch (kind) {
+      case 0:
+        document_.receipts.push_back(ReadReceipt(fields));
+        if (document_.receipts.size() > kMaxReceipts) fields.Refuse("too many receipts");
+        if (document_.receipts.size() > 1 &&
+            document_.receipts[document_.receipts.size() - 2].sequence >=
+                document_.receipts.back().sequence) {
+          fields.Refuse("receipts do not ascend");
+        }
+        break;
+      case 1:
+        document_.requests.push_back(ReadRequest(fields));
+        break;
+      case 2:
+        document_.removed.push_back(fields.Sha1Value("sha1"));
+        break;
+      case 3:
+        document_.blocks.push_back(ReadBlock(fields));
+        break;
+      case 4:
+        document_.servers.push_back(ReadServer(fields));
+        break;
+      case 5:
+        document_.computers.push_back(ReadComputer(fields));
+        break;
+      case 6:
+        document_.statuses.push_back(ReadStatus(fields));
+        break;
+      default:
+        document_.activities.push_back(ReadActivity(fields));
+        break;
+    }
+  }
+
+  std::string_view rest_;
+  std::uint64_t line_ = 0;
+  std::size_t kind_ = 0;
+  ReturnDocument document_;
+};
+
+std::string RunningNumber(const char* stem, std::size_t number) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof(buffer), "%s-%06zu", stem, number);
+  return buffer;
+}
+
+void RedactComputer(Computer& computer, std::size_t number, const ReturnFields& fields) {
+  auto& details = computer.details;
+  if (!fields.names) {
+    details.full_domain_name = RunningNumber("computer", number);
+    details.requested_target_group_names.clear();
+  }
+  if (!fields.addresses) details.ip_address.clear();
+  if (!fields.hardware) {
+    for (std::string* text : {&details.computer_make, &details.computer_model,
+                              &details.bios_version, &details.bios_name}) {
+      text->clear();
+    }
+    details.bios_release_date = kNever;
+  }
+}
+
+}  // namespace
+
+ReturnDocument Redact(ReturnDocument document, const ReturnFields& fields) {
+  if (document.header.level == ReturnLevel::kReceipt) {
+    document.servers.clear();
+    document.activities.clear();
+  }
+  if (document.header.level != ReturnLevel::kDetailed) {
+    document.computers.clear();
+    document.statuses.clear();
+  }
+  std::ranges::sort(document.computers, {}, &Computer::id);
+  for (std::size_t i = 0; i < document.computers.size(); ++i) {
+    RedactComputer(document.computers[i], i + 1, fields);
+  }
+  std::ranges::sort(document.servers, {}, &DownstreamServer::id);
+  for (std::size_t i = 0; i < document.servers.size(); ++i) {
+    if (!fields.names) document.servers[i].name = RunningNumber("server", i + 1);
+  }
+  return document;
+}
+
+std::string EncodeReturn(ReturnDocument document) {
+  std::ranges::sort(document.receipts, {}, &ReturnReceipt::sequence);
+  std::ranges::sort(document.requests, {}, &ReturnRequest::sha1);
+  std::ranges::sort(document.removed);
+  std::ranges::sort(document.blocks);
+  std::ranges::sort(document.servers, {}, &DownstreamServer::id);
+  std::ranges::sort(document.computers, {}, &Computer::id);
+  std::ranges::sort(document.statuses, [](const StatusChange& a, const StatusChange& b) {
+    return std::tie(a.computer_id, a.status.update) < std::tie(b.computer_id, b.status.update);
+  });
+  Writer writer;
+  writer.Put(document.receipts);
+  writer.Put(document.requests);
+  for (const Sha1Digest& sha1 : document.removed) {
+    writer.PutLine({{"record", "removed"}, {"sha1", sha1.ToHex()}});
+  }
+  writer.Put(document.blocks);
+  writer.Put(document.servers);
+  writer.Put(document.computers);
+  writer.Put(document.statuses);
+  // Nothing orders the kinds of computers but their text.
+  std::map<std::string, const InstallActivity*> activities;
+  for (const InstallActivity& activity : document.activities) {
+    activities.emplace(WriteCanonicalJson(JsonValue(EncodeRecord(activity))), &activity);
+  }
+  for (const auto& [text, activity] : activities) writer.PutLine(EncodeRecord(*activity));
+  return writer.Finish(document.header);
+}
+
+Result<ReturnDocument> DecodeReturn(std::string_view text) {
+  if (text.size() > kMaxReturnBytes) return Malformed(1, "the file is too large");
+  return Reader(text).Read();
+}
+
+}  // namespace gapferry::mirror::exchange
