@@ -11,6 +11,7 @@
 #include "tests/support/catalogue/catalogue.h"
 #include "tests/support/catalogue/expect.h"
 #include "tests/support/catalogue/export_files.h"
+#include "tests/support/catalogue/fill.h"
 #include "tests/support/catalogue/listing.h"
 #include "tests/support/catalogue/machine.h"
 #include "tests/support/catalogue/summary.h"
@@ -65,6 +66,14 @@ Result<void> ExpectProfile(const Catalogue& catalogue, const Arguments& argument
   return {};
 }
 
+Result<void> Fill(const Catalogue& catalogue, const Arguments& arguments) {
+  TRY_ASSIGN(const FillReport report, FillMirror(catalogue, arguments.mirror,
+                                                 {.with_content = arguments.content == "all",
+                                                  .threads = arguments.threads}));
+  Print(arguments.json ? FillReportJson(report) : FillReportText(report));
+  return {};
+}
+
 using Command = Result<void> (*)(const Catalogue&, const Arguments&);
 
 int Report(const Error& error) {
@@ -110,6 +119,10 @@ int Run(int argc, char** argv) {
   add("write", "documents, content files and a list, as files", &Write)
       ->add_option("--out", arguments.directory, "directory, created")
       ->required();
+  CLI::App* fill = add("fill", "load everything into a mirror as one generation", &Fill);
+  fill->add_option("--mirror", arguments.mirror, "directory of the mirror")->required();
+  fill->add_option("--content", arguments.content, "all or none (default all)")
+      ->check(CLI::IsMember({"all", "none"}));
   add("facts", "a simulated machine for 'gapferry client --as'", &Facts)
       ->add_option("--profile", arguments.profile, "which machine; without it the list");
   add("expect", "what a scan of that machine finds when everything is approved", &ExpectProfile)
