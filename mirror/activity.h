@@ -188,10 +188,9 @@ class Activity {
   // Rollup intake, wsusss.md 4.3: guards by LastRollupTime and LastSyncTime, clock correction by
   // clientTime, activity added, parents before children (kUsage, reason "unknown-parent", nothing
   // of the batch is kept).
-  Result<void> RollupServers(const protocol::RollupDownstreamServersRequest& request,
-                             const Guid& caller);
+  Result<void> RollupServers(const protocol::RollupDownstreamServersRequest& request);
   Result<std::vector<protocol::ChangedComputer>> RollupComputers(
-      const protocol::RollupComputersRequest& request, const Guid& caller);
+      const protocol::RollupComputersRequest& request);
   Result<std::vector<std::string>> OutOfSync(const protocol::GetOutOfSyncComputersRequest& request);
   Result<void> RollupStatus(const protocol::RollupComputerStatusRequest& request);
   /// Changes when the database is made anew; downstream servers then send everything.
@@ -204,8 +203,9 @@ class Activity {
                          const std::vector<UpdateStatus>& states);
   Result<void> PutInstallActivity(const InstallActivity& totals);  ///< totals replace totals
 
+  struct Impl;  ///< known to the sources of mirror/ only
+
  private:
-  struct Impl;
   explicit Activity(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -91,7 +91,7 @@ struct CategoryRow {
   CategoryType type = CategoryType::kNone;
   std::string title;
   std::optional<Guid> parent;  ///< of a product: its family or company, when known
-  std::uint64_t updates = 0;   ///< latest, unexpired software and driver updates that name it
+  std::uint64_t updates = 0;   ///< deployable, latest, unexpired ones that name it
 };
 
 enum class StateKnowledge {
@@ -103,7 +103,8 @@ enum class StateKnowledge {
 struct FindUpdates {
   std::string text;  ///< words, all of which occur in the title or KB number; empty: all
   std::optional<UpdateType> type;
-  std::vector<Guid> categories;  ///< each must be named by a prerequisite
+  std::vector<Guid> categories;                ///< each must be named by a prerequisite
+  IntentOrigin origin = IntentOrigin::kLocal;  ///< whose approvals and declines: Intent::Effective
   std::optional<bool> approved;
   std::optional<bool> declined;
   bool deployable_only = true;  ///< leaves hidden bundle members out
@@ -118,7 +119,7 @@ struct UpdateSummary {
   std::string kb_article;  ///< "5001234"; empty when none
   std::string severity;    ///< MSRC; empty when none
   std::optional<UtcTime> created_at;
-  std::uint64_t files_bytes = 0;
+  std::uint64_t files_bytes = 0;  ///< payload of it and of what it bundles
 };
 
 struct CatalogCounts {
@@ -186,6 +187,14 @@ class Catalog {
   Result<std::optional<RevisionRelations>> Relations(RevisionId id);
   Result<std::vector<DeclaredFile>> Files(RevisionId id);
   Result<std::vector<protocol::DriverMetadata>> Drivers(RevisionId id);
+  /// The payload of a revision and of everything it bundles, each file once.
+  struct Payload {
+    std::uint64_t files = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t missing_files = 0;  ///< not held
+    std::uint64_t missing_bytes = 0;
+  };
+  Result<Payload> PayloadOf(RevisionId id);
   Result<CatalogCounts> Counts();
   /// Some alternative of each prerequisite clause and each bundle member is there? The revision
   /// and what is missing, at most `limit`.

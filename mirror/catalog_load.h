@@ -47,9 +47,10 @@ class DecodedRevision {
   const protocol::UpdateId& update() const;
   const Sha256Digest& sha256() const;
 
+  struct Impl;  ///< known to the sources of mirror/ only
+
  private:
   friend class CatalogLoad;
-  struct Impl;
   explicit DecodedRevision(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
@@ -63,6 +64,9 @@ enum class Added {
 /// batches whose write lock is held for at most 250 ms; nothing is seen by readers until the
 /// commit. One open change exists at most. A job that starts again with the same kind and key
 /// adopts the rows of the one before it; any other removes them first.
+///
+/// Rows are collected and written together: an error of the database (a full disk) may come from a
+/// later Add or Flush, which can be repeated.
 ///
 /// Use: Open, Add..., Prepare, BeginCommit, (fill the commit), Finish of the commit. Hold the job
 /// lock from Open to the end. After an error of Add nothing of that revision is kept and the load
@@ -108,7 +112,8 @@ class CatalogLoad {
   };
   /// Flushes and counts; changes nothing that is visible.
   Result<Summary> Summarize();
-  /// Flushes and computes the digests of the documents, outside the commit.
+  /// Flushes and computes the digests of the documents, outside the commit. Fails with kNotFound
+  /// when a withdrawn revision is not published.
   Result<void> Prepare();
 
   /// The revisions of the open change, ascending by id, for semantic checks and content plans.

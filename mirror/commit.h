@@ -16,10 +16,6 @@ namespace gapferry::mirror {
 
 class Mirror;
 
-/// Whose will an intent row is. Rows of both kinds may be there; which are followed is
-/// Intent::Effective.
-enum class IntentOrigin { kLocal = 0, kUpstream = 1 };
-
 /// The one short write transaction that publishes a generation: intent, withdrawals, anchors,
 /// subscription, ledger rows of other modules (through db()), audit, and last the move of
 /// `published`. Destroyed unfinished it rolls back everything. Thread rule of its mirror; keep it
@@ -47,6 +43,10 @@ class CommitTransaction {
   /// Called by the functions that change intent: `line` is the canonical text of what one element
   /// is now ("-" before it when it is gone), `key` decides its bucket.
   void RecordIntentChange(IntentOrigin origin, const Guid& key, std::string line);
+
+  /// Makes Finish fail with kUntrusted (reason "state-digest") and roll back unless the state
+  /// digest after it is `digest`: what an import must reach.
+  void ExpectStateDigest(const Sha256Digest& digest);
 
   /// Publishes. When neither metadata nor intent changed, commits the rest and leaves the
   /// generation: the state returned is then the one before.

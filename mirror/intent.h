@@ -121,7 +121,8 @@ struct IntentImported {
 /// the one this mirror follows and passes on: the upstream's on a replica, else the local one.
 ///
 /// The administrative functions (Approve ... AssignComputer) are whole commits: on success one
-/// generation is published (assignments of computers have none) and one audit record is written.
+/// generation is published (assignments of computers have none) and one audit record per object is
+/// written. What changes nothing publishes nothing.
 /// On a replica they fail with kUsage, reason "replica". They take short write locks only and so
 /// succeed while a job runs. Thread rule of its mirror.
 class Intent {
@@ -174,6 +175,8 @@ class Intent {
                                   std::string_view actor);
   /// Deployments of declined updates end. The number newly declined.
   Result<std::uint64_t> Decline(const std::vector<Guid>& updates, std::string_view actor);
+  /// Declined ones become undecided again; nothing is approved by it. The number that was declined.
+  Result<std::uint64_t> Undecline(const std::vector<Guid>& updates, std::string_view actor);
   Result<void> AcceptEulas(const std::vector<Guid>& eulas, std::string_view actor);
 
   // Reading. Live rows of the effective origin unless one is named.

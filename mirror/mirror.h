@@ -73,8 +73,8 @@ class Mirror {
 
  private:
   struct Impl;
-  explicit Mirror(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Mirror(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;  // shared only with handles that Impl keeps of itself
 };
 
 }  // namespace gapferry::mirror

@@ -341,6 +341,13 @@ bool Database::in_transaction() const { return sqlite3_get_autocommit(connection
 Transaction::Transaction(std::shared_ptr<Connection> connection)
     : connection_(std::move(connection)) {}
 Transaction::Transaction(Transaction&& other) noexcept = default;
+Transaction& Transaction::operator=(Transaction&& other) noexcept {
+  if (this != &other) {
+    Rollback();
+    connection_ = std::move(other.connection_);
+  }
+  return *this;
+}
 Transaction::~Transaction() { Rollback(); }
 
 Result<Transaction> Transaction::Begin(Database& db, TransactionKind kind) {

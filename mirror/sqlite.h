@@ -185,7 +185,7 @@ class Transaction {
  public:
   static Result<Transaction> Begin(Database& db, TransactionKind kind);
   Transaction(Transaction&& other) noexcept;
-  Transaction& operator=(Transaction&&) = delete;
+  Transaction& operator=(Transaction&& other) noexcept;
   ~Transaction();
   Result<void> Commit();
   void Rollback();

@@ -17,8 +17,9 @@ CREATE TABLE generation_log (
   chain BLOB NOT NULL,                     -- SHA-256(previous chain || change_digest)
   change_digest BLOB NOT NULL,
   documents_digest BLOB NOT NULL,
-  intent_digest BLOB NOT NULL,
+  intent_digest BLOB NOT NULL,             -- root of what state_digest covers
   state_digest BLOB NOT NULL,
+  passed_on_digest BLOB NOT NULL,          -- over the intent passed on; nearly always state_digest
   committed_at INTEGER NOT NULL UNIQUE,    -- whole milliseconds, strictly rising
   kind TEXT NOT NULL
 ) STRICT;
@@ -270,7 +271,134 @@ CREATE TABLE audit (
 ) STRICT;
 
 -- ===== ledger (mirror/ledger.*): begin =====
+-- Connected side: destinations of bundles, and what each is known to have.
+CREATE TABLE site (
+  guid BLOB PRIMARY KEY CHECK (length(guid) = 16),
+  stream TEXT NOT NULL UNIQUE,             -- of our bundles for it
+  name TEXT NOT NULL,
+  card BLOB NOT NULL,                      -- the card as it was added
+  added_at INTEGER NOT NULL,
+  last_sequence INTEGER NOT NULL DEFAULT 0,   -- highest reserved
+  last_manifest BLOB,                      -- digest of the last one signed; null: none yet
+  acked_epoch BLOB,                        -- state the site has reached; null: no receipt yet
+  acked_generation INTEGER,
+  acked_chain BLOB,
+  acked_state_digest BLOB,
+  acked_sequence INTEGER NOT NULL DEFAULT 0,
+  acked_at INTEGER,                        -- when the receipt was applied
+  site_epoch BLOB,                         -- the site's own epoch, from its last return; null: none
+  applied_return INTEGER NOT NULL DEFAULT 0,
+  last_return_at INTEGER,
+  diverged TEXT NOT NULL DEFAULT ''        -- why deltas stopped; '' while all is well
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bundle_out (
+  site BLOB NOT NULL REFERENCES site (guid),
+  sequence INTEGER NOT NULL,
+  state INTEGER NOT NULL,                  -- 1 reserved 2 written 3 signed 4 handed over 5 acknowledged 6 void
+  scope INTEGER NOT NULL,                  -- 0 delta 1 full
+  base_epoch BLOB NOT NULL,
+  base_generation INTEGER NOT NULL,        -- 0: nothing
+  base_chain BLOB NOT NULL,
+  base_state_digest BLOB NOT NULL,
+  target_epoch BLOB NOT NULL,
+  target_generation INTEGER NOT NULL,
+  target_chain BLOB NOT NULL,
+  target_state_digest BLOB NOT NULL,
+  plan_digest BLOB NOT NULL,
+  plan TEXT NOT NULL,                      -- JSON: everything else the manifest will say
+  manifest BLOB,                           -- digest; null until signed
+  path TEXT NOT NULL,                      -- where it was written; '' before
+  bytes INTEGER NOT NULL,                  -- of all its files; 0 before
+  reserved_at INTEGER NOT NULL,
+  finished_at INTEGER,                     -- null until signed or void
+  PRIMARY KEY (site, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- Content files of a bundle, so that nothing deletes them while it is unfinished.
+CREATE TABLE bundle_pin (
+  site BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  sha1 BLOB NOT NULL,
+  sha256 BLOB NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  extension TEXT NOT NULL,
+  PRIMARY KEY (site, sequence, sha1),
+  FOREIGN KEY (site, sequence) REFERENCES bundle_out (site, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bundle_pin_by_file ON bundle_pin (sha1);
+
+-- The intent object of an unfinished bundle, in parts of at most 256 KiB; gone once signed or void.
+CREATE TABLE bundle_plan_part (
+  id INTEGER PRIMARY KEY,
+  site BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  UNIQUE (site, sequence, part)
+) STRICT;
+
+-- Content a site is believed to hold: acknowledged bundles brought it and no return denied it since.
+CREATE TABLE site_content (
+  site BLOB NOT NULL REFERENCES site (guid),
+  sha1 BLOB NOT NULL,
+  PRIMARY KEY (site, sha1)
+) STRICT, WITHOUT ROWID;
+
+-- What the last return of a site asked for.
+CREATE TABLE site_request (
+  site BLOB NOT NULL REFERENCES site (guid),
+  sha1 BLOB NOT NULL,
+  PRIMARY KEY (site, sha1)
+) STRICT, WITHOUT ROWID;
+
+-- Damaged blocks that the last return of a site named.
+CREATE TABLE site_damage (
+  site BLOB NOT NULL REFERENCES site (guid),
+  sequence INTEGER NOT NULL,
+  volume INTEGER NOT NULL,
+  block INTEGER NOT NULL,
+  PRIMARY KEY (site, sequence, volume, block)
+) STRICT, WITHOUT ROWID;
+
+-- Disconnected side: bundles that were imported.
+CREATE TABLE bundle_in (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  sender BLOB NOT NULL,
+  stream TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  manifest BLOB NOT NULL UNIQUE,           -- digest
+  scope INTEGER NOT NULL,
+  target_epoch BLOB NOT NULL,              -- of the sender
+  target_generation INTEGER NOT NULL,
+  target_chain BLOB NOT NULL,
+  state_digest BLOB NOT NULL,
+  local_generation INTEGER NOT NULL,       -- ours after the import
+  upstream_sync_at INTEGER,                -- the sender's last sync at the target; null: never
+  applied_return INTEGER NOT NULL,         -- our highest return that the sender had applied
+  detailed INTEGER NOT NULL,               -- the upstream wants computers and their status
+  imported_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX bundle_in_by_stream ON bundle_in (sender, stream, sequence);
+
+CREATE TABLE return_out (
+  recipient BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  state INTEGER NOT NULL,                  -- 1 reserved 2 written 6 void
+  level TEXT NOT NULL,
+  sha256 BLOB NOT NULL,                    -- of the file
+  path TEXT NOT NULL,                      -- '' while reserved
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (recipient, number)
+) STRICT, WITHOUT ROWID;
+
+-- Connected side: returns that were applied.
+CREATE TABLE return_in (
+  site BLOB NOT NULL REFERENCES site (guid),
+  number INTEGER NOT NULL,
+  sha256 BLOB NOT NULL,
+  applied_at INTEGER NOT NULL,
+  PRIMARY KEY (site, sha256)               -- numbers begin again when a site is made anew
+) STRICT, WITHOUT ROWID;
 -- ===== ledger: end =====
 
--- ===== rollup state (mirror/rollup_state.*): begin =====
--- ===== rollup state: end =====

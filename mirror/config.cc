@@ -1,0 +1,470 @@
+#include "mirror/config.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <array>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "base/text.h"
+
+namespace gapferry::mirror {
+
+// ---- Words -------------------------------------------------------------------------------------
+
+std::string ListenAddress::ToString() const {
+  const bool v6 = host.find(':') != std::string::npos;
+  return v6 ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
+Result<ListenAddress> ListenAddress::Parse(std::string_view text) {
+  const auto colon = text.rfind(':');
+  std::string_view host = text.substr(0, colon);
+  std::array<std::uint8_t, 16> binary{};
+  bool is_address = false;
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+    is_address = ::inet_pton(AF_INET6, std::string(host).c_str(), binary.data()) == 1;
+  } else {
+    is_address = ::inet_pton(AF_INET, std::string(host).c_str(), binary.data()) == 1;
+  }
+  const auto port = colon == std::string_view::npos
+                        ? std::nullopt
+                        : ParseInt<std::uint16_t>(text.substr(colon + 1));
+  if (!is_address || !port) {
+    return Fail(ErrorCode::kUsage,
+                fmt::format("'{}' is no ADDRESS:PORT such as 0.0.0.0:8530 or [::]:8530",
+                            EscapeForDisplay(text)));
+  }
+  return ListenAddress{std::string(host), *port};
+}
+
+std::string_view ReturnLevelName(ReturnLevel level) {
+  switch (level) {
+    case ReturnLevel::kReceipt:
+      return "receipt";
+    case ReturnLevel::kSummary:
+      return "summary";
+    case ReturnLevel::kDetailed:
+      return "detailed";
+  }
+  return "receipt";
+}
+
+Result<ReturnLevel> ParseReturnLevel(std::string_view text) {
+  for (const auto level : {ReturnLevel::kReceipt, ReturnLevel::kSummary, ReturnLevel::kDetailed}) {
+    if (text == ReturnLevelName(level)) return level;
+  }
+  return Fail(ErrorCode::kUsage,
+              fmt::format("'{}' is none of receipt, summary, detailed", EscapeForDisplay(text)));
+}
+
+namespace {
+
+std::string_view PolicyName(ContentPolicy policy) {
+  switch (policy) {
+    case ContentPolicy::kApproved:
+      return "approved";
+    case ContentPolicy::kAll:
+      return "all";
+    case ContentPolicy::kNone:
+      return "none";
+  }
+  return "approved";
+}
+
+Result<ContentPolicy> ParsePolicy(std::string_view text) {
+  for (const auto policy : {ContentPolicy::kApproved, ContentPolicy::kAll, ContentPolicy::kNone}) {
+    if (text == PolicyName(policy)) return policy;
+  }
+  return Fail(ErrorCode::kUsage,
+              fmt::format("'{}' is none of approved, all, none", EscapeForDisplay(text)));
+}
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t factor;
+};
+constexpr std::array<Unit, 4> kByteUnits{
+    {{"KiB", 1ULL << 10}, {"MiB", 1ULL << 20}, {"GiB", 1ULL << 30}, {"TiB", 1ULL << 40}}};
+constexpr std::array<Unit, 4> kTimeUnits{{{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}}};
+
+/// "12" or "12UNIT", at most `most` units of one.
+Result<std::uint64_t> ParseWithUnit(std::string_view text, std::span<const Unit> units,
+                                    bool unit_required, std::uint64_t most) {
+  std::uint64_t factor = unit_required ? 0 : 1;
+  std::string_view number = text;
+  for (const Unit& unit : units) {
+    if (text.ends_with(unit.name)) {
+      factor = unit.factor;
+      number = text.substr(0, text.size() - unit.name.size());
+      break;
+    }
+  }
+  const auto value = ParseInt<std::uint64_t>(number);
+  if (!value || factor == 0 || *value > most / factor) {
+    return Fail(ErrorCode::kUsage,
+                fmt::format("'{}' is no number with a unit of {} to {}, or out of range",
+                            EscapeForDisplay(text), units.front().name, units.back().name));
+  }
+  return *value * factor;
+}
+
+std::string WriteWithUnit(std::uint64_t value, std::span<const Unit> units) {
+  for (auto unit = units.rbegin(); unit != units.rend(); ++unit) {
+    if (value >= unit->factor && value % unit->factor == 0) {
+      return fmt::format("{}{}", value / unit->factor, unit->name);
+    }
+  }
+  return fmt::format("{}{}", value, units.front().factor == 1 ? units.front().name : "");
+}
+
+Result<bool> ParseBool(std::string_view text) {
+  if (text == "true") return true;
+  if (text == "false") return false;
+  return Fail(ErrorCode::kUsage,
+              fmt::format("'{}' is neither true nor false", EscapeForDisplay(text)));
+}
+
+Result<std::string> ParseHttpUrl(std::string_view text) {
+  const std::string lower = ToLowerAscii(text);
+  const std::size_t scheme = lower.starts_with("http://")    ? 7
+                             : lower.starts_with("https://") ? 8
+                                                             : 0;
+  const bool printable = text.find_first_of(" \t\r\n\"<>\\") == std::string_view::npos;
+  if (scheme == 0 || text.size() == scheme || text[scheme] == '/' || !printable) {
+    return Fail(ErrorCode::kUsage, fmt::format("'{}' is no URL such as http://wsus.example:8530",
+                                               EscapeForDisplay(text)));
+  }
+  return std::string(text);
+}
+
+Result<std::string> ParseName(std::string_view text) {
+  constexpr std::size_t kMaxName = 64;
+  const bool control = text.find_first_of("\t\r\n") != std::string_view::npos;
+  if (text.empty() || text.size() > kMaxName || control || !IsValidUtf8(text)) {
+    return Fail(ErrorCode::kUsage,
+                fmt::format("'{}' is no name of 1 to {} bytes", EscapeForDisplay(text), kMaxName));
+  }
+  return std::string(text);
+}
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+/// One mapping of the file: each key is taken once; what nobody took is unknown. The first error is
+/// kept. yaml-cpp exceptions end in ParseConfig.
+class Section {
+ public:
+  Section(const YAML::Node& node, std::string path, std::string_view file,
+          std::optional<Error>& error)
+      : node_(node), path_(std::move(path)), file_(file), error_(error) {
+    if (node_.IsNull()) return;  // "serve:" with nothing below it
+    if (!node_.IsMap()) {
+      Complain(node_, fmt::format("'{}' must hold keys and values", path_));
+      return;
+    }
+    std::set<std::string> seen;
+    for (const auto& entry : node_) {
+      if (!entry.first.IsScalar()) {
+        Complain(entry.first, "a key must be a word");
+      } else if (!seen.insert(entry.first.Scalar()).second) {
+        Complain(entry.first, fmt::format("key '{}' is repeated", Full(entry.first.Scalar())));
+      }
+    }
+  }
+
+  bool Has(const char* key) {
+    if (!node_.IsMap() || error_) return false;
+    known_.insert(key);
+    return static_cast<bool>(node_[key]);
+  }
+
+  Section Sub(const char* key) {
+    const bool there = Has(key);
+    return Section(there ? node_[key] : YAML::Node(YAML::NodeType::Map), Full(key), file_, error_);
+  }
+
+  /// Parses the scalar under `key`, when it is there, into `out`.
+  template <class T, class Parser>
+  void Take(const char* key, T& out, Parser parse) {
+    if (!Has(key)) return;
+    const YAML::Node value = node_[key];
+    if (!value.IsScalar()) {
+      Complain(value, fmt::format("'{}' must be one value", Full(key)));
+      return;
+    }
+    auto parsed = parse(std::string_view(value.Scalar()));
+    if (!parsed) {
+      Complain(value, fmt::format("'{}': {}", Full(key), parsed.error().message));
+      return;
+    }
+    out = static_cast<T>(*std::move(parsed));
+  }
+
+  template <class T>
+  void TakeNumber(const char* key, T& out, std::uint64_t least, std::uint64_t most) {
+    Take(key, out, [&](std::string_view text) -> Result<std::uint64_t> {
+      const auto value = ParseInt<std::uint64_t>(text);
+      if (!value || *value < least || *value > most) {
+        return Fail(ErrorCode::kUsage, fmt::format("'{}' is no number from {} to {}",
+                                                   EscapeForDisplay(text), least, most));
+      }
+      return *value;
+    });
+  }
+
+  void TakeBytes(const char* key, std::uint64_t& out) {
+    Take(key, out, [](std::string_view text) {
+      return ParseWithUnit(text, kByteUnits, /*unit_required=*/false, 1ULL << 50);
+    });
+  }
+
+  template <class Duration>
+  void TakeDuration(const char* key, Duration& out) {
+    Take(key, out, [](std::string_view text) -> Result<Duration> {
+      TRY_ASSIGN(const auto seconds,
+                 ParseWithUnit(text, kTimeUnits, /*unit_required=*/true, 100ULL * 366 * 86400));
+      const auto exact = std::chrono::seconds(static_cast<std::int64_t>(seconds));
+      const auto value = std::chrono::duration_cast<Duration>(exact);
+      if (value != exact) {
+        return Fail(ErrorCode::kUsage, fmt::format("'{}' is finer than what is kept", text));
+      }
+      return value;
+    });
+  }
+
+  void Finish() {
+    if (!node_.IsMap() || error_) return;
+    for (const auto& entry : node_) {
+      if (!known_.contains(entry.first.Scalar())) {
+        Complain(entry.first, fmt::format("unknown key '{}'", Full(entry.first.Scalar())));
+      }
+    }
+  }
+
+  void Complain(const YAML::Node& where, const std::string& what) {
+    if (error_) return;
+    const YAML::Mark mark = where.Mark();
+    error_ = Error{ErrorCode::kUsage,
+                   fmt::format("{}:{}:{}: {}", file_, mark.line + 1, mark.column + 1, what),
+                   "bad-configuration", ""};
+  }
+  const YAML::Node& node() const { return node_; }
+
+ private:
+  std::string Full(const std::string& key) const {
+    return path_.empty() ? EscapeForDisplay(key) : path_ + "." + EscapeForDisplay(key);
+  }
+  YAML::Node node_;
+  std::string path_;
+  std::string_view file_;
+  std::optional<Error>& error_;
+  std::set<std::string> known_;
+};
+
+Result<std::string> AnyText(std::string_view text) { return std::string(text); }
+
+void ReadServe(Section section, Config::Serve& serve) {
+  Section http = section.Sub("http");
+  http.Take("listen", serve.http, ListenAddress::Parse);
+  http.Finish();
+  if (section.Has("https")) {
+    Section https = section.Sub("https");
+    serve.https.emplace();
+    https.Take("listen", serve.https->listen, ListenAddress::Parse);
+    https.Take("certificate", serve.https->certificate, AnyText);
+    https.Take("key", serve.https->key, AnyText);
+    if (serve.https->certificate.empty() || serve.https->key.empty()) {
+      https.Complain(https.node(), "'serve.https' needs certificate and key");
+    }
+    https.Finish();
+  }
+  section.TakeBytes("max_request_bytes", serve.max_request_bytes);
+  section.TakeNumber("max_ids_per_request", serve.max_ids_per_request, 100, 10'000'000);
+  section.TakeNumber("max_connections", serve.max_connections, 1, 1'000'000);
+  section.TakeNumber("page_updates", serve.page_updates, 1, 1000);
+  section.Take("evaluate_unapproved", serve.evaluate_unapproved, ParseBool);
+  section.TakeDuration("client_timeout", serve.client_timeout);
+  section.TakeDuration("cookie_lifetime", serve.cookie_lifetime);
+  section.TakeNumber("threads", serve.threads, 0, 1024);
+  section.Take("content_url", serve.content_url, ParseHttpUrl);
+  section.Finish();
+}
+
+void ReadUpstream(Section section, Config::Upstream& upstream) {
+  section.Take("wsus", upstream.wsus, ParseHttpUrl);
+  section.Take("gap", upstream.gap, ParseBool);
+  section.Take("content_url", upstream.content_url, ParseHttpUrl);
+  if (upstream.gap && !upstream.wsus.empty()) {
+    section.Complain(section.node(), "'upstream' has either wsus or gap, not both");
+  }
+  section.Finish();
+}
+
+void ReadRest(Section& root, Config& config) {
+  Section returns = root.Sub("return");
+  returns.Take("level", config.return_level, ParseReturnLevel);
+  returns.Finish();
+  Section content = root.Sub("content");
+  content.Take("download", config.content.download, ParsePolicy);
+  content.Take("express", config.content.express, ParseBool);
+  content.Finish();
+  Section import = root.Sub("import");
+  import.TakeDuration("deadline_floor", config.import.deadline_floor);
+  import.TakeBytes("max_document_bytes", config.import.max_document_bytes);
+  import.TakeBytes("max_file_bytes", config.import.max_file_bytes);
+  import.Finish();
+  Section sync = root.Sub("sync");
+  sync.TakeNumber("parallel_requests", config.sync.parallel_requests, 1, 16);
+  sync.TakeNumber("parallel_downloads", config.sync.parallel_downloads, 1, 64);
+  sync.TakeNumber("full_list_days", config.sync.full_list_days, 1, 3650);
+  sync.Finish();
+  Section limits = root.Sub("limits");
+  limits.TakeNumber("withdraw_percent", config.limits.withdraw_percent, 0, 100);
+  limits.TakeNumber("events_kept_days", config.limits.events_kept_days, 1, 3650);
+  limits.Finish();
+}
+
+}  // namespace
+
+Result<Config> ParseConfig(std::string_view text, std::string_view file_name) {
+  std::optional<Error> error;
+  Config config;
+  try {
+    const YAML::Node node = YAML::Load(std::string(text));
+    Section root(node, "", file_name, error);
+    root.Take("name", config.name, ParseName);
+    if (config.name.empty()) root.Complain(node, "'name' is missing");
+    ReadServe(root.Sub("serve"), config.serve);
+    ReadUpstream(root.Sub("upstream"), config.upstream);
+    root.Take("replica", config.replica, ParseBool);
+    ReadRest(root, config);
+    root.Finish();
+  } catch (const YAML::Exception& exception) {
+    return Fail(ErrorCode::kUsage, "bad-configuration",
+                fmt::format("{}:{}:{}: {}", file_name, exception.mark.line + 1,
+                            exception.mark.column + 1, exception.msg));
+  }
+  if (error) return std::unexpected(*std::move(error));
+  if (config.replica && !config.upstream.has_any()) {
+    return Fail(ErrorCode::kUsage, "bad-configuration",
+                fmt::format("{}: 'replica' is true, but there is no upstream", file_name));
+  }
+  return config;
+}
+
+Result<Config> LoadConfig(const std::filesystem::path& path) {
+  constexpr std::uint64_t kMaxBytes = 1 << 20;
+  TRY_ASSIGN(const std::string text, ReadTextFile(path, kMaxBytes));
+  return ParseConfig(text, path.string());
+}
+
+// ---- Writing -----------------------------------------------------------------------------------
+
+namespace {
+
+/// A YAML double-quoted scalar.
+std::string Quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+
+std::string Seconds(std::chrono::seconds value) {
+  return WriteWithUnit(static_cast<std::uint64_t>(value.count()), kTimeUnits);
+}
+std::string ByteCount(std::uint64_t value) {
+  const std::string text = WriteWithUnit(value, kByteUnits);
+  return text;
+}
+
+/// "key: value", or the same as a comment when the value is not set.
+std::string Optional(std::string_view key, const std::string& value, std::string_view example) {
+  return value.empty() ? fmt::format("# {}: {}", key, example)
+                       : fmt::format("{}: {}", key, Quoted(value));
+}
+
+std::string HttpsPart(const Config& config) {
+  if (!config.serve.https) {
+    return "  # https:                     # absent: no HTTPS\n"
+           "  #   listen: 0.0.0.0:8531\n"
+           "  #   certificate: keys/server.pem   # PEM, relative to this directory\n"
+           "  #   key: keys/server.key\n";
+  }
+  const auto& https = *config.serve.https;
+  return fmt::format(
+      "  https:\n    listen: \"{}\"\n    certificate: {}    # PEM, relative to this directory\n"
+      "    key: {}\n",
+      https.listen.ToString(), Quoted(https.certificate.string()), Quoted(https.key.string()));
+}
+
+}  // namespace
+
+std::string WriteConfig(const Config& c) {
+  std::string out = fmt::format(
+      "# Configuration of this gapferry mirror. Unknown keys are errors.\n\n"
+      "# Shown to peers and in cards.\nname: {}\n\n",
+      Quoted(c.name));
+  out += fmt::format(
+      "# What `gapferry serve` offers to clients and to update servers below.\n"
+      "serve:\n"
+      "  http:\n    listen: \"{}\"        # ADDRESS:PORT\n{}"
+      "  max_request_bytes: {}        # larger requests are refused\n"
+      "  max_ids_per_request: {}     # real clients send up to about 5,000\n"
+      "  max_connections: {}\n"
+      "  page_updates: {}              # new updates in one answer to a scan\n"
+      "  evaluate_unapproved: {}    # clients count what they need before it is approved\n"
+      "  client_timeout: {}             # a client that sends or takes nothing for so long is "
+      "left\n"
+      "  cookie_lifetime: {}            # clients renew by themselves\n"
+      "  threads: {}                     # 0: as many as processors\n"
+      "  {}   # absent: the address a client came by\n\n",
+      c.serve.http.ToString(), HttpsPart(c), ByteCount(c.serve.max_request_bytes),
+      c.serve.max_ids_per_request, c.serve.max_connections, c.serve.page_updates,
+      c.serve.evaluate_unapproved, Seconds(c.serve.client_timeout),
+      Seconds(c.serve.cookie_lifetime), c.serve.threads,
+      Optional("content_url", c.serve.content_url, "http://updates.example:8530"));
+  out += fmt::format(
+      "# Where updates come from: an update server (wsus) or bundles carried over a gap.\n"
+      "upstream:\n"
+      "  {}\n"
+      "  gap: {}\n"
+      "  {}   # absent: the same host, by the protocol's rule\n\n"
+      "# true: groups, approvals and declines come from above and are not changed here.\n"
+      "replica: {}\n\n",
+      Optional("wsus", c.upstream.wsus, "http://wsus.example:8530"), c.upstream.gap,
+      Optional("content_url", c.upstream.content_url, "http://wsus.example:8530"), c.replica);
+  out += fmt::format(
+      "# What leaves this side in returns: receipt, summary (counts) or detailed (computers).\n"
+      "return:\n  level: {}\n\n"
+      "content:\n"
+      "  download: {}           # approved, all or none\n"
+      "  express: {}               # also express (.psf) files\n\n"
+      "import:\n"
+      "  deadline_floor: {}           # no deadline arrives earlier than this after the import\n"
+      "  max_document_bytes: {}   # of one update's metadata, decoded\n"
+      "  max_file_bytes: {}\n\n",
+      ReturnLevelName(c.return_level), PolicyName(c.content.download), c.content.express,
+      Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
+      ByteCount(c.import.max_file_bytes));
+  out += fmt::format(
+      "sync:\n"
+      "  parallel_requests: {}\n"
+      "  parallel_downloads: {}\n"
+      "  full_list_days: {}           # compare with the upstream's whole list at least so "
+      "often\n\n"
+      "limits:\n"
+      "  withdraw_percent: {}          # more live updates than this vanish only when accepted\n"
+      "  events_kept_days: {}\n",
+      c.sync.parallel_requests, c.sync.parallel_downloads, c.sync.full_list_days,
+      c.limits.withdraw_percent, c.limits.events_kept_days);
+  return out;
+}
+
+}  // namespace gapferry::mirror

@@ -1,0 +1,252 @@
+#include "mirror/intent_rows.h"
+
+#include <fmt/format.h>
+
+#include "mirror/commit_impl.h"
+
+namespace gapferry::mirror {
+
+namespace {
+
+int Number(IntentOrigin origin) { return static_cast<int>(origin); }
+
+std::string Ticks(std::optional<UtcTime> time) {
+  return time ? fmt::format("{}", time->ticks) : "-";
+}
+
+std::string GroupLine(const Guid& guid, const Guid& parent, std::string_view name) {
+  return fmt::format("G {} {} {}:{}", guid.ToString(), parent.ToString(), name.size(), name);
+}
+
+std::string DeploymentLine(const IncomingDeployment& d) {
+  return fmt::format("D {} {} {} {} {} {} {} {} {} {}:{}", d.guid.ToString(), d.update.ToString(),
+                     d.group.ToString(), static_cast<int>(d.action), Ticks(d.deadline),
+                     d.is_assigned ? 1 : 0, d.download_priority, d.go_live.ticks,
+                     d.last_change.ticks, d.admin_name.size(), d.admin_name);
+}
+
+IncomingDeployment Travelling(const Deployment& d) {
+  return {d.guid,
+          d.update,
+          d.group,
+          d.action,
+          d.deadline,
+          d.is_assigned,
+          d.download_priority,
+          d.go_live,
+          d.last_change,
+          d.admin_name};
+}
+
+}  // namespace
+
+// ---- Groups ------------------------------------------------------------------------------------
+
+Result<bool> PutGroup(CommitTransaction& commit, IntentOrigin origin, const TargetGroup& group) {
+  TRY_ASSIGN(auto row, commit.db().Prepare("SELECT 1 FROM target_group WHERE origin = ? AND "
+                                           "guid = ? AND parent = ? AND name = ? AND is_dead = 0"));
+  row.BindAll(Number(origin), group.id, group.parent, group.name);
+  TRY_ASSIGN(const bool same, row.Step());
+  if (same) return false;
+  TRY(
+      commit.db().Run("INSERT INTO target_group (origin, guid, parent, name, generation, is_dead) "
+                      "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET "
+                      "parent = excluded.parent, name = excluded.name, "
+                      "generation = excluded.generation, is_dead = 0",
+                      Number(origin), group.id, group.parent, group.name, commit.generation()));
+  commit.RecordIntentChange(origin, group.id, GroupLine(group.id, group.parent, group.name));
+  return true;
+}
+
+Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid& group) {
+  Database& db = commit.db();
+  TRY(
+      db.Run("UPDATE target_group SET is_dead = 1, generation = ? WHERE origin = ? AND guid = ? "
+             "AND is_dead = 0",
+             commit.generation(), Number(origin), group));
+  if (db.ChangedRows() == 0) return false;
+  commit.RecordIntentChange(origin, group, "-G " + group.ToString());
+  std::vector<Deployment> ended;
+  {
+    TRY_ASSIGN(
+        auto rows,
+        db.Prepare(DeploymentSelect("WHERE target_group = ? AND origin = ? AND is_dead = 0")));
+    rows.BindAll(group, Number(origin));
+    TRY_ASSIGN(ended, ReadDeployments(rows));
+  }
+  for (const auto& deployment : ended) TRY(EndDeployment(commit, deployment));
+  TRY(db.Run("DELETE FROM computer_group WHERE guid = ?", group));
+  TRY(db.Run("UPDATE mirror SET assignment_sequence = assignment_sequence + 1"));
+  return true;
+}
+
+// ---- Deployments -------------------------------------------------------------------------------
+
+std::string DeploymentSelect(std::string_view rest) {
+  return fmt::format(
+      "SELECT id, origin, guid, update_guid, update_revision, target_group, action, deadline, "
+      "effective_deadline, is_assigned, download_priority, go_live, last_change, admin_name, "
+      "created_generation, generation, is_dead FROM deployment {}",
+      rest);
+}
+
+Deployment ReadDeployment(Statement& row) {
+  Deployment d;
+  d.id = row.Int32(0);
+  d.origin = static_cast<IntentOrigin>(row.Int32(1));
+  d.guid = row.GuidAt(2);
+  d.update = {row.GuidAt(3), row.Int32(4)};
+  d.group = row.GuidAt(5);
+  d.action = static_cast<DeploymentAction>(row.Int32(6));
+  d.deadline = row.OptionalTime(7);
+  d.effective_deadline = row.OptionalTime(8);
+  d.is_assigned = row.Bool(9);
+  d.download_priority = static_cast<std::uint8_t>(row.Int(10));
+  d.go_live = row.Time(11);
+  d.last_change = row.Time(12);
+  d.admin_name = row.String(13);
+  d.created_generation = row.Int(14);
+  d.generation = row.Int(15);
+  d.is_dead = row.Bool(16);
+  return d;
+}
+
+Result<std::vector<Deployment>> ReadDeployments(Statement& rows) {
+  std::vector<Deployment> deployments;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return deployments;
+    deployments.push_back(ReadDeployment(rows));
+  }
+}
+
+Result<std::optional<Deployment>> FindDeployment(Database& db, IntentOrigin origin,
+                                                 const Guid& guid) {
+  TRY_ASSIGN(auto row, db.Prepare(DeploymentSelect("WHERE origin = ? AND guid = ?")));
+  row.BindAll(Number(origin), guid);
+  TRY_ASSIGN(const bool found, row.Step());
+  if (!found) return std::optional<Deployment>();
+  Deployment deployment = ReadDeployment(row);
+  TRY(row.Check());
+  return std::optional<Deployment>(std::move(deployment));
+}
+
+Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
+                           const IncomingDeployment& d, std::optional<UtcTime> effective_deadline) {
+  TRY_ASSIGN(const auto known, FindDeployment(commit.db(), origin, d.guid));
+  const bool alive = known && !known->is_dead;
+  if (alive && Travelling(*known) == d) return false;
+  if (alive && known->deadline == d.deadline) effective_deadline = known->effective_deadline;
+  // The id told to clients stays with the GUID; a deployment that lives again is a new creation.
+  const Generation created = alive ? known->created_generation : commit.generation();
+  if (known && known->update.guid != d.update.guid) {
+    commit.RecordIntentChange(origin, known->update.guid, "-D " + d.guid.ToString());
+  }
+  TRY(commit.db().Run(
+      "INSERT INTO deployment (origin, guid, update_guid, update_revision, target_group, action, "
+      "deadline, effective_deadline, is_assigned, download_priority, go_live, last_change, "
+      "admin_name, created_generation, generation, is_dead) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
+      "ON CONFLICT (origin, guid) DO UPDATE SET update_guid = excluded.update_guid, "
+      "update_revision = excluded.update_revision, target_group = excluded.target_group, "
+      "action = excluded.action, deadline = excluded.deadline, "
+      "effective_deadline = excluded.effective_deadline, is_assigned = excluded.is_assigned, "
+      "download_priority = excluded.download_priority, go_live = excluded.go_live, "
+      "last_change = excluded.last_change, admin_name = excluded.admin_name, "
+      "created_generation = excluded.created_generation, generation = excluded.generation, "
+      "is_dead = 0",
+      Number(origin), d.guid, d.update.guid, d.update.revision, d.group, static_cast<int>(d.action),
+      d.deadline, effective_deadline, d.is_assigned ? 1 : 0, d.download_priority, d.go_live,
+      d.last_change, d.admin_name, created, commit.generation()));
+  commit.RecordIntentChange(origin, d.update.guid, DeploymentLine(d));
+  return true;
+}
+
+Result<bool> EndDeployment(CommitTransaction& commit, const Deployment& deployment) {
+  if (deployment.is_dead) return false;
+  TRY(
+      commit.db().Run("UPDATE deployment SET is_dead = 1, generation = ?, last_change = ? "
+                      "WHERE id = ?",
+                      commit.generation(), commit.committed_at(), deployment.id));
+  commit.RecordIntentChange(deployment.origin, deployment.update.guid,
+                            "-D " + deployment.guid.ToString());
+  return true;
+}
+
+// ---- Declines and EULAs ------------------------------------------------------------------------
+
+Result<bool> PutDecline(CommitTransaction& commit, IntentOrigin origin, const Guid& update,
+                        bool declined) {
+  Database& db = commit.db();
+  if (declined) {
+    TRY(
+        db.Run("INSERT INTO decline (origin, guid, generation, is_dead) VALUES (?, ?, ?, 0) "
+               "ON CONFLICT DO UPDATE SET is_dead = 0, generation = excluded.generation "
+               "WHERE is_dead = 1",
+               Number(origin), update, commit.generation()));
+  } else {
+    TRY(
+        db.Run("UPDATE decline SET is_dead = 1, generation = ? WHERE origin = ? AND guid = ? "
+               "AND is_dead = 0",
+               commit.generation(), Number(origin), update));
+  }
+  if (db.ChangedRows() == 0) return false;
+  commit.RecordIntentChange(origin, update, (declined ? "X " : "-X ") + update.ToString());
+  return true;
+}
+
+Result<bool> PutEula(CommitTransaction& commit, IntentOrigin origin, const Guid& eula) {
+  TRY(
+      commit.db().Run("INSERT INTO eula_acceptance (origin, guid, generation, is_dead) "
+                      "VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING",
+                      Number(origin), eula, commit.generation()));
+  if (commit.db().ChangedRows() == 0) return false;
+  commit.RecordIntentChange(origin, eula, "E " + eula.ToString());
+  return true;
+}
+
+Result<std::vector<Guid>> LiveGuids(Database& db, std::string_view table, IntentOrigin origin) {
+  TRY_ASSIGN(auto rows, db.Prepare(fmt::format("SELECT guid FROM {} WHERE origin = ? "
+                                               "AND is_dead = 0 ORDER BY guid",
+                                               table)));
+  rows.BindAll(Number(origin));
+  std::vector<Guid> guids;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    guids.push_back(rows.GuidAt(0));
+  }
+  TRY(rows.Check());
+  return guids;
+}
+
+// ---- Digests -----------------------------------------------------------------------------------
+
+Result<std::vector<std::string>> IntentBucketLines(Database& db, IntentOrigin origin,
+                                                   std::size_t bucket) {
+  std::vector<std::string> lines;
+  const auto each = [&](const std::string& sql, auto line_of) -> Result<void> {
+    TRY_ASSIGN(auto rows, db.Prepare(sql));
+    rows.BindAll(Number(origin), FirstKeyOf(bucket), FirstKeyOf(bucket + 1),
+                 bucket + 1 == kBuckets ? 1 : 0);
+    for (;;) {
+      TRY_ASSIGN(const bool row, rows.Step());
+      if (!row) return {};
+      lines.push_back(line_of(rows) + "\n");
+      TRY(rows.Check());
+    }
+  };
+  constexpr const char* kRange = "origin = ?1 AND guid >= ?2 AND (guid < ?3 OR ?4) AND is_dead = 0";
+  TRY(each(fmt::format("SELECT guid, parent, name FROM target_group WHERE {}", kRange),
+           [](Statement& row) { return GroupLine(row.GuidAt(0), row.GuidAt(1), row.Text(2)); }));
+  TRY(each(DeploymentSelect("WHERE origin = ?1 AND update_guid >= ?2 AND (update_guid < ?3 OR ?4) "
+                            "AND is_dead = 0"),
+           [](Statement& row) { return DeploymentLine(Travelling(ReadDeployment(row))); }));
+  TRY(each(fmt::format("SELECT guid FROM decline WHERE {}", kRange),
+           [](Statement& row) { return "X " + row.GuidAt(0).ToString(); }));
+  TRY(each(fmt::format("SELECT guid FROM eula_acceptance WHERE {}", kRange),
+           [](Statement& row) { return "E " + row.GuidAt(0).ToString(); }));
+  return lines;
+}
+
+}  // namespace gapferry::mirror

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "mirror/commit.h"
+#include "mirror/intent.h"
+#include "mirror/sqlite.h"
+
+// Rows of intent in catalog.db; for the sources of mirror/ only. The functions that write do so
+// within a commit, record the change for the digests, and do nothing when nothing changes (then
+// they return false).
+
+namespace gapferry::mirror {
+
+bool IsBuiltinGroup(const Guid& group);
+std::vector<TargetGroup> BuiltinGroups();
+
+std::string DeploymentSelect(std::string_view rest);  ///< ends after "FROM deployment "
+Deployment ReadDeployment(Statement& row);
+Result<std::vector<Deployment>> ReadDeployments(Statement& rows);
+Result<std::optional<Deployment>> FindDeployment(Database& db, IntentOrigin origin,
+                                                 const Guid& guid);
+
+Result<bool> PutGroup(CommitTransaction& commit, IntentOrigin origin, const TargetGroup& group);
+/// Ends its deployments and assignments too.
+Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid& group);
+/// `effective_deadline` is used when the row is new or its deadline changed.
+Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
+                           const IncomingDeployment& deployment,
+                           std::optional<UtcTime> effective_deadline);
+Result<bool> EndDeployment(CommitTransaction& commit, const Deployment& deployment);
+Result<bool> PutDecline(CommitTransaction& commit, IntentOrigin origin, const Guid& update,
+                        bool declined);
+Result<bool> PutEula(CommitTransaction& commit, IntentOrigin origin, const Guid& eula);
+
+/// The live GUIDs of decline or eula_acceptance.
+Result<std::vector<Guid>> LiveGuids(Database& db, std::string_view table, IntentOrigin origin);
+
+}  // namespace gapferry::mirror

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <map>
+
+#include "base/result.h"
+#include "mirror/commit_impl.h"
+#include "mirror/sqlite.h"
+#include "mirror/state.h"
+
+// For the sources of mirror/ only.
+
+namespace gapferry::mirror {
+
+/// The canonical lines of the documents tree and of a change, each with LF:
+///   R <guid>/<revision> <sha256 of the text>     a revision
+///   W <guid>/<revision>                          it is withdrawn
+///   L <guid>/<revision>                          (changes only) it is listed again
+/// Computes what publishing `change` and `withdrawn` will make of the tree. Costs what changes plus
+/// the buckets it falls into.
+Result<PreparedDocuments> PrepareDocuments(Database& db, ChangeId change,
+                                           const std::map<protocol::UpdateId, bool>& withdrawn);
+
+/// Computes the whole documents tree afresh from what is published: for `store check --deep`.
+Result<std::vector<Sha256Digest>> ComputeDocumentBuckets(Database& db);
+
+}  // namespace gapferry::mirror
