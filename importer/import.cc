@@ -1,0 +1,268 @@
+#include "importer/import.h"
+
+#include <algorithm>
+
+#include "base/canonical_json.h"
+#include "importer/arrival.h"
+#include "importer/loader.h"
+#include "importer/staging.h"
+#include "mirror/audit.h"
+#include "mirror/catalog.h"
+#include "mirror/content_store.h"
+#include "mirror/exchange/needed_files.h"
+#include "mirror/intent.h"
+#include "mirror/job_history.h"
+#include "mirror/job_lock.h"
+#include "mirror/ledger.h"
+
+namespace gapferry::importer {
+namespace {
+
+using manifests::Manifest;
+using mirror::Mirror;
+using mirror::exchange::IntentObject;
+
+constexpr std::size_t kPublishBatch = 256;
+
+/// Failures that say something about the bundle; the others say something about this machine, and
+/// the same command will go on.
+bool IsRefusal(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUntrusted:
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kExpired:
+      return true;
+    default:
+      return error.reason == "base-missing" || error.reason == "too-many-removals";
+  }
+}
+
+/// One import from its medium to its commit. Staged files of a refused bundle are removed; those of
+/// an interrupted one stay.
+class Import {
+ public:
+  Import(Mirror& mirror, const std::filesystem::path& path, const ImportOptions& options)
+      : mirror_(mirror), medium_(path), options_(options), ledger_(mirror.db()) {}
+
+  Result<ImportResult> Run() {
+    TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror_));
+    TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own.policy, own.addressee));
+    name_ = manifest.manifest().DirectoryName();
+    result_.manifest = manifest.manifest();
+    result_.signatures = manifest.signatures();
+    TRY_ASSIGN(const Arrival arrival, CheckArrival(ledger_, manifest, {options_.new_history}),
+               name_);
+    if (arrival == Arrival::kAlreadyImported) return Already();
+    TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
+    const Sha256Digest digest = manifest.digest();
+    TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium_, std::move(manifest)), name_);
+    TRY(mirror_.content().Recover());
+    TRY_ASSIGN(const auto staging, Staging::Open(mirror_, index), name_);
+    auto done = Stage(index, *staging);
+    if (done) done = LoadAndCommit(index, *staging, lock, digest);
+    if (!done) {
+      const bool keep = !IsRefusal(done.error()) || done.error().reason == "too-many-removals";
+      if (!keep) TRY(staging->Remove(/*content=*/true));
+      return WithContext(std::move(done.error()), name_);
+    }
+    TRY(staging->Remove(/*content=*/false));
+    return std::move(result_);
+  }
+
+  const std::string& name() const { return name_; }
+
+ private:
+  Result<ImportResult> Already() {
+    result_.already_imported = true;
+    TRY_ASSIGN(const auto published, mirror_.catalog().Published());
+    result_.generation = published.name.generation;
+    return std::move(result_);
+  }
+
+  Result<void> Stage(const manifests::VerifiedIndex& index, Staging& staging) {
+    manifests::VerifyOptions options;
+    options.receiver = &staging;
+    options.progress = options_.progress;
+    options.stop = options_.stop;
+    TRY(manifests::VerifyVolumes(medium_, index, options));
+    return {};
+  }
+
+  Result<void> LoadAndCommit(const manifests::VerifiedIndex& index, Staging& staging,
+                             const mirror::JobLock& lock, const Sha256Digest& digest) {
+    TRY_ASSIGN(auto load, mirror::CatalogLoad::Open(mirror_, lock, "import", digest.ToHex()));
+    auto done = LoadAndPublish(index, staging, load, digest);
+    if (!done && IsRefusal(done.error()) && done.error().reason != "too-many-removals") {
+      TRY(load.Abandon());
+    }
+    return done;
+  }
+
+  Result<void> LoadAndPublish(const manifests::VerifiedIndex& index, Staging& staging,
+                              mirror::CatalogLoad& load, const Sha256Digest& digest) {
+    TRY_ASSIGN(IntentObject object, ReadStagedIntent(staging));
+    if (object.full != (result_.manifest.scope == manifests::Scope::kFull)) {
+      return Fail(ErrorCode::kCorrupt, "intent-malformed", "intent and manifest differ in scope");
+    }
+    TRY_ASSIGN(const auto summary, LoadDocuments(mirror_, index, staging, object, load,
+                                                 *options_.progress, options_.stop));
+    TRY(CheckDeclarations(mirror_, index));
+    TRY(CheckRemovals(summary, object.intent));
+    TRY(PublishContent(staging));
+    result_.documents = summary.new_revisions;
+    result_.withdrawn = summary.withdrawn;
+    TRY(Commit(load, std::move(object.intent), digest));
+    return CountMissing();
+  }
+
+  Result<void> CheckRemovals(const mirror::CatalogLoad::Summary& summary,
+                             const mirror::IntentImport& intent) {
+    std::uint64_t declined = 0;
+    if (mirror_.intent().Effective() == mirror::IntentOrigin::kUpstream) {
+      for (const Guid& guid : intent.declined) {
+        TRY_ASSIGN(const bool before, mirror_.intent().IsDeclined(guid));
+        if (!before) ++declined;
+      }
+    }
+    const std::uint64_t removals = summary.withdrawn + summary.newly_expired + declined;
+    if (options_.accept_removals && *options_.accept_removals == removals) return {};
+    if (!NeedsDecision(removals, summary.live_updates, mirror_.config().limits.withdraw_percent)) {
+      return {};
+    }
+    return Fail(ErrorCode::kUsage, "too-many-removals",
+                std::to_string(removals) + " of " + std::to_string(summary.live_updates) +
+                    " live updates would be withdrawn (" + std::to_string(summary.withdrawn) +
+                    "), expired (" + std::to_string(summary.newly_expired) + ") or declined (" +
+                    std::to_string(declined) + "); --accept-removals " + std::to_string(removals) +
+                    " allows it");
+  }
+
+  Result<void> PublishContent(Staging& staging) {
+    TRY_ASSIGN(auto content, staging.TakeContent());
+    options_.progress->Begin("storing files", content.size(), 0);
+    std::vector<mirror::VerifiedContent> batch;
+    for (auto& file : content) {
+      ++result_.content_files;
+      result_.content_bytes += file.file().size_bytes;
+      batch.push_back(std::move(file));
+      if (batch.size() == kPublishBatch) {
+        options_.progress->Advance(batch.size(), 0);
+        TRY(mirror_.content().Publish(std::exchange(batch, {})));
+      }
+    }
+    if (!batch.empty()) TRY(mirror_.content().Publish(std::move(batch)));
+    options_.progress->End();
+    return {};
+  }
+
+  Result<void> Commit(mirror::CatalogLoad& load, mirror::IntentImport intent,
+                      const Sha256Digest& digest) {
+    const Manifest& manifest = result_.manifest;
+    intent.deadline_floor = mirror_.config().import.deadline_floor;
+    TRY_ASSIGN(auto commit, load.BeginCommit("import"));
+    TRY_ASSIGN(result_.intent, mirror::Intent::Import(commit, intent));
+    TRY(ledger_.RecordImport(Record(commit, digest)));
+    TRY(commit.Audit({options_.actor, "import", name_, Detail(digest)}));
+    commit.ExpectStateDigest(manifest.target.state_digest);
+    TRY_ASSIGN(const auto state, commit.Finish());
+    result_.generation = state.generation;
+    // What serve tells clients about the last synchronisation is read from the job history.
+    TRY_ASSIGN(const std::int64_t job, mirror_.jobs().Start("import"));
+    return mirror_.jobs().End(job, mirror::JobResult::kDone, state.generation, Detail(digest));
+  }
+
+  mirror::BundleIn Record(const mirror::CommitTransaction& commit, const Sha256Digest& digest) {
+    const Manifest& manifest = result_.manifest;
+    mirror::BundleIn in;
+    in.sender = manifest.sender.guid;
+    in.stream = manifest.stream;
+    in.sequence = manifest.sequence;
+    in.manifest = digest;
+    in.full = manifest.scope == manifests::Scope::kFull;
+    in.target = {
+        {manifest.target.epoch, static_cast<mirror::Generation>(manifest.target.generation),
+         manifest.target.chain},
+        manifest.target.state_digest};
+    in.local_generation = commit.changed() ? commit.generation() : commit.generation() - 1;
+    if (manifest.upstream_sync.outcome != manifests::UpstreamSync::Outcome::kNever) {
+      in.upstream_sync_at = manifest.upstream_sync.at;
+    }
+    for (const auto& one : manifest.acknowledgements) {
+      if (one.site != mirror_.identity().guid) continue;
+      in.applied_return = one.applied_return;
+      in.detailed = one.detailed;
+    }
+    in.imported_at = commit.committed_at();
+    return in;
+  }
+
+  std::string Detail(const Sha256Digest& digest) const {
+    const Manifest& manifest = result_.manifest;
+    return WriteCanonicalJson(
+        JsonValue::Object{{"base", manifest.base.generation},
+                          {"bundle", name_},
+                          {"content_bytes", result_.content_bytes},
+                          {"content_files", result_.content_files},
+                          {"documents", result_.documents},
+                          {"manifest", digest.ToHex()},
+                          {"moved_deadlines", result_.intent.moved_deadlines.size()},
+                          {"scope", manifests::ScopeName(manifest.scope)},
+                          {"sender", manifest.sender.guid.ToString()},
+                          {"target", manifest.target.generation}});
+  }
+
+  Result<void> CountMissing() {
+    TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror_, /*all=*/false));
+    result_.missing_files = static_cast<std::uint64_t>(
+        std::ranges::count(needed, false, &mirror::DeclaredFile::is_held));
+    return {};
+  }
+
+  Mirror& mirror_;
+  manifests::DirectoryMedium medium_;
+  const ImportOptions& options_;
+  mirror::Ledger ledger_;
+  std::string name_;
+  ImportResult result_;
+};
+
+}  // namespace
+
+Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bundle,
+                               const ImportOptions& options) {
+  Import import(mirror, bundle, options);
+  auto result = import.Run();
+  if (!result && IsRefusal(result.error())) {
+    const std::string object = import.name().empty() ? bundle.filename().string() : import.name();
+    TRY(mirror::AppendAuditAlone(
+        mirror.db(), mirror.clock().Now(),
+        {options.actor, "import.refused", object,
+         WriteCanonicalJson(JsonValue::Object{{"error", ErrorCodeName(result.error().code)},
+                                              {"message", result.error().message},
+                                              {"reason", result.error().reason}})}));
+  }
+  return result;
+}
+
+Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
+                          const ImportOptions& options) {
+  manifests::DirectoryMedium medium(bundle);
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror));
+  TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
+  DryRun dry;
+  dry.manifest = manifest.manifest();
+  dry.signatures = manifest.signatures();
+  const std::string name = dry.manifest.DirectoryName();
+  TRY_ASSIGN(const Arrival arrival, CheckArrival(ledger, manifest, {options.new_history}), name);
+  if (arrival == Arrival::kAlreadyImported) {
+    dry.already_imported = true;
+    return dry;
+  }
+  TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium, std::move(manifest)), name);
+  TRY_ASSIGN(dry.plan, MakeImportPlan(mirror, medium, index), name);
+  return dry;
+}
+
+}  // namespace gapferry::importer

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/progress.h"
+#include "base/result.h"
+#include "importer/import_plan.h"
+#include "manifests/bundle_verifier.h"
+#include "mirror/mirror.h"
+
+namespace gapferry::importer {
+
+struct ImportOptions {
+  std::optional<std::uint64_t> accept_removals;  ///< the number that an earlier run showed
+  bool new_history = false;
+  std::string actor;
+  Progress* progress = &NoProgress();
+  std::stop_token stop;
+};
+
+struct ImportResult {
+  manifests::Manifest manifest;
+  manifests::SignatureReport signatures;
+  bool already_imported = false;
+  std::uint64_t documents = 0;
+  std::uint64_t content_files = 0;
+  std::uint64_t content_bytes = 0;
+  std::uint64_t missing_files = 0;  ///< declared by what came, not held: their updates wait
+  std::uint64_t withdrawn = 0;
+  mirror::IntentImported intent;
+  mirror::Generation generation = 0;  ///< ours afterwards
+};
+
+/// Imports one bundle: verify, stage, load, publish content, commit. Each byte of the medium is
+/// read at most once, and everything after works on the staged copy. Interrupted anywhere, the same
+/// call goes on; a bundle that was imported already changes nothing and succeeds. Holds the job
+/// lock.
+///
+/// A refusal (codes and reasons of VerifyManifest, VerifyIndex, VerifyVolumes, CheckArrival,
+/// LoadDocuments, CheckDeclarations; "state-digest"; "too-many-removals") leaves nothing visible
+/// but one audit record "import.refused".
+Result<ImportResult> RunImport(mirror::Mirror& mirror, const std::filesystem::path& bundle,
+                               const ImportOptions& options);
+
+struct DryRun {
+  manifests::Manifest manifest;
+  manifests::SignatureReport signatures;
+  bool already_imported = false;
+  ImportPlan plan;
+};
+/// What RunImport would do: checks all but the content, changes nothing at all.
+Result<DryRun> PlanImport(mirror::Mirror& mirror, const std::filesystem::path& bundle,
+                          const ImportOptions& options);
+
+}  // namespace gapferry::importer

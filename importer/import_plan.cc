@@ -1,0 +1,251 @@
+#include "importer/import_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/file.h"
+#include "manifests/zstd_stream.h"
+#include "mirror/catalog.h"
+#include "mirror/content_store.h"
+#include "mirror/exchange/known_kinds.h"
+#include "mirror/exchange/metadata_batch.h"
+#include "mirror/intent.h"
+#include "protocol/cabinet.h"
+#include "protocol/update_document.h"
+
+namespace gapferry::importer {
+namespace {
+
+using mirror::Mirror;
+using mirror::exchange::IntentObject;
+
+constexpr std::uint64_t kMaxMetadataObjectBytes = 8ULL << 30;
+// What one gets from a stick and from this program on a small machine; only an estimate.
+constexpr std::uint64_t kBytesPerSecond = 120 << 20;
+constexpr std::uint64_t kDocumentsPerSecond = 1500;
+
+/// An object of the bundle in memory, checked: plans read small ones only.
+Result<Bytes> ReadWhole(manifests::Medium& medium, const manifests::VerifiedIndex& index,
+                        const manifests::IndexLine& line) {
+  MemorySink sink(line.size);
+  TRY(manifests::ReadObject(medium, index, line, sink));
+  return sink.Take();
+}
+
+class Planner {
+ public:
+  Planner(Mirror& mirror, manifests::Medium& medium, const manifests::VerifiedIndex& index)
+      : mirror_(mirror), medium_(medium), index_(index) {}
+
+  Result<ImportPlan> Run() {
+    TRY_ASSIGN(kinds_, mirror::exchange::ReadKnownKinds(mirror_));
+    for (const auto& line : index_.lines()) {
+      if (line.name.kind == manifests::ObjectKind::kIntent) TRY(ReadIntent(line));
+      if (line.name.kind == manifests::ObjectKind::kMetadata) TRY(ReadMetadata(line));
+      if (line.name.IsContent() && line.name.part <= 1) TRY(LookAtFile(line));
+    }
+    TRY_ASSIGN(const auto counts, mirror_.catalog().Counts());
+    plan_.live_updates = counts.deployable_updates;
+    plan_.removals = plan_.withdrawn + plan_.updates_expired + plan_.declined;
+    plan_.new_handlers.assign(new_handlers_.begin(), new_handlers_.end());
+    plan_.new_publishers.assign(new_publishers_.begin(), new_publishers_.end());
+    plan_.new_commands.assign(new_commands_.begin(), new_commands_.end());
+    plan_.bytes_needed = plan_.content_bytes + metadata_bytes_ * 9;
+    TRY_ASSIGN(plan_.bytes_free, FreeBytes(mirror_.path()));
+    plan_.seconds = 1 + (plan_.content_bytes + metadata_bytes_) / kBytesPerSecond +
+                    plan_.documents / kDocumentsPerSecond;
+    return std::move(plan_);
+  }
+
+ private:
+  Result<void> ReadIntent(const manifests::IndexLine& line) {
+    TRY_ASSIGN(const Bytes stored, ReadWhole(medium_, index_, line));
+    MemorySource source(stored);
+    manifests::ZstdSource decoded(source, mirror::exchange::kMaxIntentBytes);
+    TRY_ASSIGN(IntentObject object, mirror::exchange::ReadIntentObject(decoded));
+    metadata_bytes_ += line.size;
+    for (const auto& revision : object.revisions) {
+      TRY_ASSIGN(const auto row, mirror_.catalog().Find(revision.update));
+      if (!row) {
+        if (revision.withdrawn) ++plan_.withdrawn;
+        continue;
+      }
+      if (revision.withdrawn && !row->is_withdrawn) ++plan_.withdrawn;
+      if (!revision.withdrawn && row->is_withdrawn) ++plan_.listed_again;
+    }
+    TRY(CompareApprovals(object.intent));
+    TRY(CompareDeclines(object.intent));
+    object.intent.deadline_floor = mirror_.config().import.deadline_floor;
+    TRY_ASSIGN(auto preview, mirror::Intent::Preview(mirror_, object.intent));
+    plan_.moved_deadlines = std::move(preview.moved_deadlines);
+    return {};
+  }
+
+  Result<void> CompareApprovals(const mirror::IntentImport& intent) {
+    constexpr auto kUpstream = mirror::IntentOrigin::kUpstream;
+    TRY_ASSIGN(const auto groups, mirror_.intent().Groups(kUpstream));
+    TRY_ASSIGN(const auto deployments, mirror_.intent().Deployments(kUpstream));
+    std::map<Guid, std::string> names;
+    for (const auto& group : groups) names[group.id] = group.name;
+    std::set<Guid> listed_groups;
+    for (const auto& group : intent.groups) {
+      listed_groups.insert(group.id);
+      if (!names.contains(group.id)) ++plan_.groups_added;
+      names[group.id] = group.name;
+    }
+    plan_.groups_removed = intent.dead_groups.size();
+    if (intent.groups_are_full) {
+      for (const auto& group : groups) {
+        if (!group.is_builtin && !listed_groups.contains(group.id)) ++plan_.groups_removed;
+      }
+    }
+    std::map<Guid, const mirror::Deployment*> known;
+    for (const auto& one : deployments) known[one.guid] = &one;
+    std::map<std::string, ImportPlan::GroupChange> changes;
+    const auto change_of = [&](const Guid& group) -> ImportPlan::GroupChange& {
+      const auto found = names.find(group);
+      const std::string name = found == names.end() ? group.ToString() : found->second;
+      changes[name].group = name;
+      return changes[name];
+    };
+    std::set<Guid> listed;
+    for (const auto& one : intent.deployments) {
+      listed.insert(one.guid);
+      const auto before = known.find(one.guid);
+      if (before == known.end()) {
+        ++change_of(one.group).added;
+      } else if (before->second->last_change != one.last_change ||
+                 before->second->action != one.action || before->second->deadline != one.deadline) {
+        ++change_of(one.group).changed;
+      }
+    }
+    std::set<Guid> dead(intent.dead_deployments.begin(), intent.dead_deployments.end());
+    for (const auto& [guid, one] : known) {
+      const bool gone = intent.deployments_are_full ? !listed.contains(guid) : dead.contains(guid);
+      if (gone) ++change_of(one->group).ended;
+    }
+    for (auto& [name, change] : changes) plan_.approvals.push_back(std::move(change));
+    return {};
+  }
+
+  Result<void> CompareDeclines(const mirror::IntentImport& intent) {
+    std::set<Guid> before;
+    TRY_ASSIGN(const auto declined, UpstreamDeclined());
+    before.insert(declined.begin(), declined.end());
+    for (const Guid& guid : intent.declined) {
+      if (!before.contains(guid)) ++plan_.declined;
+    }
+    for (const Guid& guid : intent.undeclined) {
+      if (before.contains(guid)) ++plan_.undeclined;
+    }
+    return {};
+  }
+
+  /// Declines of the upstream's; on a mirror that decides by itself they are not the effective
+  /// ones, and then nothing here is declined by the bundle.
+  Result<std::vector<Guid>> UpstreamDeclined() {
+    if (mirror_.intent().Effective() != mirror::IntentOrigin::kUpstream) {
+      return std::vector<Guid>();
+    }
+    return mirror_.intent().Declined();
+  }
+
+  Result<void> ReadMetadata(const manifests::IndexLine& line) {
+    TRY_ASSIGN(const Bytes stored, ReadWhole(medium_, index_, line));
+    metadata_bytes_ += line.size;
+    MemorySource source(stored);
+    manifests::ZstdSource decoded(source, kMaxMetadataObjectBytes);
+    mirror::exchange::MetadataBatchReader reader(decoded,
+                                                 mirror_.config().import.max_document_bytes);
+    for (;;) {
+      TRY_ASSIGN(const auto revision, reader.Next());
+      if (!revision) return {};
+      TRY_ASSIGN(const auto known, mirror_.catalog().Find(revision->update));
+      if (known) continue;
+      TRY_ASSIGN(const auto document, Parse(*revision), revision->update.ToString());
+      TRY(LookAtDocument(document));
+    }
+  }
+
+  Result<protocol::UpdateDocument> Parse(const mirror::IncomingRevision& revision) {
+    const std::uint64_t limit = mirror_.config().import.max_document_bytes;
+    if (revision.form == mirror::DocumentForm::kPlain) {
+      return protocol::ParseUpdateDocument(AsText(revision.bytes));
+    }
+    TRY_ASSIGN(const std::string text, protocol::DecodeMetadataCabinet(revision.bytes, limit));
+    return protocol::ParseUpdateDocument(std::string_view(text));
+  }
+
+  Result<void> LookAtDocument(const protocol::UpdateDocument& document) {
+    ++plan_.documents;
+    const ImportPlan::Item item{document.id, document.Title()};
+    const auto note = [](std::vector<ImportPlan::Item>& list, const ImportPlan::Item& one) {
+      if (list.size() < kPlanItems) list.push_back(one);
+    };
+    const bool is_update = document.type == protocol::UpdateType::kSoftware ||
+                           document.type == protocol::UpdateType::kDriver;
+    TRY_ASSIGN(const auto before, mirror_.catalog().FindLatest(document.id.guid));
+    if (is_update && document.explicitly_deployable) {
+      if (document.is_expired) {
+        if (before && !before->is_expired) {
+          ++plan_.updates_expired;
+          note(plan_.expired, item);
+        }
+      } else if (before) {
+        ++plan_.updates_revised;
+        note(plan_.revised, item);
+      } else {
+        ++plan_.updates_added;
+        note(plan_.added, item);
+      }
+    }
+    if (document.is_locally_published) note(plan_.locally_published, item);
+    if (!kinds_.handlers.contains(document.handler)) new_handlers_.insert(document.handler);
+    if (document.publisher_id && !kinds_.publishers.contains(document.publisher_id->ToString())) {
+      new_publishers_.insert(document.publisher_id->ToString());
+    }
+    for (const auto& command : document.command_lines) {
+      const std::string line = command.program + " " + command.arguments;
+      if (!kinds_.commands.contains(line) && new_commands_.size() < kPlanItems) {
+        new_commands_.insert(line);
+      }
+    }
+    for (const auto& file : document.files) {
+      if (!file.sha256) ++plan_.files_without_sha256;
+    }
+    return {};
+  }
+
+  Result<void> LookAtFile(const manifests::IndexLine& line) {
+    TRY_ASSIGN(const auto held, mirror_.content().Find(line.name.sha1));
+    if (held) {
+      ++plan_.held_files;
+      return {};
+    }
+    ++plan_.content_files;
+    plan_.content_bytes += line.full_size;
+    return {};
+  }
+
+  Mirror& mirror_;
+  manifests::Medium& medium_;
+  const manifests::VerifiedIndex& index_;
+  mirror::exchange::KnownKinds kinds_;
+  std::set<std::string> new_handlers_, new_publishers_, new_commands_;
+  std::uint64_t metadata_bytes_ = 0;
+  ImportPlan plan_;
+};
+
+}  // namespace
+
+Result<ImportPlan> MakeImportPlan(Mirror& mirror, manifests::Medium& medium,
+                                  const manifests::VerifiedIndex& index) {
+  return Planner(mirror, medium, index).Run();
+}
+
+bool NeedsDecision(std::uint64_t removals, std::uint64_t live, std::uint32_t percent) {
+  // Below fifty updates two percent would be less than one.
+  return live > 0 && removals > 1 && removals * 100 > live * percent;
+}
+
+}  // namespace gapferry::importer

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "manifests/bundle_verifier.h"
+#include "mirror/exchange/intent_object.h"
+#include "mirror/mirror.h"
+
+namespace gapferry::importer {
+
+/// What an import would do, before anything is staged. Lists for people are cut at kPlanItems; the
+/// numbers are complete.
+struct ImportPlan {
+  struct Item {
+    protocol::UpdateId update;
+    std::string title;
+  };
+  struct GroupChange {
+    std::string group;
+    std::uint64_t added = 0;
+    std::uint64_t changed = 0;
+    std::uint64_t ended = 0;
+  };
+  std::uint64_t documents = 0;  ///< new ones, categories and detectoids included
+  std::uint64_t updates_added = 0, updates_revised = 0, updates_expired = 0;
+  std::vector<Item> added, revised, expired;
+  std::uint64_t withdrawn = 0, listed_again = 0;
+  std::uint64_t declined = 0, undeclined = 0;
+  std::vector<GroupChange> approvals;  ///< by group name
+  std::uint64_t groups_added = 0, groups_removed = 0;
+  std::vector<mirror::IntentImported::MovedDeadline> moved_deadlines;
+  std::uint64_t content_files = 0, content_bytes = 0;  ///< not held yet
+  std::uint64_t held_files = 0;
+  std::uint64_t bytes_needed = 0, bytes_free = 0;
+  std::uint64_t seconds = 0;  ///< a rough estimate
+  // New in kind: what this site has never had.
+  std::vector<std::string> new_handlers, new_publishers, new_commands;
+  std::vector<Item> locally_published;
+  std::uint64_t files_without_sha256 = 0;
+  // The 2 % rule.
+  std::uint64_t removals = 0;  ///< withdrawn + expired + declined
+  std::uint64_t live_updates = 0;
+};
+inline constexpr std::size_t kPlanItems = 500;
+
+/// Reads the metadata and intent objects of a verified index, each checked, and compares. Content
+/// is looked at by its index lines only. Changes nothing.
+Result<ImportPlan> MakeImportPlan(mirror::Mirror& mirror, manifests::Medium& medium,
+                                  const manifests::VerifiedIndex& index);
+
+/// Whether `removals` of `live` updates need a person's decision.
+bool NeedsDecision(std::uint64_t removals, std::uint64_t live, std::uint32_t percent);
+
+}  // namespace gapferry::importer

@@ -1,0 +1,255 @@
+#include "importer/import_return.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/canonical_json.h"
+#include "base/file.h"
+#include "manifests/card.h"
+#include "manifests/trust_store.h"
+#include "mirror/activity.h"
+#include "mirror/audit.h"
+#include "mirror/catalog.h"
+#include "mirror/job_history.h"
+#include "mirror/job_lock.h"
+
+namespace gapferry::importer {
+namespace {
+
+using mirror::Mirror;
+using mirror::exchange::ReturnDocument;
+
+Result<manifests::TrustPolicy> SitePolicy(const std::vector<mirror::Site>& sites) {
+  std::vector<manifests::Card> cards;
+  for (const mirror::Site& site : sites) {
+    TRY_ASSIGN(auto card, manifests::DecodeCard(site.card), "site '" + site.stream + "'");
+    cards.push_back(std::move(card));
+  }
+  return manifests::PolicyOf(cards);
+}
+
+struct TrustedReturn {
+  ReturnDocument document;
+  mirror::Site site;
+  Sha256Digest sha256;
+};
+
+Result<TrustedReturn> ReadTrusted(Mirror& mirror, const fs::path& path) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto sites, ledger.Sites());
+  TRY_ASSIGN(const auto policy, SitePolicy(sites));
+  TRY_ASSIGN(const std::string signatures,
+             ReadTextFile(path.string() + ".sig", manifests::kMaxSignatureFileBytes));
+  TRY_ASSIGN(const std::string text, ReadTextFile(path, mirror::exchange::kMaxReturnBytes));
+  TRY_ASSIGN(const auto report,
+             manifests::CheckSignatures(AsBytes(text), manifests::DocumentType::kReturn, signatures,
+                                        policy));
+  TrustedReturn out;
+  out.sha256 = Sha256(text);
+  TRY_ASSIGN(out.document, mirror::exchange::DecodeReturn(text));
+  const auto& header = out.document.header;
+  if (header.site != report.origin.holder) {
+    return Fail(ErrorCode::kUntrusted, "sender-mismatch",
+                "says it comes from " + header.site.ToString() + ", signed is it by " +
+                    report.origin.holder.ToString());
+  }
+  if (header.recipient != mirror.identity().guid) {
+    return Fail(ErrorCode::kUntrusted, "recipient-foreign",
+                "is for " + header.recipient.ToString() + ", this mirror is " +
+                    mirror.identity().guid.ToString());
+  }
+  const auto site = std::ranges::find(sites, header.site, &mirror::Site::guid);
+  out.site = *site;
+  return out;
+}
+
+/// A site speaks for itself and for servers below it, not for this mirror or other sites.
+Result<void> CheckServers(Mirror& mirror, const TrustedReturn& from) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto sites, ledger.Sites());
+  std::set<Guid> listed = {from.site.guid};
+  const auto refuse = [](const Guid& guid) {
+    return Fail(ErrorCode::kUntrusted, "return-foreign-server",
+                "speaks of server " + guid.ToString() + ", which is not below the site");
+  };
+  for (const auto& server : from.document.servers) {
+    if (server.id == from.site.guid) continue;
+    const bool foreign = server.id == mirror.identity().guid || server.id.IsZero() ||
+                         std::ranges::find(sites, server.id, &mirror::Site::guid) != sites.end();
+    if (foreign) return refuse(server.id);
+    listed.insert(server.id);
+  }
+  for (const auto& server : from.document.servers) {
+    if (server.id != from.site.guid && !listed.contains(server.parent))
+      return refuse(server.parent);
+  }
+  for (const auto& computer : from.document.computers) {
+    if (!listed.contains(computer.parent_server)) return refuse(computer.parent_server);
+  }
+  for (const auto& activity : from.document.activities) {
+    if (!listed.contains(activity.server)) return refuse(activity.server);
+  }
+  return {};
+}
+
+/// Times beyond the return's own clock would never be overtaken (wsusss.md 4.5, rule 3).
+void ClampTimes(mirror::Computer& computer, UtcTime limit) {
+  for (UtcTime mirror::Computer::*member :
+       {&mirror::Computer::registered_at, &mirror::Computer::last_contact,
+        &mirror::Computer::last_sync_time, &mirror::Computer::last_reported_status,
+        &mirror::Computer::last_reported_reboot, &mirror::Computer::last_inventory,
+        &mirror::Computer::effective_last_detection}) {
+    computer.*member = std::min(computer.*member, limit);
+  }
+}
+
+/// Parents before children, whatever the order of GUIDs.
+std::vector<mirror::DownstreamServer> Ordered(std::vector<mirror::DownstreamServer> servers,
+                                              const Guid& site) {
+  std::vector<mirror::DownstreamServer> out;
+  std::set<Guid> placed;
+  for (std::size_t before = servers.size() + 1; !servers.empty() && before != servers.size();) {
+    before = servers.size();
+    std::erase_if(servers, [&](mirror::DownstreamServer& server) {
+      if (server.id != site && !placed.contains(server.parent)) return false;
+      if (server.id == site) server.parent = Guid{};
+      placed.insert(server.id);
+      out.push_back(std::move(server));
+      return true;
+    });
+  }
+  return out;
+}
+
+Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from) {
+  ReturnDocument& document = from.document;
+  if (document.header.level == mirror::ReturnLevel::kReceipt) return {};
+  TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
+  TRY_ASSIGN(auto tx, mirror::Transaction::Begin(activity->db(), mirror::TransactionKind::kWrite));
+  for (const auto& server : Ordered(document.servers, from.site.guid)) {
+    TRY(activity->PutServer(server));
+  }
+  std::map<std::string, std::vector<mirror::UpdateStatus>> statuses;
+  for (const auto& change : document.statuses) {
+    statuses[change.computer_id].push_back(change.status);
+  }
+  for (mirror::Computer& computer : document.computers) {
+    ClampTimes(computer, document.header.created);
+    TRY(activity->PutComputer(computer));
+    TRY(activity->PutStatus(computer.id, /*replace_all=*/true, statuses[computer.id]));
+  }
+  for (const auto& totals : document.activities) TRY(activity->PutInstallActivity(totals));
+  return tx.Commit();
+}
+
+mirror::ReturnEffect EffectOf(const TrustedReturn& from) {
+  const ReturnDocument& document = from.document;
+  mirror::ReturnEffect effect;
+  effect.site = from.site.guid;
+  effect.number = document.header.number;
+  effect.sha256 = from.sha256;
+  effect.site_epoch = document.header.site_epoch;
+  for (const auto& receipt : document.receipts) {
+    if (receipt.stream != from.site.stream) continue;
+    effect.receipts.push_back({receipt.sequence, receipt.manifest, receipt.target});
+  }
+  for (const auto& request : document.requests) effect.requests.push_back(request.sha1);
+  effect.removed = document.removed;
+  effect.blocks = document.blocks;
+  return effect;
+}
+
+/// Nullopt: it is to be applied.
+Result<std::optional<ReturnOutcome>> Seen(Mirror& mirror, const TrustedReturn& from) {
+  mirror::Ledger ledger(mirror.db());
+  const auto& header = from.document.header;
+  TRY_ASSIGN(const bool same, ledger.IsReturnApplied(from.site.guid, from.sha256));
+  const bool same_epoch = !from.site.site_epoch || *from.site.site_epoch == header.site_epoch;
+  if (same) {
+    const bool newest = same_epoch && header.number == from.site.applied_return;
+    return std::optional(newest ? ReturnOutcome::kAlreadyApplied : ReturnOutcome::kLate);
+  }
+  if (!same_epoch || header.number > from.site.applied_return) {
+    return std::optional<ReturnOutcome>();
+  }
+  if (header.number < from.site.applied_return) return std::optional(ReturnOutcome::kLate);
+  return Fail(
+      ErrorCode::kUntrusted, "return-reused",
+      "number " + std::to_string(header.number) + " of this site was applied with other content");
+}
+
+Result<ReturnResult> Apply(Mirror& mirror, const fs::path& path, const std::string& actor) {
+  TRY_ASSIGN(TrustedReturn from, ReadTrusted(mirror, path));
+  TRY(CheckServers(mirror, from));
+  ReturnResult result;
+  result.site = from.site;
+  result.header = from.document.header;
+  result.servers = from.document.servers.size();
+  result.computers = from.document.computers.size();
+  result.statuses = from.document.statuses.size();
+  TRY_ASSIGN(const auto seen, Seen(mirror, from));
+  if (seen) {
+    result.outcome = *seen;
+    return result;
+  }
+  const mirror::ReturnEffect effect = EffectOf(from);
+  // Two databases: reports first, for they may be repeated; the ledger says that it is done.
+  TRY(ReplaceActivity(mirror, from));
+  mirror::Ledger ledger(mirror.db());
+  const auto state_at =
+      [&](const mirror::StateName& name) -> Result<std::optional<mirror::KnownState>> {
+    TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(name));
+    if (knowledge == mirror::StateKnowledge::kOtherHistory) {
+      return std::optional<mirror::KnownState>();
+    }
+    TRY_ASSIGN(const auto state, mirror.catalog().StateAt(name.generation));
+    if (!state) return std::optional<mirror::KnownState>();
+    return std::optional(mirror::KnownState{state->name, state->passed_on_digest});
+  };
+  TRY_ASSIGN(result.applied, ledger.ApplyReturn(effect, state_at, mirror.clock().Now(), actor));
+  TRY_ASSIGN(const auto site, ledger.SiteByGuid(from.site.guid));
+  result.site = *site;
+  return result;
+}
+
+bool IsRefusal(const Error& error) {
+  return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kUntrusted ||
+         error.code == ErrorCode::kUnsupported;
+}
+
+}  // namespace
+
+std::string_view ReturnOutcomeName(ReturnOutcome outcome) {
+  switch (outcome) {
+    case ReturnOutcome::kApplied:
+      return "applied";
+    case ReturnOutcome::kAlreadyApplied:
+      return "already-applied";
+    case ReturnOutcome::kLate:
+      return "late";
+  }
+  return "unknown";
+}
+
+Result<ReturnResult> ImportReturn(Mirror& mirror, const fs::path& path, const std::string& actor) {
+  TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror.path(), "import-return"));
+  auto result = Apply(mirror, path, actor);
+  if (result) return result;
+  if (IsRefusal(result.error())) {
+    TRY(mirror::AppendAuditAlone(
+        mirror.db(), mirror.clock().Now(),
+        {actor, "return.refused", path.filename().string(),
+         WriteCanonicalJson(JsonValue::Object{{"error", ErrorCodeName(result.error().code)},
+                                              {"message", result.error().message},
+                                              {"reason", result.error().reason}})}));
+  }
+  return WithContext(std::move(result.error()), "'" + path.string() + "'");
+}
+
+bool IsReturnFile(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+}  // namespace gapferry::importer
