@@ -5,7 +5,9 @@
 
 #include <csignal>
 #include <ctime>
+#include <utility>
 
+#include "base/guarded.h"
 #include "cli/exit_code.h"
 
 namespace gapferry::cli {
@@ -20,11 +22,27 @@ sigset_t StopSignals() {
   return set;
 }
 
+Guarded<std::function<void()>>& HangupAction() {
+  static Guarded<std::function<void()>> action;
+  return action;
+}
+
+/// True when a SIGHUP was meant for a command that reloads.
+bool HandledAsHangup(int signal) {
+  if (signal != SIGHUP) return false;
+  const std::function<void()> action = *HangupAction().Lock();
+  if (!action) return false;
+  action();
+  return true;
+}
+
 void Wait(std::stop_token end, std::stop_source stop) {
   const sigset_t set = StopSignals();
   while (!end.stop_requested()) {
     const timespec tick{.tv_sec = 0, .tv_nsec = 100'000'000};
-    if (sigtimedwait(&set, nullptr, &tick) < 0) continue;  // nothing came within the tick
+    const int signal = sigtimedwait(&set, nullptr, &tick);
+    if (signal < 0) continue;  // nothing came within the tick
+    if (HandledAsHangup(signal)) continue;
     if (stop.stop_requested()) _exit(static_cast<int>(ExitCode::kCancelled));
     stop.request_stop();
   }
@@ -40,5 +58,7 @@ SignalStop::SignalStop() {
 }
 
 SignalStop::~SignalStop() = default;
+
+void OnHangup(std::function<void()> action) { *HangupAction().Lock() = std::move(action); }
 
 }  // namespace gapferry::cli

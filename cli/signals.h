@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <stop_token>
 #include <thread>
 
@@ -21,5 +22,9 @@ class SignalStop {
   std::stop_source source_;
   std::jthread waiter_;
 };
+
+/// From now on SIGHUP calls `action` (on the signal thread; it must not block for long) instead of
+/// asking to stop; an empty one takes that back. For commands that reload, such as serve.
+void OnHangup(std::function<void()> action);
 
 }  // namespace gapferry::cli

@@ -1,6 +1,7 @@
 #include "server/catalog_index.h"
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -171,6 +172,10 @@ void CatalogIndexBuilder::ResolveMembers() {
 std::shared_ptr<const CatalogIndex> CatalogIndexBuilder::Finish() {
   GroupRevisions();
   ResolveMembers();
+  index_->by_sha1_.resize(index_->files_.size());
+  std::iota(index_->by_sha1_.begin(), index_->by_sha1_.end(), 0U);
+  std::ranges::sort(index_->by_sha1_, {},
+                    [this](FileOrdinal f) -> const Sha1Digest& { return index_->files_[f].sha1; });
   index_->clause_updates_.Shrink();
   index_->clauses_.Shrink();
   index_->members_.Shrink();
@@ -205,6 +210,11 @@ std::span<const std::uint32_t> CatalogIndex::DriversFor(const std::string& hardw
   const auto found = by_hardware_.find(hardware_id);
   if (found == by_hardware_.end()) return {};
   return found->second;
+}
+
+bool CatalogIndex::DeclaresFile(const Sha1Digest& sha1) const {
+  return std::ranges::binary_search(
+      by_sha1_, sha1, {}, [this](FileOrdinal f) -> const Sha1Digest& { return files_[f].sha1; });
 }
 
 bool CatalogIndex::Names(RevisionOrdinal r, UpdateOrdinal update) const {

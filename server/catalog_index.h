@@ -97,6 +97,8 @@ class CatalogIndex {
   RevisionOrdinal Find(const protocol::UpdateId& update) const;
   UpdateOrdinal FindUpdate(const Guid& guid) const;
   std::span<const std::uint32_t> DriversFor(const std::string& hardware_id) const;
+  /// Whether some revision declares a file with this SHA-1.
+  bool DeclaresFile(const Sha1Digest& sha1) const;
   bool has_drivers() const { return !drivers_.empty(); }
 
   bool IsLeaf(RevisionOrdinal r) const { return updates_[revisions_[r].update].named_since == 0; }
@@ -114,6 +116,7 @@ class CatalogIndex {
   std::vector<DriverFacts> drivers_;
   std::vector<Guid> eulas_;
   std::vector<std::string> extensions_;
+  std::vector<FileOrdinal> by_sha1_;  // sorted by the file's SHA-1
   Csr<UpdateOrdinal> clause_updates_;
   Csr<ClauseOrdinal> clauses_;
   Csr<RevisionOrdinal> members_;

@@ -45,6 +45,7 @@ struct EndedDeployment {
 /// Intent as a scan needs it, read in one transaction together with `state`.
 struct IntentFacts {
   mirror::PublishedState state;
+  UtcTime synced_at = kNever;  ///< when the upstream's catalogue was last read as of `state`
   std::vector<mirror::TargetGroup> groups;
   std::vector<mirror::Deployment> deployments;  ///< live ones
   std::vector<EndedDeployment> ended;

@@ -1,0 +1,207 @@
+// SyncUpdates and SyncPrinterCatalog, MS-WUSP 3.1.5.7 and 3.1.5.13.
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "mirror/activity.h"
+#include "mirror/fragment_store.h"
+#include "mirror/job_history.h"
+#include "server/client_service.h"
+
+namespace gapferry::server {
+
+using protocol::FaultCode;
+
+namespace {
+
+constexpr std::uint64_t kPageBytes = 1 << 20;  ///< decoded core fragments in one answer
+constexpr std::size_t kMaxDevices = 4096;
+
+protocol::TextValue ToText(mirror::StoredFragment fragment) {
+  if (fragment.prepared) return std::move(fragment.prepared);
+  return protocol::EscapedText{std::move(fragment.escaped_text)};
+}
+
+bool HasAutoFields(const ClientCookie& cookie) {
+  return cookie.protocol_version >= PackProtocolVersion("1.8");
+}
+
+}  // namespace
+
+Result<void> ClientService::CheckScan(CallContext& call, const ClientCookie& cookie,
+                                      const protocol::SyncUpdatesParameters& parameters) {
+  if (cookie.config_last_change < shared_.config_last_change) {
+    return FailFault(FaultCode::kConfigChanged);
+  }
+  TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
+  TRY_ASSIGN(const auto computer, activity->Find(cookie.client_id));
+  if (!computer) return FailFault(FaultCode::kRegistrationRequired);
+  if (!parameters.skip_software_sync && !parameters.system_spec.empty()) {
+    return FailFault(FaultCode::kInvalidParameters, "parameters.SystemSpec");
+  }
+  const std::size_t limit = shared_.config.serve.max_ids_per_request;
+  if (parameters.installed_non_leaf_update_ids.size() > limit) {
+    return FailFault(FaultCode::kInvalidParameters, "parameters.InstalledNonLeafUpdateIDs");
+  }
+  if (parameters.other_cached_update_ids.size() > limit) {
+    return FailFault(FaultCode::kInvalidParameters, "parameters.OtherCachedUpdateIDs");
+  }
+  if (parameters.cached_driver_ids.size() > limit) {
+    return FailFault(FaultCode::kInvalidParameters, "parameters.CachedDriverIDs");
+  }
+  if (parameters.filter_category_ids.size() >= 200) {
+    return FailFault(FaultCode::kInvalidParameters, "parameters.FilterCategoryIds");
+  }
+  if (parameters.system_spec.size() > kMaxDevices) {
+    return FailFault(FaultCode::kInvalidParameters, "parameters.SystemSpec");
+  }
+  return {};
+}
+
+Result<bool> ClientService::FillPage(CallContext& call, const Scope& scope,
+                                     const std::vector<std::uint32_t>& positions, bool auto_fields,
+                                     std::vector<protocol::UpdateInfo>& page) {
+  TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
+  std::uint64_t bytes = 0;
+  for (const std::uint32_t position : positions) {
+    const PlacedRevision& placed = scope.placed[position];
+    const mirror::RevisionId id = call.index->catalog().revisions()[placed.revision].id;
+    TRY_ASSIGN(auto fragment, fragments->FindCore(id));
+    if (!fragment) {
+      // Without its rules a client cannot judge it; the next start makes fragments again.
+      Log(LogLevel::kWarning, "core fragment missing", {{"revision_id", id}});
+      continue;
+    }
+    bytes += fragment->decoded_bytes();
+    if (bytes > kPageBytes && !page.empty()) return false;
+    protocol::UpdateInfo info;
+    info.id = id;
+    info.deployment = call.index->Present(placed, auto_fields);
+    info.is_leaf = call.index->catalog().IsLeaf(placed.revision);
+    info.xml = ToText(std::move(*fragment));
+    page.push_back(std::move(info));
+  }
+  return true;
+}
+
+Result<protocol::SyncInfo> ClientService::SoftwarePass(
+    CallContext& call, ClientCookie& cookie, const protocol::SyncUpdatesParameters& parameters) {
+  SoftwareScan scan;
+  scan.installed = parameters.installed_non_leaf_update_ids;
+  scan.other = parameters.other_cached_update_ids;
+  scan.filter_categories = parameters.filter_category_ids;
+  scan.two_groups_out_of_scope = parameters.need_two_group_out_of_scope_updates.value_or(false);
+  scan.anchor = cookie.anchor;
+  scan.page_updates = std::max<std::size_t>(1, shared_.config.serve.page_updates);
+  SoftwareScanAnswer found = call.index->ScanSoftware(call.index->GroupsOf(cookie.client_id), scan);
+
+  const bool auto_fields = HasAutoFields(cookie);
+  protocol::SyncInfo info;
+  TRY_ASSIGN(const bool whole,
+             FillPage(call, *found.scope, found.fresh, auto_fields, info.new_updates));
+  // Never truncated without an update: the client would ask for ever (wusp.md 7.6).
+  info.truncated = (!whole || found.more) && !info.new_updates.empty();
+  for (const std::uint32_t position : found.changed) {
+    const PlacedRevision& placed = found.scope->placed[position];
+    protocol::UpdateInfo changed;
+    changed.id = call.index->catalog().revisions()[placed.revision].id;
+    changed.deployment = call.index->Present(placed, auto_fields);
+    changed.is_leaf = call.index->catalog().IsLeaf(placed.revision);
+    info.changed_updates.push_back(std::move(changed));
+  }
+  info.out_of_scope_revision_ids = std::move(found.out_of_scope);
+  info.deployed_out_of_scope_revision_ids = std::move(found.deployed_out_of_scope);
+
+  const bool filtered = !parameters.filter_category_ids.empty();
+  info.driver_sync_not_needed = filtered || found.scope->drivers.empty();
+  if (!filtered) {
+    // Only a call that lists everything cached was told all changes.
+    cookie.anchor = call.index->AnchorOf(*found.scope, call.now);
+    const bool goes_on =
+        info.truncated ||
+        std::ranges::any_of(info.new_updates, [](const auto& update) { return !update.is_leaf; });
+    if (!goes_on) NoteScanCompleted(call, cookie);
+  }
+  return info;
+}
+
+Result<protocol::SyncInfo> ClientService::DriverPass(
+    CallContext& call, const ClientCookie& cookie,
+    const protocol::SyncUpdatesParameters& parameters) {
+  DriverScan scan;
+  scan.installed = parameters.installed_non_leaf_update_ids;
+  scan.cached_drivers = parameters.cached_driver_ids;
+  scan.devices = parameters.system_spec;
+  if (parameters.computer_spec) scan.computer_ids = *parameters.computer_spec;
+  scan.feature_key = parameters.feature_score_matching_key.value_or("");
+  scan.anchor = cookie.anchor;
+  const DriverScanAnswer found =
+      call.index->ScanDrivers(call.index->GroupsOf(cookie.client_id), scan);
+
+  TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
+  const bool with_hardware_ids = cookie.protocol_version >= PackProtocolVersion("1.6");
+  const auto present = [&](const DriverScanAnswer::Match& match) {
+    const PlacedRevision& placed = found.scope->drivers[match.driver];
+    protocol::UpdateInfo update;
+    update.id = call.index->catalog().revisions()[placed.revision].id;
+    update.deployment = call.index->Present(placed, HasAutoFields(cookie));
+    if (with_hardware_ids) update.deployment->hardware_ids = match.hardware_ids;
+    update.is_leaf = call.index->catalog().IsLeaf(placed.revision);
+    return update;
+  };
+  protocol::SyncInfo info;
+  for (const DriverScanAnswer::Match& match : found.fresh) {
+    protocol::UpdateInfo update = present(match);
+    TRY_ASSIGN(auto fragment, fragments->FindCore(update.id));
+    if (!fragment) continue;
+    update.xml = ToText(std::move(*fragment));
+    info.new_updates.push_back(std::move(update));
+  }
+  for (const auto& match : found.changed) info.changed_updates.push_back(present(match));
+  info.out_of_scope_revision_ids = found.out_of_scope;
+  info.driver_sync_not_needed = info.new_updates.empty() && info.changed_updates.empty();
+  return info;
+}
+
+void ClientService::NoteScanCompleted(CallContext& call, const ClientCookie& cookie) {
+  const mirror::Generation generation = call.index->intent().state.name.generation;
+  const UtcTime synced_at = call.index->intent().synced_at;
+  const Result<void> posted = shared_.activity.Post(
+      [id = cookie.client_id, generation, synced_at](mirror::Activity& activity) {
+        return activity.ScanCompleted(id, generation, synced_at);
+      },
+      [](const Result<void>& done) {
+        if (!done.has_value()) {
+          Log(LogLevel::kWarning, "scan not recorded", {{"error", done.error().message}});
+        }
+      });
+  // The scan itself is answered all the same: the next one is recorded.
+  if (!posted.has_value()) {
+    Log(LogLevel::kDebug, "scan not recorded", {{"error", posted.error().message}});
+  }
+}
+
+Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
+    CallContext& call, const protocol::SyncUpdatesRequest& ask) {
+  TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
+  TRY(CheckScan(call, cookie, ask.parameters));
+  protocol::SyncUpdatesResponse answer;
+  if (ask.parameters.skip_software_sync) {
+    TRY_ASSIGN(answer.result, DriverPass(call, cookie, ask.parameters));
+  } else {
+    TRY_ASSIGN(answer.result, SoftwarePass(call, cookie, ask.parameters));
+  }
+  TRY_ASSIGN(answer.result.new_cookie, cookies_.Seal(call, std::move(cookie)));
+  return answer;
+}
+
+Result<protocol::SyncPrinterCatalogResponse> ClientService::SyncPrinterCatalog(
+    CallContext& call, const protocol::SyncPrinterCatalogRequest& ask) {
+  TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
+  protocol::SyncPrinterCatalogResponse answer;
+  answer.result.driver_sync_not_needed = true;
+  TRY_ASSIGN(answer.result.new_cookie, cookies_.Seal(call, std::move(cookie)));
+  return answer;
+}
+
+}  // namespace gapferry::server

@@ -1,0 +1,188 @@
+#include "server/client_service.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "mirror/activity.h"
+#include "protocol/wusp_codec.h"
+
+namespace gapferry::server {
+
+using protocol::FaultCode;
+
+namespace {
+
+constexpr std::size_t kMaxRequestedCategories = 200;  // MS-WUSP note 52
+constexpr std::chrono::hours kAuthorizationLifetime{4};
+constexpr std::size_t kMaxNameBytes = 256;
+
+bool IsProtocolVersion(std::string_view text) { return PackProtocolVersion(text) != 0; }
+
+}  // namespace
+
+void ClientService::AddClientOperations(SoapEndpoint& endpoint) {
+  endpoint.Add(MakeOperation(*this, &ClientService::GetConfig));
+  endpoint.Add(MakeOperation(*this, &ClientService::GetCookie));
+  endpoint.Add(MakeOperation(*this, &ClientService::RegisterComputer));
+  endpoint.Add(MakeOperation(*this, &ClientService::StartCategoryScan));
+  endpoint.Add(MakeOperation(*this, &ClientService::SyncUpdates));
+  endpoint.Add(MakeOperation(*this, &ClientService::SyncPrinterCatalog));
+  endpoint.Add(MakeOperation(*this, &ClientService::RefreshCache));
+  endpoint.Add(MakeOperation(*this, &ClientService::GetExtendedUpdateInfo));
+  endpoint.Add(MakeOperation(*this, &ClientService::GetExtendedUpdateInfo2));
+  endpoint.Add(MakeOperation(*this, &ClientService::GetFileLocations));
+}
+
+void ClientService::AddAuthorizationOperations(SoapEndpoint& endpoint) {
+  endpoint.Add(MakeOperation(*this, &ClientService::Authorize));
+}
+
+Result<protocol::GetConfigResponse> ClientService::GetConfig(
+    CallContext&, const protocol::GetConfigRequest& ask) {
+  if (!IsProtocolVersion(ask.protocol_version)) {
+    return FailFault(FaultCode::kInvalidParameters, "protocolVersion");
+  }
+  protocol::GetConfigResponse answer;
+  answer.last_change = shared_.config_last_change;
+  answer.is_registration_required = true;
+  answer.auth_info = {{"SimpleTargeting", std::string(protocol::path::kSimpleAuth), ""}};
+  answer.properties = {
+      {"MaxExtendedUpdatesPerRequest", "50"},
+      {"PackageServerShare", "\\\\" + shared_.identity.name + "\\UpdateServicesPackages"},
+      {"ProtocolVersion", "3.2"},
+      {"IsInventoryRequired", "0"},
+      {"ClientReportingLevel", "2"}};
+  return answer;
+}
+
+Result<protocol::SimpleAuthorizationResponse> ClientService::Authorize(
+    CallContext& call, const protocol::SimpleAuthorizationRequest& ask) {
+  if (TrimAscii(ask.client_id).empty() || ask.client_id.size() > kMaxNameBytes) {
+    return FailFault(FaultCode::kInvalidParameters, "clientId");
+  }
+  if (ask.dns_name.value_or("").size() > kMaxNameBytes) {
+    return FailFault(FaultCode::kInvalidParameters, "dnsName");
+  }
+  if (ask.target_group_name.value_or("").size() > 4 * kMaxNameBytes) {
+    return FailFault(FaultCode::kInvalidParameters, "targetGroupName");
+  }
+  ClientCookie content;
+  content.client_id = std::string(TrimAscii(ask.client_id));
+  content.dns_name = ask.dns_name.value_or("");
+  content.target_group = ask.target_group_name.value_or("");
+  content.issued = call.now;
+  content.expires = call.now + kAuthorizationLifetime;
+  TRY_ASSIGN(Bytes sealed, cookies_.SealAuthorization(call, std::move(content)));
+  return protocol::SimpleAuthorizationResponse{{"SimpleTargeting", std::move(sealed)}};
+}
+
+Result<protocol::GetCookieResponse> ClientService::GetCookie(
+    CallContext& call, const protocol::GetCookieRequest& ask) {
+  if (ask.auth_cookies.size() != 1) return FailFault(FaultCode::kInvalidAuthorizationCookie);
+  if (!IsProtocolVersion(ask.protocol_version)) {
+    return FailFault(FaultCode::kInvalidParameters, "protocolVersion");
+  }
+  TRY_ASSIGN(ClientCookie content,
+             cookies_.OpenAuthorization(call, ask.auth_cookies[0].cookie_data));
+  content.protocol_version = PackProtocolVersion(ask.protocol_version);
+  content.config_last_change = ask.last_change;
+  content.issued = call.now;
+  content.expires = call.now + shared_.config.serve.cookie_lifetime;
+  // An old cookie of this client keeps its anchor; anything else counts as none (wusp.md 4.3).
+  if (ask.old_cookie && !ask.old_cookie->encrypted_data.empty()) {
+    const Result<Bytes> plain =
+        shared_.cookies.Open(CookiePurpose::kClient, ask.old_cookie->encrypted_data);
+    const Result<ClientCookie> old =
+        plain.has_value() ? DecodeClientCookie(*plain) : std::unexpected(plain.error());
+    if (old.has_value() && EqualsIgnoreCase(old->client_id, content.client_id) &&
+        old->state.epoch == call.index->intent().state.name.epoch) {
+      TRY_ASSIGN(const auto known, call.worker.mirror.catalog().Knows(old->state));
+      if (known != mirror::StateKnowledge::kOtherHistory) content.anchor = old->anchor;
+    }
+  }
+  TRY_ASSIGN(protocol::Cookie cookie, cookies_.Seal(call, std::move(content)));
+  return protocol::GetCookieResponse{std::move(cookie)};
+}
+
+Result<protocol::RegisterComputerResponse> ClientService::RegisterComputer(
+    CallContext& call, const protocol::RegisterComputerRequest& ask) {
+  TRY_ASSIGN(const ClientCookie cookie, cookies_.Open(call, ask.cookie));
+  std::vector<std::string> requested;
+  for (const std::string_view name : Split(cookie.target_group, ';')) {
+    if (!TrimAscii(name).empty()) requested.emplace_back(TrimAscii(name));
+  }
+  TRY(shared_.activity.Run([&](mirror::Activity& activity) {
+    return activity.Register(cookie.client_id, ask.computer, call.request.peer_address, requested);
+  }));
+  return protocol::RegisterComputerResponse{};
+}
+
+Result<protocol::StartCategoryScanResponse> ClientService::StartCategoryScan(
+    CallContext& call, const protocol::StartCategoryScanRequest& ask) {
+  if (ask.requested_categories.empty() ||
+      ask.requested_categories.size() >= kMaxRequestedCategories) {
+    return FailFault(FaultCode::kInvalidParameters, "requestedCategories");
+  }
+  // MS-WUSP 3.1.5.6: an unknown category removes its whole group.
+  const CatalogIndex& catalog = call.index->catalog();
+  const auto type_of = [&catalog](const Guid& guid) {
+    const UpdateOrdinal u = catalog.FindUpdate(guid);
+    const RevisionOrdinal r = u == kNone ? kNone : catalog.updates()[u].latest;
+    const bool category =
+        r != kNone && catalog.revisions()[r].type == mirror::UpdateType::kCategory;
+    return category ? catalog.revisions()[r].category_type : mirror::CategoryType::kNone;
+  };
+  std::map<std::int32_t, std::vector<Guid>> groups;
+  std::set<std::int32_t> in_error;
+  protocol::StartCategoryScanResponse answer;
+  for (const auto& relationship : ask.requested_categories) {
+    groups[relationship.index_of_and_group].push_back(relationship.category_id);
+    if (type_of(relationship.category_id) == mirror::CategoryType::kNone) {
+      answer.requested_category_ids_in_error.push_back(relationship.category_id);
+      in_error.insert(relationship.index_of_and_group);
+    }
+  }
+  for (const auto& [number, members] : groups) {
+    if (in_error.contains(number)) continue;
+    std::vector<Guid> products;
+    std::size_t classifications = 0;
+    for (const Guid& guid : members) {
+      const mirror::CategoryType type = type_of(guid);
+      if (type == mirror::CategoryType::kClassification) {
+        ++classifications;
+      } else {
+        products.push_back(guid);
+      }
+    }
+    if (products.size() != 1 || classifications > 1) {
+      answer.preferred_category_ids.clear();
+      break;
+    }
+    answer.preferred_category_ids.push_back(products[0]);
+  }
+  return answer;
+}
+
+Result<protocol::RefreshCacheResponse> ClientService::RefreshCache(
+    CallContext& call, const protocol::RefreshCacheRequest& ask) {
+  TRY_ASSIGN(const ClientCookie cookie, cookies_.Open(call, ask.cookie));
+  if (ask.global_ids.size() > shared_.config.serve.max_ids_per_request) {
+    return FailFault(FaultCode::kInvalidParameters, "globalIDs");
+  }
+  const CatalogIndex& catalog = call.index->catalog();
+  const auto scope = call.index->ScopeOf(call.index->GroupsOf(cookie.client_id));
+  const bool auto_fields = cookie.protocol_version >= PackProtocolVersion("1.8");
+  protocol::RefreshCacheResponse answer;
+  for (const protocol::UpdateId& id : ask.global_ids) {
+    const RevisionOrdinal r = catalog.Find(id);
+    const std::uint32_t position = r == kNone ? kNone : scope->PositionOf(r);
+    if (position == kNone) continue;  // the client drops it and asks again
+    answer.results.push_back({catalog.revisions()[r].id, id, catalog.IsLeaf(r),
+                              call.index->Present(scope->placed[position], auto_fields)});
+  }
+  return answer;
+}
+
+}  // namespace gapferry::server

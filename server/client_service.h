@@ -1,0 +1,57 @@
+#pragma once
+
+#include "protocol/wusp_messages.h"
+#include "server/client_cookies.h"
+#include "server/soap_endpoint.h"
+
+namespace gapferry::server {
+
+/// The Client and SimpleAuth services of MS-WUSP. Thread-safe.
+class ClientService {
+ public:
+  explicit ClientService(const ServiceShared& shared) : shared_(shared), cookies_(shared) {}
+  void AddClientOperations(SoapEndpoint& endpoint);
+  void AddAuthorizationOperations(SoapEndpoint& endpoint);
+
+ private:
+  Result<protocol::GetConfigResponse> GetConfig(CallContext& call,
+                                                const protocol::GetConfigRequest& ask);
+  Result<protocol::SimpleAuthorizationResponse> Authorize(
+      CallContext& call, const protocol::SimpleAuthorizationRequest& ask);
+  Result<protocol::GetCookieResponse> GetCookie(CallContext& call,
+                                                const protocol::GetCookieRequest& ask);
+  Result<protocol::RegisterComputerResponse> RegisterComputer(
+      CallContext& call, const protocol::RegisterComputerRequest& ask);
+  Result<protocol::StartCategoryScanResponse> StartCategoryScan(
+      CallContext& call, const protocol::StartCategoryScanRequest& ask);
+  Result<protocol::SyncUpdatesResponse> SyncUpdates(CallContext& call,
+                                                    const protocol::SyncUpdatesRequest& ask);
+  Result<protocol::SyncPrinterCatalogResponse> SyncPrinterCatalog(
+      CallContext& call, const protocol::SyncPrinterCatalogRequest& ask);
+  Result<protocol::RefreshCacheResponse> RefreshCache(CallContext& call,
+                                                      const protocol::RefreshCacheRequest& ask);
+  Result<protocol::GetExtendedUpdateInfoResponse> GetExtendedUpdateInfo(
+      CallContext& call, const protocol::GetExtendedUpdateInfoRequest& ask);
+  Result<protocol::GetExtendedUpdateInfo2Response> GetExtendedUpdateInfo2(
+      CallContext& call, const protocol::GetExtendedUpdateInfo2Request& ask);
+  Result<protocol::GetFileLocationsResponse> GetFileLocations(
+      CallContext& call, const protocol::GetFileLocationsRequest& ask);
+
+  Result<void> CheckScan(CallContext& call, const ClientCookie& cookie,
+                         const protocol::SyncUpdatesParameters& parameters);
+  Result<protocol::SyncInfo> SoftwarePass(CallContext& call, ClientCookie& cookie,
+                                          const protocol::SyncUpdatesParameters& parameters);
+  Result<protocol::SyncInfo> DriverPass(CallContext& call, const ClientCookie& cookie,
+                                        const protocol::SyncUpdatesParameters& parameters);
+  /// Puts the core fragments of a page behind each other until it is full (1 MiB decoded; one
+  /// larger fragment travels alone). Returns whether all of `positions` went in.
+  Result<bool> FillPage(CallContext& call, const Scope& scope,
+                        const std::vector<std::uint32_t>& positions, bool auto_fields,
+                        std::vector<protocol::UpdateInfo>& page);
+  void NoteScanCompleted(CallContext& call, const ClientCookie& cookie);
+
+  const ServiceShared& shared_;  // must outlive
+  ClientCookies cookies_;
+};
+
+}  // namespace gapferry::server

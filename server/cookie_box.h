@@ -1,0 +1,76 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/guid.h"
+#include "base/hash.h"
+#include "base/result.h"
+#include "mirror/identity.h"
+#include "mirror/state.h"
+#include "server/scan_index.h"
+
+namespace gapferry::server {
+
+/// What a sealed cookie is for; one kind is never taken for another.
+enum class CookiePurpose : std::uint8_t {
+  kClientAuthorization = 1,
+  kClient = 2,
+  kServerAuthorization = 3,
+  kServer = 4,
+};
+
+/// Seals small texts that peers keep for us and give back: AES-256-GCM under a key derived from the
+/// mirror's cookie key, the purpose and the day. A restart does not change the key; nothing is kept
+/// per peer. Layout: version 1, day (uint32 LE since 1970), nonce (12), ciphertext, tag (16).
+/// Immutable; thread-safe.
+class CookieBox {
+ public:
+  explicit CookieBox(const mirror::CookieKey& key) : key_(key) {}
+
+  Result<Bytes> Seal(CookiePurpose purpose, ByteView plain, UtcTime now) const;
+  /// Fails with kUntrusted for anything that Seal of this mirror did not make for this purpose.
+  Result<Bytes> Open(CookiePurpose purpose, ByteView sealed) const;
+
+ private:
+  Sha256Digest DayKey(CookiePurpose purpose, std::uint32_t day) const;
+  mirror::CookieKey key_;
+};
+
+/// Both client cookies: who the client is and what it was told. The epoch and state it was told of
+/// travel along, so that a mirror restored from a backup notices.
+struct ClientCookie {
+  std::string client_id;
+  std::string dns_name;
+  std::string target_group;            ///< as the client asked, may be empty
+  mirror::StateName state;             ///< when it was issued
+  std::uint32_t protocol_version = 0;  ///< PackProtocolVersion of the client's
+  UtcTime issued;
+  UtcTime expires;
+  UtcTime config_last_change;  ///< of the configuration the client has seen
+  std::optional<ScanAnchor> anchor;
+  bool operator==(const ClientCookie&) const = default;
+};
+
+/// Both cookies of downstream servers.
+struct ServerCookie {
+  Guid server;  ///< of the downstream server
+  std::string name;
+  Guid mirror;  ///< ours, MS-WSUSSS 3.1.4: another one means ServerChanged
+  Guid epoch;
+  std::uint32_t protocol_version = 0;
+  UtcTime expires;
+  bool operator==(const ServerCookie&) const = default;
+};
+
+Bytes EncodeCookie(const ClientCookie& cookie);
+Bytes EncodeCookie(const ServerCookie& cookie);
+/// Fail with kCorrupt; only bytes that were sealed are ever decoded.
+Result<ClientCookie> DecodeClientCookie(ByteView bytes);
+Result<ServerCookie> DecodeServerCookie(ByteView bytes);
+
+}  // namespace gapferry::server

@@ -1,0 +1,151 @@
+#include "server/index_keeper.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "base/log.h"
+#include "mirror/catalog.h"
+#include "mirror/content_store.h"
+#include "mirror/ended_deployments.h"
+#include "mirror/intent.h"
+#include "mirror/job_history.h"
+#include "mirror/ledger.h"
+
+namespace gapferry::server {
+
+Result<std::unique_ptr<IndexKeeper>> IndexKeeper::Start(mirror::Mirror mirror,
+                                                        ScanOptions options) {
+  std::unique_ptr<IndexKeeper> keeper(new IndexKeeper(std::move(mirror), options));
+  TRY(keeper->HasMoved());
+  TRY(keeper->Refresh(), "index");
+  keeper->thread_ = std::jthread([raw = keeper.get()](std::stop_token stop) { raw->Run(stop); });
+  return keeper;
+}
+
+IndexKeeper::~IndexKeeper() {
+  thread_.request_stop();
+  wake_.notify_all();
+}
+
+Result<void> IndexKeeper::ReadCatalog(const mirror::PublishedState& state) {
+  CatalogIndexBuilder builder;
+  mirror::Catalog& catalog = mirror_.catalog();
+  std::set<mirror::Generation> generations;
+  std::vector<protocol::DriverMetadata> drivers;
+  TRY(catalog.ForEachRelations(0, [&](mirror::RevisionRelations& relations) -> Result<void> {
+    generations.insert(relations.row.generation);
+    drivers.clear();
+    if (relations.row.type == mirror::UpdateType::kDriver) {
+      TRY_ASSIGN(drivers, catalog.Drivers(relations.row.id));
+    }
+    builder.Add(relations, drivers);
+    return {};
+  }));
+  commits_.clear();
+  for (const mirror::Generation generation : generations) {
+    TRY_ASSIGN(const auto commit, catalog.StateAt(generation));
+    if (commit) commits_.emplace_back(generation, commit->committed_at);
+  }
+  catalog_ = builder.Finish();
+  documents_digest_ = state.documents_digest;
+  return {};
+}
+
+Result<void> IndexKeeper::ReadHoldings(std::int64_t sequence) {
+  std::vector<mirror::ContentFile> files;
+  TRY(mirror_.content().ForEach([&files](const mirror::ContentFile& file) -> Result<void> {
+    files.push_back(file);
+    return {};
+  }));
+  holdings_ = std::make_shared<ContentHoldings>(std::move(files), sequence);
+  return {};
+}
+
+Result<UtcTime> IndexKeeper::ReadSyncTime(mirror::Generation generation) {
+  // Behind a gap, what counts is when the connected side had last asked its upstream.
+  TRY_ASSIGN(const auto carried, mirror::Ledger(mirror_.db()).UpstreamSyncAt(generation));
+  if (carried) return *carried;
+  TRY_ASSIGN(const auto sync, mirror_.jobs().LastGood("sync"));
+  return sync && sync->ended_at ? *sync->ended_at : kNever;
+}
+
+Result<IntentFacts> IndexKeeper::ReadIntent(const mirror::PublishedState& state) {
+  IntentFacts facts;
+  facts.state = state;
+  mirror::Intent& intent = mirror_.intent();
+  TRY_ASSIGN(facts.groups, intent.Groups());
+  TRY_ASSIGN(facts.deployments, intent.Deployments());
+  TRY_ASSIGN(facts.declined, intent.Declined());
+  TRY_ASSIGN(facts.accepted_eulas, intent.AcceptedEulas());
+  TRY_ASSIGN(facts.assignments, intent.Assignments());
+  TRY_ASSIGN(const auto ended, mirror::ReadEndedApprovals(mirror_));
+  for (const auto& end : ended) facts.ended.push_back({end.update, end.group, end.generation});
+  facts.commits = commits_;
+  return facts;
+}
+
+Result<void> IndexKeeper::Refresh() {
+  // One view: state, revisions and intent of the same commit.
+  TRY_ASSIGN(auto view, mirror_.catalog().BeginRead());
+  TRY_ASSIGN(const mirror::PublishedState state, mirror_.catalog().Published());
+  TRY_ASSIGN(const std::int64_t content, mirror_.content().Sequence());
+  TRY_ASSIGN(const std::int64_t assignments, mirror_.intent().AssignmentSequence());
+  TRY_ASSIGN(const UtcTime synced_at, ReadSyncTime(state.name.generation));
+  const UtcTime now = mirror_.clock().Now();
+  const bool same_state =
+      catalog_ && state.name.generation == read_generation_ && state.name.epoch == read_epoch_;
+  const bool same_holdings = holdings_ && holdings_->sequence() == content;
+  const bool live = next_change_ && *next_change_ <= now;
+  if (same_state && same_holdings && assignments == assignment_sequence_ &&
+      synced_at == synced_at_ && !live) {
+    return {};
+  }
+
+  // Equal documents mean equal revisions: only a sync or an import changes them.
+  if (!catalog_ || state.documents_digest != documents_digest_) TRY(ReadCatalog(state));
+  if (!same_holdings) TRY(ReadHoldings(content));
+  TRY_ASSIGN(IntentFacts facts, ReadIntent(state));
+  facts.synced_at = synced_at;
+  view.Rollback();
+  auto index = ScanIndex::Build(catalog_, holdings_, std::move(facts), options_, now);
+  next_change_ = index->next_change();
+  read_generation_ = state.name.generation;
+  read_epoch_ = state.name.epoch;
+  assignment_sequence_ = assignments;
+  synced_at_ = synced_at;
+  *current_.Lock() = std::move(index);
+  Log(LogLevel::kDebug, "index replaced",
+      {{"generation", state.name.generation},
+       {"revisions", catalog_->revisions().size()},
+       {"files", holdings_->size()}});
+  return {};
+}
+
+Result<bool> IndexKeeper::HasMoved() {
+  TRY_ASSIGN(const std::int64_t version, mirror_.db().DataVersion());
+  const bool moved = version != data_version_;
+  data_version_ = version;
+  return moved || (next_change_ && *next_change_ <= mirror_.clock().Now());
+}
+
+void IndexKeeper::Run(std::stop_token stop) {
+  bool failed = false;
+  while (!stop.stop_requested()) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, stop, std::chrono::milliseconds(250), [] { return false; });
+    }
+    if (stop.stop_requested()) return;
+    Result<bool> moved = HasMoved();
+    if (moved.has_value() && !*moved && !failed) continue;
+    Result<void> refreshed = moved.has_value() ? Refresh() : std::unexpected(moved.error());
+    // The last good picture is served on; a message once, not four times a second.
+    if (!refreshed.has_value() && !failed) {
+      Log(LogLevel::kError, "cannot read the catalogue", {{"error", refreshed.error().message}});
+    }
+    failed = !refreshed.has_value();
+  }
+}
+
+}  // namespace gapferry::server

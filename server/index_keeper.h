@@ -1,0 +1,59 @@
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/guarded.h"
+#include "base/result.h"
+#include "mirror/mirror.h"
+#include "server/scan_index.h"
+
+namespace gapferry::server {
+
+/// Keeps the ScanIndex of a mirror current: asks every 250 ms whether another connection committed
+/// (PRAGMA data_version), reads what moved (documents, intent, holdings, assignments) and replaces
+/// the picture whole. An approval does not read revisions again. Thread-safe.
+class IndexKeeper {
+ public:
+  /// Reads everything once, so that Current is valid when this returns.
+  static Result<std::unique_ptr<IndexKeeper>> Start(mirror::Mirror mirror, ScanOptions options);
+  ~IndexKeeper();
+
+  std::shared_ptr<const ScanIndex> Current() const { return *current_.Lock(); }
+
+ private:
+  IndexKeeper(mirror::Mirror mirror, ScanOptions options)
+      : mirror_(std::move(mirror)), options_(options) {}
+  Result<void> Refresh();
+  Result<void> ReadCatalog(const mirror::PublishedState& state);
+  Result<void> ReadHoldings(std::int64_t sequence);
+  Result<UtcTime> ReadSyncTime(mirror::Generation generation);
+  Result<IntentFacts> ReadIntent(const mirror::PublishedState& state);
+  Result<bool> HasMoved();
+  void Run(std::stop_token stop);
+
+  // Used by the keeper's thread alone (by Start before it).
+  mirror::Mirror mirror_;
+  const ScanOptions options_;
+  std::shared_ptr<const CatalogIndex> catalog_;
+  std::shared_ptr<const ContentHoldings> holdings_;
+  std::vector<std::pair<mirror::Generation, UtcTime>> commits_;
+  Sha256Digest documents_digest_;
+  mirror::Generation read_generation_ = -1;
+  Guid read_epoch_;
+  std::int64_t assignment_sequence_ = -1;
+  UtcTime synced_at_;
+  std::int64_t data_version_ = -1;
+  std::optional<UtcTime> next_change_;
+
+  mutable Guarded<std::shared_ptr<const ScanIndex>> current_;
+  std::mutex mutex_;  // for wake_ only
+  std::condition_variable_any wake_;
+  std::jthread thread_;  // last: stopped first
+};
+
+}  // namespace gapferry::server

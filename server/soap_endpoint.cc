@@ -1,0 +1,157 @@
+#include "server/soap_endpoint.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/text.h"
+
+namespace gapferry::server {
+namespace {
+
+constexpr std::size_t kPieceBytes = 256 * 1024;
+
+/// Reads a prepared answer on the worker that made it.
+class AnswerStream : public BodyStream {
+ public:
+  explicit AnswerStream(std::unique_ptr<protocol::AnswerSource> source)
+      : source_(std::move(source)) {}
+  Result<void> Next(WorkerContext&, std::string& out) override {
+    out.resize(kPieceBytes);
+    std::size_t filled = 0;
+    while (filled < out.size()) {
+      TRY_ASSIGN(const std::size_t count,
+                 source_->Read(
+                     {reinterpret_cast<std::uint8_t*>(out.data()) + filled, out.size() - filled}));
+      if (count == 0) break;
+      filled += count;
+    }
+    out.resize(filled);
+    return {};
+  }
+
+ private:
+  std::unique_ptr<protocol::AnswerSource> source_;
+};
+
+/// Small answers are read at once, larger ones while the client takes them.
+Result<void> FillBody(Reply& reply, CallContext const& call, protocol::AnswerBody body,
+                      protocol::ContentEncoding encoding) {
+  TRY_ASSIGN(auto source, protocol::AnswerSource::Create(std::move(body), encoding));
+  const std::optional<std::uint64_t> size = source->size_bytes();
+  auto stream = std::make_unique<AnswerStream>(std::move(source));
+  if (!size || *size > kPieceBytes) {
+    reply.body = StreamBody{std::move(stream), size};
+    return {};
+  }
+  std::string text;
+  TRY(stream->Next(call.worker, text));
+  reply.body = std::move(text);
+  return {};
+}
+
+}  // namespace
+
+std::unexpected<Error> FailFault(protocol::FaultCode code, std::string message) {
+  return Fail(ErrorCode::kUsage, std::string(protocol::FaultCodeName(code)), std::move(message));
+}
+
+std::string ContentBaseUrl(const ServiceShared& shared, const Request& request) {
+  if (!shared.config.serve.content_url.empty()) {
+    std::string base = shared.config.serve.content_url;
+    if (!base.ends_with('/')) base += '/';
+    return base + "Content/";
+  }
+  std::string base = request.BaseUrl();
+  if (request.tls && shared.http_port != 0) {
+    const std::size_t scheme = base.find("://") + 3;
+    const std::size_t port = base.rfind(':');
+    const bool has_port =
+        port != std::string::npos && port >= scheme && base.find(']', port) == std::string::npos;
+    const std::string host = base.substr(scheme, has_port ? port - scheme : std::string::npos);
+    base = "http://" + host + ":" + std::to_string(shared.http_port);
+  }
+  return base + "/Content/";
+}
+
+void SoapEndpoint::Add(Operation operation) {
+  operations_.emplace(std::string(operation.name.element), std::move(operation));
+}
+
+Reply SoapEndpoint::Answer(const CallContext& call, protocol::AnswerBody body,
+                           protocol::SoapVersion version) const {
+  Reply reply;
+  const bool xpress = call.request.AcceptsCoding("xpress");
+  reply.headers.emplace_back("Cache-Control", settings_.cache_control);
+  reply.headers.emplace_back("Content-Type", protocol::SoapContentType(version));
+  if (xpress) reply.headers.emplace_back("Content-Encoding", "xpress");
+  reply.headers.emplace_back("Vary", "Accept-Encoding");
+  const Result<void> filled =
+      FillBody(reply, call, std::move(body),
+               xpress ? protocol::ContentEncoding::kXpress : protocol::ContentEncoding::kIdentity);
+  if (filled.has_value()) return reply;
+  Log(LogLevel::kError, "cannot build an answer",
+      {{"path", EscapeForDisplay(call.request.path)}, {"error", filled.error().message}});
+  return PlainReply(500, "internal error");
+}
+
+Reply SoapEndpoint::Fault(const CallContext& call, const Error& error, const Operation* operation,
+                          const protocol::SoapMessage& message) const {
+  protocol::SoapFault fault;
+  fault.id = Guid::Random();
+  fault.method = protocol::SoapActionHeader(message.name_space(), message.name());
+  const std::string path =
+      call.request.path.starts_with('/') ? call.request.path : "/" + call.request.path;
+  fault.actor = call.request.BaseUrl() + path;
+  const std::optional<protocol::FaultCode> code = protocol::FaultCodeOf(error);
+  if (code && *code != protocol::FaultCode::kUnknown) {
+    fault.code = *code;
+    fault.message = error.message;
+  } else {
+    fault.code = error.code == ErrorCode::kBusy ? protocol::FaultCode::kServerBusy
+                                                : protocol::FaultCode::kInternalServerError;
+    Log(LogLevel::kError, "call failed",
+        {{"operation", EscapeForDisplay(message.name())},
+         {"fault", fault.id.ToString()},
+         {"peer", call.request.peer_address},
+         {"error", error.message}});
+  }
+  const protocol::SoapStyle style = operation != nullptr ? operation->fault_style : settings_.style;
+  Reply reply;
+  reply.status = 500;
+  reply.headers.emplace_back("Cache-Control", "private");
+  reply.headers.emplace_back("Content-Type", protocol::SoapContentType(message.version()));
+  reply.body = protocol::EncodeFault(fault, style, message.version());
+  return reply;
+}
+
+Reply SoapEndpoint::Handle(CallContext& call) const {
+  if (call.request.method != "POST") {
+    Reply reply = PlainReply(405, "this is a web service; only POST is possible");
+    reply.headers.emplace_back("Allow", "POST");
+    return reply;
+  }
+  if (const std::string* coding = call.request.Header("Content-Encoding");
+      coding != nullptr && !EqualsIgnoreCase(TrimAscii(*coding), "identity")) {
+    return PlainReply(415, "request bodies cannot be compressed");
+  }
+  protocol::SoapLimits limits = protocol::SoapLimits::Request();
+  limits.max_bytes = call.request.body.size();  // the HTTP server has limited it already
+  limits.max_nodes = settings_.max_nodes;
+  const Result<protocol::SoapMessage> message =
+      protocol::SoapMessage::Parse(call.request.body, limits);
+  if (!message.has_value()) {
+    return PlainReply(400, EscapeForDisplay(message.error().message));
+  }
+  const auto found = operations_.find(message->name());
+  if (found == operations_.end() || found->second.name.name_space != message->name_space()) {
+    const Error unknown{
+        ErrorCode::kUsage, "unknown operation",
+        std::string(protocol::FaultCodeName(protocol::FaultCode::kInvalidParameters)), ""};
+    return Fault(call, unknown, nullptr, *message);
+  }
+  Result<protocol::AnswerBody> body = found->second.run(call, *message);
+  if (!body.has_value()) return Fault(call, body.error(), &found->second, *message);
+  return Answer(call, std::move(*body), message->version());
+}
+
+}  // namespace gapferry::server

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "protocol/answer_body.h"
+#include "protocol/soap.h"
+#include "protocol/soap_codec.h"
+#include "server/service_context.h"
+
+namespace gapferry::server {
+
+/// One operation: how its message is recognised and answered.
+struct Operation {
+  protocol::MessageName name;
+  protocol::SoapStyle fault_style;
+  std::function<Result<protocol::AnswerBody>(CallContext&, const protocol::SoapMessage&)> run;
+};
+
+/// An Operation out of a member function `Result<Answer> (Service::*)(CallContext&, const Ask&)`.
+/// A message that cannot be decoded is answered InvalidParameters.
+template <class Service, class Ask, class Answer>
+Operation MakeOperation(Service& service,
+                        Result<Answer> (Service::*method)(CallContext&, const Ask&)) {
+  Operation operation;
+  operation.name = protocol::NameOf<Ask>();
+  operation.fault_style = protocol::NameOf<Answer>().style;
+  operation.run = [&service, method](
+                      CallContext& call,
+                      const protocol::SoapMessage& message) -> Result<protocol::AnswerBody> {
+    Result<Ask> ask = protocol::Decode<Ask>(message);
+    if (!ask.has_value()) {
+      return FailFault(protocol::FaultCode::kInvalidParameters, ask.error().message);
+    }
+    TRY_ASSIGN(const Answer answer, (service.*method)(call, *ask));
+    return protocol::EncodeBody(answer, message.version());
+  };
+  return operation;
+}
+
+/// One SOAP service at one path: parses, finds the operation, turns errors into faults and answers
+/// into replies, xpress-coded when asked for. Immutable after the last Add; thread-safe then.
+class SoapEndpoint {
+ public:
+  struct Settings {
+    std::string cache_control;                                  ///< "private"
+    protocol::SoapStyle style = protocol::SoapStyle::kClassic;  ///< of faults without operation
+    std::size_t max_nodes = 1'000'000;
+  };
+  explicit SoapEndpoint(Settings settings) : settings_(std::move(settings)) {}
+
+  void Add(Operation operation);
+  Reply Handle(CallContext& call) const;
+
+ private:
+  Reply Fault(const CallContext& call, const Error& error, const Operation* operation,
+              const protocol::SoapMessage& message) const;
+  Reply Answer(const CallContext& call, protocol::AnswerBody body,
+               protocol::SoapVersion version) const;
+
+  Settings settings_;
+  std::map<std::string, Operation, std::less<>> operations_;  // by element name
+};
+
+}  // namespace gapferry::server

@@ -1,0 +1,277 @@
+#include "server/sync_service.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+#include "mirror/activity.h"
+#include "mirror/catalog.h"
+#include "mirror/content_store.h"
+#include "protocol/sync_codec.h"
+#include "server/revision_list.h"
+#include "server/sync_languages.h"
+
+namespace gapferry::server {
+
+using protocol::FaultCode;
+
+namespace {
+
+constexpr std::int32_t kMaxUpdatesPerRequest = 100;
+constexpr std::uint64_t kUpdateDataBytes = 2'000'000;  // MS-WSUSSS note 37
+constexpr std::chrono::minutes kCookieLifetime{240};   // MS-WSUSSS note 29
+constexpr std::size_t kMaxDigests = 100;
+constexpr std::string_view kOurProtocolVersion = "1.20";
+
+/// A DNS name by its syntax: labels of letters, digits, '-' and '_'.
+bool IsDnsName(std::string_view name) {
+  if (name.empty() || name.size() > 255) return false;
+  return std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
+
+}  // namespace
+
+void SyncService::AddSyncOperations(SoapEndpoint& endpoint) {
+  endpoint.Add(MakeOperation(*this, &SyncService::GetAuthConfig));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetCookie));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetConfigData));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetRevisionIdList));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetUpdateData));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetUpdateDecryptionData));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetDeployments));
+  endpoint.Add(MakeOperation(*this, &SyncService::DownloadFiles));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetRelatedRevisions));
+  endpoint.Add(MakeOperation(*this, &SyncService::Ping));
+}
+
+void SyncService::AddAuthorizationOperations(SoapEndpoint& endpoint) {
+  endpoint.Add(MakeOperation(*this, &SyncService::Authorize));
+  endpoint.Add(MakeOperation(*this, &SyncService::Ping));
+}
+
+Result<protocol::GetAuthConfigResponse> SyncService::GetAuthConfig(
+    CallContext&, const protocol::GetAuthConfigRequest&) {
+  protocol::GetAuthConfigResponse answer;
+  answer.last_change = shared_.config_last_change;
+  answer.auth_info = {{"DssTargeting", std::string(protocol::path::kDssAuth), ""}};
+  return answer;
+}
+
+Result<protocol::DssAuthorizationResponse> SyncService::Authorize(
+    CallContext& call, const protocol::DssAuthorizationRequest& ask) {
+  if (!IsDnsName(ask.account_name)) {
+    return FailFault(FaultCode::kInvalidParameters, "machineName");  // Windows' word, note 28
+  }
+  const Result<Guid> guid = Guid::Parse(ask.account_guid);
+  if (!guid.has_value() || guid->IsZero()) {
+    return FailFault(FaultCode::kInvalidParameters, "accountGuid");
+  }
+  ServerCookie content;
+  content.server = *guid;
+  content.name = ask.account_name;
+  content.mirror = shared_.identity.guid;
+  content.epoch = call.index->intent().state.name.epoch;
+  content.expires = call.now + kCookieLifetime;
+  TRY(shared_.activity.Run(
+      [&](mirror::Activity& activity) { return activity.ServerContact(*guid, ask.account_name); }));
+  TRY_ASSIGN(Bytes sealed, shared_.cookies.Seal(CookiePurpose::kServerAuthorization,
+                                                EncodeCookie(content), call.now));
+  return protocol::DssAuthorizationResponse{{"DssTargeting", std::move(sealed)}};
+}
+
+Result<protocol::DssGetCookieResponse> SyncService::GetCookie(
+    CallContext& call, const protocol::DssGetCookieRequest& ask) {
+  if (ask.auth_cookies.size() != 1) {
+    return FailFault(FaultCode::kInvalidParameters, "authCookies");
+  }
+  const Result<Bytes> plain =
+      shared_.cookies.Open(CookiePurpose::kServerAuthorization, ask.auth_cookies[0].cookie_data);
+  if (!plain.has_value()) return FailFault(FaultCode::kInvalidAuthorizationCookie);
+  Result<ServerCookie> content = DecodeServerCookie(*plain);
+  if (!content.has_value() || content->expires <= call.now) {
+    return FailFault(FaultCode::kInvalidAuthorizationCookie);
+  }
+  content->protocol_version = PackProtocolVersion(ask.protocol_version);
+  if (content->protocol_version == 0) {
+    return FailFault(FaultCode::kInvalidParameters, "protocolVersion");
+  }
+  if (content->protocol_version >> 16 != 1) {
+    return FailFault(FaultCode::kIncompatibleProtocolVersion);
+  }
+  content->expires = std::min(content->expires, call.now + kCookieLifetime);
+  TRY_ASSIGN(Bytes sealed,
+             shared_.cookies.Seal(CookiePurpose::kServer, EncodeCookie(*content), call.now));
+  return protocol::DssGetCookieResponse{{content->expires, std::move(sealed)}};
+}
+
+Result<ServerCookie> SyncService::OpenCookie(CallContext& call,
+                                             const std::optional<protocol::Cookie>& cookie) {
+  if (!cookie) return FailFault(FaultCode::kInvalidCookie);
+  const Result<Bytes> plain = shared_.cookies.Open(CookiePurpose::kServer, cookie->encrypted_data);
+  if (!plain.has_value()) return FailFault(FaultCode::kInvalidCookie);
+  Result<ServerCookie> content = DecodeServerCookie(*plain);
+  if (!content.has_value() || content->expires <= call.now) {
+    return FailFault(FaultCode::kInvalidCookie);  // this protocol has no CookieExpired
+  }
+  if (content->mirror != shared_.identity.guid ||
+      content->epoch != call.index->intent().state.name.epoch) {
+    return FailFault(FaultCode::kServerChanged);
+  }
+  return std::move(*content);
+}
+
+Result<mirror::Generation> SyncService::CheckAnchor(CallContext& call,
+                                                    const std::optional<std::string>& text,
+                                                    const char* parameter) {
+  if (!text || text->empty()) return mirror::Generation{0};
+  const std::optional<SyncAnchor> anchor = SyncAnchor::Parse(*text);
+  if (!anchor) return FailFault(FaultCode::kInvalidParameters, parameter);
+  TRY_ASSIGN(const auto state, call.worker.mirror.catalog().StateCommittedAt(anchor->committed_at));
+  // An empty answer to a foreign anchor would hide updates for ever (wsusss.md 3.6).
+  if (!state || state->name.generation != anchor->generation) {
+    return FailFault(FaultCode::kServerChanged);
+  }
+  return anchor->generation;
+}
+
+SyncAnchor SyncService::AnchorOfNow(const CallContext& call) const {
+  const mirror::PublishedState& state = call.index->intent().state;
+  return {state.name.generation, state.committed_at};
+}
+
+Result<protocol::GetConfigDataResponse> SyncService::GetConfigData(
+    CallContext& call, const protocol::GetConfigDataRequest& ask) {
+  TRY(OpenCookie(call, ask.cookie));
+  TRY_ASSIGN(const mirror::Generation anchor, CheckAnchor(call, ask.config_anchor, "configAnchor"));
+  protocol::GetConfigDataResponse answer;
+  answer.catalog_only_sync = false;
+  answer.lazy_sync = shared_.config.content.download != mirror::ContentPolicy::kAll;
+  answer.server_hosts_psf_files = shared_.config.content.express;
+  answer.max_updates_per_request = kMaxUpdatesPerRequest;
+  answer.new_config_anchor = AnchorOfNow(call).ToString();
+  answer.protocol_version = std::string(kOurProtocolVersion);
+  answer.max_updates_per_decryption_request = kMaxUpdatesPerRequest;
+  if (anchor == 0) {
+    TRY_ASSIGN(const mirror::Subscription subscription,
+               call.worker.mirror.catalog().ReadSubscription());
+    answer.languages = SyncLanguages(subscription.languages);
+  }
+  return answer;
+}
+
+Result<protocol::GetRevisionIdListResponse> SyncService::GetRevisionIdList(
+    CallContext& call, const protocol::GetRevisionIdListRequest& ask) {
+  TRY_ASSIGN(const ServerCookie cookie, OpenCookie(call, ask.cookie));
+  TRY_ASSIGN(const mirror::Generation anchor, CheckAnchor(call, ask.filter.anchor, "filter"));
+  protocol::GetRevisionIdListResponse answer;
+  answer.anchor = AnchorOfNow(call).ToString();
+  answer.new_revisions =
+      ListRevisions(call.index->catalog(), ask.filter, anchor, cookie.protocol_version);
+  return answer;
+}
+
+Result<void> SyncService::AppendUpdate(CallContext& call, RevisionOrdinal r,
+                                       protocol::GetUpdateDataResponse& answer) {
+  const CatalogIndex& catalog = call.index->catalog();
+  const mirror::RevisionId id = catalog.revisions()[r].id;
+  TRY_ASSIGN(const auto info, call.worker.mirror.catalog().Document(id));
+  TRY_ASSIGN(auto document, call.worker.documents.Find(id));
+  protocol::UpdateData data;
+  data.id = catalog.NameOf(r);
+  if (info.form == mirror::DocumentForm::kCabinet) {
+    data.compressed_blob = std::move(document);
+  } else {
+    data.blob = std::move(document);
+  }
+  for (const FileOrdinal f : catalog.Payloads(r)) {
+    const Sha1Digest& sha1 = catalog.files()[f].sha1;
+    if (std::ranges::find(data.file_digests, sha1) == data.file_digests.end()) {
+      data.file_digests.push_back(sha1);
+    }
+    const bool known = std::ranges::any_of(
+        answer.file_urls, [&sha1](const auto& url) { return url.file_digest == sha1; });
+    if (known) continue;
+    protocol::FileUrl url;
+    url.file_digest = sha1;
+    TRY_ASSIGN(url.mu_url, call.worker.mirror.catalog().FileUrl(sha1));
+    answer.file_urls.push_back(std::move(url));
+  }
+  answer.updates.push_back(std::move(data));
+  return {};
+}
+
+Result<protocol::GetUpdateDataResponse> SyncService::GetUpdateData(
+    CallContext& call, const protocol::GetUpdateDataRequest& ask) {
+  TRY(OpenCookie(call, ask.cookie));
+  if (ask.update_ids.empty() || ask.update_ids.size() > kMaxUpdatesPerRequest) {
+    return FailFault(FaultCode::kInvalidParameters, "updateIds");
+  }
+  const CatalogIndex& catalog = call.index->catalog();
+  std::vector<RevisionOrdinal> revisions;
+  for (const protocol::UpdateId& id : ask.update_ids) {
+    const RevisionOrdinal r = catalog.Find(id);
+    // The whole call fails, as with the real server; its callers bisect.
+    if (r == kNone) return FailFault(FaultCode::kInternalServerError);
+    revisions.push_back(r);
+  }
+  protocol::GetUpdateDataResponse answer;
+  std::uint64_t bytes = 0;
+  for (const RevisionOrdinal r : revisions) {
+    TRY_ASSIGN(const auto info, call.worker.mirror.catalog().Document(catalog.revisions()[r].id));
+    bytes += info.stored_bytes;
+    // Fewer than asked is legal; none is not.
+    if (bytes > kUpdateDataBytes && !answer.updates.empty()) break;
+    TRY(AppendUpdate(call, r, answer));
+  }
+  return answer;
+}
+
+Result<protocol::GetUpdateDecryptionDataResponse> SyncService::GetUpdateDecryptionData(
+    CallContext& call, const protocol::GetUpdateDecryptionDataRequest& ask) {
+  TRY(OpenCookie(call, ask.cookie));
+  if (ask.update_ids.empty() || ask.update_ids.size() > kMaxUpdatesPerRequest) {
+    return FailFault(FaultCode::kInvalidParameters, "updateIds");
+  }
+  return protocol::GetUpdateDecryptionDataResponse{};  // no keys are carried
+}
+
+Result<protocol::DownloadFilesResponse> SyncService::DownloadFiles(
+    CallContext& call, const protocol::DownloadFilesRequest& ask) {
+  TRY(OpenCookie(call, ask.cookie));
+  if (ask.file_digests.empty() || ask.file_digests.size() > kMaxDigests) {
+    return FailFault(FaultCode::kInvalidParameters, "fileDigestList");
+  }
+  std::vector<Sha1Digest> wanted;
+  std::string missing;
+  for (const Bytes& raw : ask.file_digests) {
+    const Result<Sha1Digest> digest = Sha1Digest::FromBytes(raw);
+    if (!digest.has_value()) return FailFault(FaultCode::kInvalidParameters, "fileDigestList");
+    if (call.index->holdings().Find(*digest) != nullptr) continue;
+    if (call.index->catalog().DeclaresFile(*digest)) {
+      wanted.push_back(*digest);
+    } else {
+      missing += (missing.empty() ? "" : "|") + digest->ToBase64();
+    }
+  }
+  if (!missing.empty()) return FailFault(FaultCode::kFileDigestsMissing, missing);
+  // Behind a gap the list travels back with the next return (wsusss.md 3.5).
+  if (!wanted.empty()) TRY(call.worker.mirror.content().AddWanted(wanted));
+  return protocol::DownloadFilesResponse{};
+}
+
+Result<protocol::GetRelatedRevisionsResponse> SyncService::GetRelatedRevisions(
+    CallContext& call, const protocol::GetRelatedRevisionsRequest& ask) {
+  TRY(OpenCookie(call, ask.cookie));
+  return protocol::GetRelatedRevisionsResponse{};
+}
+
+Result<protocol::PingResponse> SyncService::Ping(CallContext& call, const protocol::PingRequest&) {
+  protocol::PingResponse answer;
+  answer.services_time = call.now;
+  return answer;
+}
+
+}  // namespace gapferry::server
