@@ -80,7 +80,7 @@ Result<OwnSide> ReadOwnSide(mirror::Mirror& mirror) {
   }
   TRY_ASSIGN(const auto cards, manifests::ReadTrustedCards(mirror.keys().trusted_folder));
   if (cards.empty()) {
-    return Fail(ErrorCode::kUsage, "no-trust", "no sender is trusted yet");
+    return Fail(ErrorCode::kUntrusted, "no-trust", "no sender is trusted here yet");
   }
   std::vector<manifests::Card> trusted;
   for (const auto& card : cards) trusted.push_back(card.card);

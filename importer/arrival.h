@@ -27,8 +27,8 @@ struct OwnSide {
   manifests::TrustPolicy policy;
   manifests::Addressee addressee;
 };
-/// Fails with kUsage (reason "no-trust") when no card was added yet, (reason "no-gap") on a mirror
-/// that is not fed by a gap.
+/// Fails with kUntrusted (reason "no-trust") when no card was added yet, kUsage (reason "no-gap")
+/// on a mirror that is not fed by a gap.
 Result<OwnSide> ReadOwnSide(mirror::Mirror& mirror);
 
 }  // namespace gapferry::importer

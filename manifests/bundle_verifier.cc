@@ -54,6 +54,20 @@ Result<Sums> DecodeSums(std::string_view text) {
   return sums;
 }
 
+/// Which volumes an unsigned list of sums gives other sums than the manifest: where to look.
+std::string OtherVolumes(std::string_view text, const Manifest& manifest) {
+  std::string names;
+  const auto sums = DecodeSums(text);
+  if (!sums) return names;
+  for (const VolumeSummary& volume : manifest.volumes) {
+    const auto found = sums->find(volume.name);
+    if (found != sums->end() && found->second == volume.sha256) continue;
+    names += (names.empty() ? "; it differs about " : ", ") + volume.name;
+    if (names.size() > 200) return names + " ...";
+  }
+  return names;
+}
+
 /// The files whose sums are listed, with the sizes they must have (0: not stated).
 std::map<std::string, std::uint64_t> ExpectedFiles(const Manifest& manifest) {
   std::map<std::string, std::uint64_t> files;
@@ -243,8 +257,8 @@ Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest) {
   const Sha256Digest digest = Sha256(bytes);
   if (digest != stated.sums_sha256 || bytes.size() != stated.sums_size) {
     return Corrupt("sums-digest", "SHA256SUMS is not the list that was signed: expected sha256:" +
-                                      stated.sums_sha256.ToHex() +
-                                      ", got sha256:" + digest.ToHex());
+                                      stated.sums_sha256.ToHex() + ", got sha256:" +
+                                      digest.ToHex() + OtherVolumes(AsText(bytes), stated));
   }
   TRY_ASSIGN(const Sums sums, DecodeSums(AsText(bytes)));
   TRY(CheckListing(medium, sums, stated));

@@ -1,0 +1,308 @@
+// gapferry import: bundles behind the gap, returns on the connected side.
+#include "importer/import.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/context.h"
+#include "importer/import_return.h"
+#include "mirror/audit.h"
+#include "mirror/mirror.h"
+
+namespace gapferry::cli {
+namespace {
+
+using importer::ImportPlan;
+using nlohmann::json;
+
+std::unexpected<Error> WithNext(Error error, const std::string& path) {
+  if (error.reason == "no-trust" || error.reason == "signature-unknown-key") {
+    error.next = "if this sender is to be trusted: gapferry trust add CARD";
+  } else if (error.reason == "base-missing") {
+    error.next = "import the bundles in between, or ask the sender for: gapferry export --full";
+  } else if (error.reason == "history-changed") {
+    error.next = "when the sender confirms it, with a full bundle: gapferry import " + path +
+                 " --new-history";
+  } else if (error.reason == "site-unknown") {
+    error.next = "gapferry site add CARD";
+  } else if (error.code == ErrorCode::kCorrupt) {
+    error.next = "take another copy of the medium; nothing was changed here";
+  } else if (error.reason == "no-gap") {
+    error.next = "set upstream.gap: true in gapferry.yaml";
+  }
+  return std::unexpected(std::move(error));
+}
+
+json ItemsToJson(const std::vector<ImportPlan::Item>& items) {
+  json list = json::array();
+  for (const auto& item : items) {
+    list.push_back({{"update", item.update.ToString()}, {"title", item.title}});
+  }
+  return list;
+}
+
+json PlanToJson(const importer::DryRun& dry) {
+  const ImportPlan& plan = dry.plan;
+  json object = {{"bundle", dry.manifest.DirectoryName()},
+                 {"already_imported", dry.already_imported},
+                 {"scope", manifests::ScopeName(dry.manifest.scope)},
+                 {"base", dry.manifest.base.generation},
+                 {"target", dry.manifest.target.generation},
+                 {"documents", plan.documents},
+                 {"updates_added", plan.updates_added},
+                 {"updates_revised", plan.updates_revised},
+                 {"updates_expired", plan.updates_expired},
+                 {"withdrawn", plan.withdrawn},
+                 {"listed_again", plan.listed_again},
+                 {"declined", plan.declined},
+                 {"undeclined", plan.undeclined},
+                 {"groups_added", plan.groups_added},
+                 {"groups_removed", plan.groups_removed},
+                 {"content_files", plan.content_files},
+                 {"content_bytes", plan.content_bytes},
+                 {"held_files", plan.held_files},
+                 {"bytes_needed", plan.bytes_needed},
+                 {"bytes_free", plan.bytes_free},
+                 {"seconds", plan.seconds},
+                 {"new_handlers", plan.new_handlers},
+                 {"new_publishers", plan.new_publishers},
+                 {"new_commands", plan.new_commands},
+                 {"locally_published", ItemsToJson(plan.locally_published)},
+                 {"files_without_sha256", plan.files_without_sha256},
+                 {"removals", plan.removals},
+                 {"live_updates", plan.live_updates},
+                 {"added", ItemsToJson(plan.added)},
+                 {"revised", ItemsToJson(plan.revised)},
+                 {"expired", ItemsToJson(plan.expired)},
+                 {"approvals", json::array()},
+                 {"moved_deadlines", json::array()}};
+  for (const auto& group : plan.approvals) {
+    object["approvals"].push_back({{"group", group.group},
+                                   {"added", group.added},
+                                   {"changed", group.changed},
+                                   {"ended", group.ended}});
+  }
+  for (const auto& moved : plan.moved_deadlines) {
+    object["moved_deadlines"].push_back({{"update", moved.update.ToString()},
+                                         {"group", moved.group.ToString()},
+                                         {"given", moved.given.ToXml()},
+                                         {"effective", moved.effective.ToXml()}});
+  }
+  return object;
+}
+
+void AppendItems(std::string& text, const char* what, const std::vector<ImportPlan::Item>& items) {
+  constexpr std::size_t kShown = 10;
+  for (std::size_t i = 0; i < std::min(items.size(), kShown); ++i) {
+    text += fmt::format("    {} {} ({})\n", what, EscapeForDisplay(items[i].title, 100),
+                        items[i].update.ToString());
+  }
+  if (items.size() > kShown) text += fmt::format("    {} more\n", items.size() - kShown);
+}
+
+void AppendTexts(std::string& text, const char* what, const std::vector<std::string>& items) {
+  for (const std::string& item : items) {
+    text += fmt::format("  NEW {}  {}\n", what, EscapeForDisplay(item, 160));
+  }
+}
+
+std::string PlanText(const importer::DryRun& dry, bool needs_decision) {
+  const ImportPlan& plan = dry.plan;
+  std::string text = fmt::format(
+      "{}: {} bundle of {}, generation {} to {}\n"
+      "  updates    {} added, {} revised, {} expired, {} withdrawn, {} listed again ({} "
+      "documents)\n",
+      dry.manifest.DirectoryName(), manifests::ScopeName(dry.manifest.scope),
+      EscapeForDisplay(dry.manifest.sender.name, 64), dry.manifest.base.generation,
+      dry.manifest.target.generation, plan.updates_added, plan.updates_revised,
+      plan.updates_expired, plan.withdrawn, plan.listed_again, plan.documents);
+  AppendItems(text, "+", plan.added);
+  AppendItems(text, "~", plan.revised);
+  AppendItems(text, "-", plan.expired);
+  text += fmt::format("  declined   {}, no longer declined {}\n", plan.declined, plan.undeclined);
+  for (const auto& group : plan.approvals) {
+    text += fmt::format("  approvals  {}: {} added, {} changed, {} ended\n",
+                        EscapeForDisplay(group.group, 64), group.added, group.changed, group.ended);
+  }
+  for (const auto& moved : plan.moved_deadlines) {
+    text += fmt::format("  deadline   {} moves from {} to {}\n", moved.update.ToString(),
+                        moved.given.ToXml(), moved.effective.ToXml());
+  }
+  text += fmt::format("  files      {} to copy, {}; {} are held already\n", plan.content_files,
+                      FormatByteCount(plan.content_bytes), plan.held_files);
+  text += fmt::format("  space      {} needed, {} free\n  time       about {}\n",
+                      FormatByteCount(plan.bytes_needed), FormatByteCount(plan.bytes_free),
+                      plan.seconds < 120 ? fmt::format("{} s", plan.seconds)
+                                         : fmt::format("{} min", plan.seconds / 60));
+  AppendTexts(text, "handler  ", plan.new_handlers);
+  AppendTexts(text, "publisher", plan.new_publishers);
+  AppendTexts(text, "command  ", plan.new_commands);
+  if (!plan.locally_published.empty()) {
+    text += "  locally published updates:\n";
+    AppendItems(text, "+", plan.locally_published);
+  }
+  if (plan.files_without_sha256 > 0) {
+    text += fmt::format("  {} files are declared without SHA-256\n", plan.files_without_sha256);
+  }
+  if (needs_decision) {
+    text +=
+        fmt::format("  {} of {} live updates would go: the import asks for --accept-removals {}\n",
+                    plan.removals, plan.live_updates, plan.removals);
+  }
+  return text;
+}
+
+Result<ExitCode> DryRun(Context& context, mirror::Mirror& mirror, const std::string& path,
+                        const importer::ImportOptions& options) {
+  auto dry = importer::PlanImport(mirror, path, options);
+  if (!dry) return WithNext(std::move(dry.error()), path);
+  const bool needs_decision = importer::NeedsDecision(dry->plan.removals, dry->plan.live_updates,
+                                                      mirror.config().limits.withdraw_percent);
+  if (dry->already_imported) {
+    context.Print(dry->manifest.DirectoryName() + " was imported already");
+  } else {
+    context.Print(PlanText(*dry, needs_decision));
+  }
+  json object = PlanToJson(*dry);
+  object["needs_decision"] = needs_decision;
+  context.Emit(object);
+  return ExitCode::kDone;
+}
+
+Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const std::string& path,
+                              const importer::ImportOptions& options) {
+  auto result = importer::RunImport(mirror, path, options);
+  if (!result) return WithNext(std::move(result.error()), path);
+  const std::string name = result->manifest.DirectoryName();
+  if (result->already_imported) {
+    context.Print(name + " was imported already; nothing changed");
+  } else {
+    std::string text = fmt::format(
+        "{}: imported, this mirror is at generation {}\n{} documents, {} "
+        "files ({}), {} changes of approvals and groups",
+        name, result->generation, result->documents, result->content_files,
+        FormatByteCount(result->content_bytes), result->intent.changed);
+    for (const auto& moved : result->intent.moved_deadlines) {
+      text += fmt::format("\ndeadline of {} moved from {} to {}", moved.update.ToString(),
+                          moved.given.ToXml(), moved.effective.ToXml());
+    }
+    context.Print(text);
+  }
+  if (result->missing_files > 0) {
+    context.Warn(
+        fmt::format("{} files are missing: their updates wait, and the next return asks for "
+                    "them",
+                    result->missing_files));
+  }
+  context.Emit({{"bundle", name},
+                {"already_imported", result->already_imported},
+                {"generation", result->generation},
+                {"documents", result->documents},
+                {"content_files", result->content_files},
+                {"content_bytes", result->content_bytes},
+                {"missing_files", result->missing_files},
+                {"withdrawn", result->withdrawn},
+                {"intent_changes", result->intent.changed},
+                {"moved_deadlines", result->intent.moved_deadlines.size()}});
+  return ExitCode::kDone;
+}
+
+Result<ExitCode> ImportReturn(Context& context, mirror::Mirror& mirror, const std::string& path) {
+  auto result = importer::ImportReturn(mirror, path, mirror::CurrentActor());
+  if (!result) return WithNext(std::move(result.error()), path);
+  const std::string site = EscapeForDisplay(result->site.name, 64);
+  std::string text;
+  if (result->outcome != importer::ReturnOutcome::kApplied) {
+    text = fmt::format("return {} of {} is {}; nothing changed", result->header.number, site,
+                       result->outcome == importer::ReturnOutcome::kLate
+                           ? "older than the last one applied"
+                           : "applied already");
+  } else if (result->applied.acknowledged) {
+    text = fmt::format(
+        "return {} of {}: receipt for bundle {}, generation {}; the next delta starts "
+        "there",
+        result->header.number, site, result->applied.sequence,
+        result->applied.acknowledged->name.generation);
+  } else {
+    text = fmt::format("return {} of {}: no receipt; the next bundle is a full one",
+                       result->header.number, site);
+  }
+  if (result->outcome == importer::ReturnOutcome::kApplied) {
+    text +=
+        fmt::format("\n{} servers, {} computers, {} states; {} files asked for", result->servers,
+                    result->computers, result->statuses, result->applied.requested);
+  }
+  context.Print(text);
+  if (result->applied.restored)
+    context.Warn(site + " was restored or made anew since its last return");
+  if (!result->applied.diverged.empty()) {
+    context.Warn(site + " has diverged: " + result->applied.diverged +
+                 "; deltas stop until: gapferry export --full --for " + result->site.stream);
+  }
+  json object = {{"site", result->site.stream},
+                 {"number", result->header.number},
+                 {"outcome", importer::ReturnOutcomeName(result->outcome)},
+                 {"acknowledged", nullptr},
+                 {"diverged", result->applied.diverged},
+                 {"restored", result->applied.restored},
+                 {"requested_files", result->applied.requested},
+                 {"servers", result->servers},
+                 {"computers", result->computers},
+                 {"statuses", result->statuses}};
+  if (result->applied.acknowledged) {
+    object["acknowledged"] = {{"sequence", result->applied.sequence},
+                              {"generation", result->applied.acknowledged->name.generation}};
+  }
+  context.Emit(object);
+  return ExitCode::kDone;
+}
+
+Result<ExitCode> Import(Context& context) {
+  TRY_ASSIGN(const auto mirror_path, context.MirrorPath());
+  TRY_ASSIGN(auto mirror, mirror::Mirror::Open(mirror_path));
+  const std::string path = *context.args().Text("PATH");
+  if (importer::IsReturnFile(path)) return ImportReturn(context, mirror, path);
+  importer::ImportOptions options;
+  options.accept_removals = context.args().Number("accept-removals");
+  options.new_history = context.args().Has("new-history");
+  options.actor = mirror::CurrentActor();
+  options.progress = &context.progress();
+  options.stop = context.stop();
+  if (context.args().Has("dry-run")) return DryRun(context, mirror, path, options);
+  return ImportBundle(context, mirror, path, options);
+}
+
+}  // namespace
+
+std::vector<Command> ImportCommands() {
+  return {
+      {.path = {"import"},
+       .summary = "import a bundle (a folder) or a return (a file)",
+       .description = "A bundle is verified completely, copied once, and becomes visible in one "
+                      "moment; refused, "
+                      "it leaves nothing behind but a line in the audit trail. The same command "
+                      "goes on after an "
+                      "interruption, and changes nothing when the bundle was imported before.",
+       .examples = {{"gapferry import /media/stick/gapferry-plant-000007 --dry-run",
+                     "what would change, what is needed, how long it takes"},
+                    {"gapferry import /media/stick/gapferry-plant-000007", "imports it"},
+                    {"gapferry import /media/stick/return-plant-000003.jsonl",
+                     "connected side: what a site says"}},
+       .options = {{"PATH", Takes::kText, {}, "a bundle's folder, or a return-*.jsonl file", true},
+                   {"--dry-run", Takes::kNothing, {}, "show the plan, change nothing"},
+                   {"--accept-removals", Takes::kNumber, "N",
+                    "let this many updates go, the number that a run before showed"},
+                   {"--new-history",
+                    Takes::kNothing,
+                    {},
+                    "accept a full bundle of a sender that was restored or made anew"}},
+       .asks = true,
+       .exits = {ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt, ExitCode::kUntrusted,
+                 ExitCode::kNoSpace},
+       .run = Import}};
+}
+
+}  // namespace gapferry::cli
