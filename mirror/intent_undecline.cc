@@ -15,9 +15,9 @@ Result<std::uint64_t> Intent::Undecline(const std::vector<Guid>& updates, std::s
   TRY_ASSIGN(auto commit, CommitTransaction::Begin(mirror_, "undecline"));
   std::uint64_t lifted = 0;
   for (const Guid& update : updates) {
-    TRY_ASSIGN(const bool declined, IsDeclined(update));
-    if (!declined) continue;
-    TRY(PutDecline(commit, IntentOrigin::kLocal, update, /*declined=*/false));
+    TRY_ASSIGN(const bool was_declined,
+               PutDecline(commit, IntentOrigin::kLocal, update, /*declined=*/false));
+    if (!was_declined) continue;
     TRY(commit.Audit({std::string(actor), "update.undecline", update.ToString()}));
     ++lifted;
   }

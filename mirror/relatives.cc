@@ -35,10 +35,9 @@ Result<std::vector<protocol::UpdateId>> SupersedingUpdates(Database& catalog, co
 
 Result<std::vector<protocol::UpdateId>> BundlesOf(Database& catalog,
                                                   const protocol::UpdateId& member, int limit) {
-  TRY_ASSIGN(auto rows,
-             catalog.Prepare(Select("r.id IN (SELECT revision_id FROM bundle_member "
-                                    "WHERE guid = ? AND revision = ?)",
-                                    limit)));
+  TRY_ASSIGN(auto rows, catalog.Prepare(Select("r.id IN (SELECT revision_id FROM bundle_member "
+                                               "WHERE guid = ? AND revision = ?)",
+                                               limit)));
   rows.BindAll(member.guid, member.revision);
   return ReadIds(rows);
 }
