@@ -1,0 +1,211 @@
+// gapferry log: what was done, by whom, and what jobs ran.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "cli/admin_support.h"
+#include "cli/command.h"
+#include "cli/context.h"
+#include "cli/when.h"
+#include "mirror/audit.h"
+#include "mirror/job_history.h"
+
+namespace gapferry::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kDefaultLimit = 30;
+constexpr std::uint64_t kMostEntries = 1'000'000;
+
+/// One line of the log: an audit record or a job.
+struct Entry {
+  UtcTime at;
+  bool is_job = false;
+  std::string who;
+  std::string what;
+  std::string object;
+  json detail;
+  json object_json;
+};
+
+struct Filter {
+  std::vector<std::string> words;  ///< lower case, all of which occur
+  std::optional<UtcTime> since;
+  std::size_t limit = kDefaultLimit;
+
+  bool Takes(const Entry& entry) const {
+    if (words.empty()) return true;
+    const std::string all =
+        ToLowerAscii(entry.who + ' ' + entry.what + ' ' + entry.object + ' ' +
+                     entry.detail.dump(-1, ' ', false, json::error_handler_t::replace));
+    return std::all_of(words.begin(), words.end(), [&](const std::string& word) {
+      return all.find(word) != std::string::npos;
+    });
+  }
+  bool Ends(UtcTime at) const { return since && at < *since; }
+};
+
+Entry AuditToEntry(const mirror::AuditRecord& record) {
+  Entry entry{record.at,
+              false,
+              record.entry.actor,
+              record.entry.action,
+              record.entry.object,
+              DetailToJson(record.entry.detail),
+              {}};
+  entry.object_json = {{"type", "audit"},
+                       {"id", record.id},
+                       {"at", TimeToJson(record.at)},
+                       {"actor", record.entry.actor},
+                       {"action", record.entry.action},
+                       {"object", record.entry.object},
+                       {"detail", entry.detail},
+                       {"hash", record.hash.ToHex()}};
+  return entry;
+}
+
+Entry JobToEntry(const mirror::JobRecord& job) {
+  Entry entry{job.started_at,
+              true,
+              fmt::format("job {}", job.id),
+              job.kind,
+              std::string(mirror::JobResultName(job.result)),
+              DetailToJson(job.detail),
+              {}};
+  entry.object_json = {{"type", "job"},
+                       {"id", job.id},
+                       {"at", TimeToJson(job.started_at)},
+                       {"ended", TimeToJson(job.ended_at)},
+                       {"kind", job.kind},
+                       {"result", mirror::JobResultName(job.result)},
+                       {"generation", nullptr},
+                       {"detail", entry.detail}};
+  if (job.generation) entry.object_json["generation"] = *job.generation;
+  return entry;
+}
+
+/// Newest first, in pages, until there are enough.
+Result<void> AddAudit(mirror::Mirror& mirror, const Filter& filter, std::vector<Entry>& entries) {
+  constexpr int kPage = 500;
+  std::int64_t before = 0;
+  std::size_t taken = 0;
+  for (;;) {
+    TRY_ASSIGN(const auto page, mirror::ReadAudit(mirror.db(), before, kPage));
+    for (const auto& record : page) {
+      if (filter.Ends(record.at)) return {};
+      Entry entry = AuditToEntry(record);
+      if (!filter.Takes(entry)) continue;
+      entries.push_back(std::move(entry));
+      if (++taken == filter.limit) return {};
+    }
+    if (page.size() < static_cast<std::size_t>(kPage)) return {};
+    before = page.back().id;
+  }
+}
+
+Result<void> AddJobs(mirror::Mirror& mirror, const Filter& filter, std::vector<Entry>& entries) {
+  // A filter by words may pass over many; jobs are few beside audit records.
+  constexpr int kMostJobs = 100'000;
+  const int limit = filter.words.empty()
+                        ? static_cast<int>(std::min<std::size_t>(filter.limit, kMostJobs))
+                        : kMostJobs;
+  TRY_ASSIGN(const auto jobs, mirror.jobs().Recent(limit));
+  std::size_t taken = 0;
+  for (const auto& job : jobs) {
+    if (filter.Ends(job.started_at) || taken == filter.limit) return {};
+    Entry entry = JobToEntry(job);
+    if (!filter.Takes(entry)) continue;
+    entries.push_back(std::move(entry));
+    ++taken;
+  }
+  return {};
+}
+
+/// "Workstations, deadline 2030-..." out of {"group": ..., "deadline": ...}.
+std::string DetailText(const Entry& entry) {
+  std::string text;
+  for (const auto& [key, value] : entry.detail.items()) {
+    if (value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty())) {
+      continue;
+    }
+    const std::string shown = value.is_string()
+                                  ? value.get<std::string>()
+                                  : value.dump(-1, ' ', false, json::error_handler_t::replace);
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, shown);
+  }
+  return EscapeForDisplay(text, 400);
+}
+
+void PrintEntries(Context& context, const std::vector<Entry>& entries) {
+  constexpr std::size_t kObjectWidth = 44;
+  constexpr std::size_t kWidth = 96;
+  std::vector<std::vector<std::string>> table;
+  for (const Entry& entry : entries) {
+    table.push_back({Minute(entry.at), Cut(EscapeForDisplay(entry.who), 16),
+                     Cut(EscapeForDisplay(entry.what), 20),
+                     Cut(EscapeForDisplay(entry.object), kObjectWidth)});
+  }
+  const std::string text = FormatTable(table);
+  const auto lines = Split(text, '\n');
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    context.Print(lines[i]);
+    const std::string detail = DetailText(entries[i]);
+    if (!detail.empty()) context.Print(Wrap(detail, kWidth - 4, "    "));
+  }
+}
+
+Result<ExitCode> RunLog(Context& context) {
+  TRY_ASSIGN(auto mirror, OpenMirror(context));
+  Filter filter;
+  const std::uint64_t limit = context.args().Number("limit").value_or(kDefaultLimit);
+  filter.limit =
+      static_cast<std::size_t>(limit == 0 ? kMostEntries : std::min(limit, kMostEntries));
+  for (const std::string& text : context.args().List("TEXT")) {
+    for (const std::string_view word : Split(text, ' ')) {
+      if (!word.empty()) filter.words.push_back(ToLowerAscii(word));
+    }
+  }
+  if (const auto since = context.args().Text("since")) {
+    auto parsed = ParseSince(*since, mirror.clock().Now());
+    if (!parsed) return WithNext(std::move(parsed).error(), "gapferry log --since 7d");
+    filter.since = *parsed;
+  }
+  std::vector<Entry> entries;
+  if (!context.args().Has("jobs")) TRY(AddAudit(mirror, filter, entries));
+  TRY(AddJobs(mirror, filter, entries));
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const Entry& a, const Entry& b) { return a.at > b.at; });
+  if (entries.size() > filter.limit)
+    entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(filter.limit), entries.end());
+  if (entries.empty()) context.Print("nothing fits");
+  PrintEntries(context, entries);
+  json list = json::array();
+  for (Entry& entry : entries) list.push_back(std::move(entry.object_json));
+  context.Emit({{"entries", std::move(list)}});
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+std::vector<Command> LogCommands() {
+  return {{.path = {"log"},
+           .summary = "who did what, and what jobs ran, newest first",
+           .description =
+               "Every administrative action, sync, export and import leaves a record in a chain of "
+               "hashes, which\n'gapferry store check' verifies. Jobs are listed beside them, also "
+               "those that failed.",
+           .examples = {{"gapferry log"},
+                        {"gapferry log approve --since 7d", "approvals of the last week"},
+                        {"gapferry log --jobs --limit 5"}},
+           .options = {{"TEXT", Takes::kList, {}, "words that occur in an entry, all of them"},
+                       {"--limit", Takes::kNumber, "N", "at most so many (default 30, 0: all)"},
+                       {"--since", Takes::kText, "WHEN", "not older: 7d, 12h, 2w, 2030-01-31"},
+                       {"--jobs", Takes::kNothing, {}, "jobs only"}},
+           .exits = {ExitCode::kNotFound},
+           .run = RunLog}};
+}
+
+}  // namespace gapferry::cli
