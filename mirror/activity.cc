@@ -34,6 +34,7 @@ std::string_view UpdateStateName(UpdateState state) {
 
 Activity::Activity(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Activity::Activity(Activity&&) noexcept = default;
+Activity& Activity::operator=(Activity&&) noexcept = default;
 Activity::~Activity() = default;
 Database& Activity::db() { return impl_->db; }
 

@@ -126,6 +126,7 @@ class Activity {
   static Result<Activity> Open(const std::filesystem::path& path, const Clock& clock,
                                const DatabaseOptions& options);
   Activity(Activity&&) noexcept;
+  Activity& operator=(Activity&&) noexcept;
   ~Activity();
   /// For modules of mirror/ with tables of their own in activity.db.
   Database& db();

@@ -1,0 +1,94 @@
+#include "mirror/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace gapferry::mirror {
+namespace {
+
+TEST(Config, WrittenFileIsReadBackAsItWas) {
+  Config config;
+  config.name = "a \"quoted\" \\ name";
+  config.serve.http = {"::1", 8530};
+  config.serve.https.emplace();
+  config.serve.https->certificate = "keys/server.pem";
+  config.serve.https->key = "keys/server.key";
+  config.serve.page_updates = 30;
+  config.serve.content_url = "http://content.example";
+  config.serve.evaluate_unapproved = false;
+  config.upstream.wsus = "http://wsus.example:8530";
+  config.replica = true;
+  config.return_level = ReturnLevel::kDetailed;
+  config.content.download = ContentPolicy::kAll;
+  config.import.deadline_floor = std::chrono::hours(36);
+  config.limits.withdraw_percent = 5;
+  const std::string text = WriteConfig(config);
+  const auto read = ParseConfig(text, "gapferry.yaml");
+  ASSERT_TRUE(read.has_value()) << read.error().message << "\n" << text;
+  EXPECT_EQ(WriteConfig(*read), text);
+  EXPECT_EQ(read->name, config.name);
+  EXPECT_EQ(read->serve.http.host, "::1");
+  EXPECT_EQ(read->serve.https->key, "keys/server.key");
+  EXPECT_FALSE(read->serve.evaluate_unapproved);
+  EXPECT_EQ(read->upstream.wsus, "http://wsus.example:8530");
+  EXPECT_TRUE(read->replica);
+  EXPECT_EQ(read->import.deadline_floor, std::chrono::hours(36));
+}
+
+TEST(Config, DefaultsAreReadBack) {
+  Config config;
+  config.name = "plain";
+  config.upstream.gap = true;
+  const auto read = ParseConfig(WriteConfig(config), "gapferry.yaml");
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_TRUE(read->upstream.gap);
+  EXPECT_EQ(read->serve.http.port, 8530);
+  EXPECT_FALSE(read->serve.https.has_value());
+}
+
+struct BadCase {
+  const char* name;
+  const char* text;
+  const char* message;
+};
+
+class BadConfig : public testing::TestWithParam<BadCase> {};
+
+TEST_P(BadConfig, IsRefusedWithLineAndColumn) {
+  const auto refused = ParseConfig(GetParam().text, "f.yaml");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUsage);
+  EXPECT_THAT(refused.error().message, testing::StartsWith(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, BadConfig,
+    testing::Values(
+        BadCase{"unknown_key", "name: a\nserv:\n  x: 1\n", "f.yaml:2:1: unknown key 'serv'"},
+        BadCase{"unknown_inner", "name: a\nserve:\n  http:\n    lisen: 1.2.3.4:5\n",
+                "f.yaml:4:5: unknown key 'serve.http.lisen'"},
+        BadCase{"repeated", "name: a\nname: b\n", "f.yaml:2:1: key 'name' is repeated"},
+        BadCase{"bad_address", "name: a\nserve:\n  http:\n    listen: localhost\n",
+                "f.yaml:4:13: 'serve.http.listen': 'localhost' is no ADDRESS:PORT"},
+        BadCase{"bad_port", "name: a\nserve:\n  http:\n    listen: 1.2.3.4:99999\n",
+                "f.yaml:4:13: 'serve.http.listen'"},
+        BadCase{"bad_bool", "name: a\nreplica: maybe\n", "f.yaml:2:10: 'replica': 'maybe' is"},
+        BadCase{"both", "name: a\nupstream:\n  wsus: http://x\n  gap: true\n",
+                "f.yaml:3:3: 'upstream' has either wsus or gap"},
+        BadCase{"replica_of_nobody", "name: a\nreplica: true\n",
+                "f.yaml: 'replica' is true, but there is no upstream"},
+        BadCase{"half_https", "name: a\nserve:\n  https:\n    key: k\n",
+                "f.yaml:4:5: 'serve.https' needs certificate and key"},
+        BadCase{"level", "name: a\nreturn:\n  level: all\n", "f.yaml:3:10: 'return.level': 'all'"},
+        BadCase{"duration", "name: a\nimport:\n  deadline_floor: 7\n",
+                "f.yaml:3:19: 'import.deadline_floor': '7' is no number with a unit"},
+        BadCase{"list", "name: [a]\n", "f.yaml:1:7: 'name' must be one value"},
+        BadCase{"scalar_section", "name: a\nserve: 5\n", "f.yaml:2:8: 'serve' must hold keys"},
+        BadCase{"no_name", "replica: false\n", "f.yaml:1:1: 'name' is missing"},
+        BadCase{"syntax", "name: a\nserve: {http: 1\n", "f.yaml:"},
+        BadCase{"number", "name: a\nlimits:\n  withdraw_percent: 101\n",
+                "f.yaml:3:21: 'limits.withdraw_percent': '101' is no number from 0 to 100"}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+}  // namespace
+}  // namespace gapferry::mirror
