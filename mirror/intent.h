@@ -170,8 +170,7 @@ class Intent {
   /// update and group is replaced.
   Result<std::vector<Approved>> Approve(const std::vector<Approval>& approvals,
                                         std::string_view actor);
-  /// Ends deployments of the updates (all revisions), for one group or all; the number ended. For
-  /// all groups a decline is lifted too: the update is "not approved" then.
+  /// Ends deployments of the updates (all revisions), for one group or all; the number ended.
   Result<std::uint64_t> Unapprove(const std::vector<Guid>& updates, std::optional<Guid> group,
                                   std::string_view actor);
   /// Deployments of declined updates end. The number newly declined.

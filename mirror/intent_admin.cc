@@ -189,10 +189,6 @@ Result<std::uint64_t> Intent::Unapprove(const std::vector<Guid>& updates, std::o
                         fmt::format("{{\"group\":\"{}\"}}", deployment.group.ToString())}));
       ++ended;
     }
-    if (group) continue;
-    // For all groups it means "not approved", which a declined update is not.
-    TRY_ASSIGN(const bool lifted, PutDecline(commit, kLocal, update, /*declined=*/false));
-    if (lifted) TRY(commit.Audit({std::string(actor), "update.undecline", update.ToString()}));
   }
   TRY(commit.Finish());
   return ended;

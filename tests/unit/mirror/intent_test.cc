@@ -158,10 +158,10 @@ TEST_F(IntentTest, DecliningEndsApprovals) {
   EXPECT_EQ(mirror_.intent().Decline({kBundle.guid}, kActor).value(), 0U);
 }
 
-TEST_F(IntentTest, UnapprovedMeansNeitherApprovedNorDeclined) {
+TEST_F(IntentTest, UnapproveAndUndeclineLeadBackToTheStart) {
   const auto start = mirror_.catalog().Published()->state_digest;
   ASSERT_TRUE(mirror_.intent().Decline({kBundle.guid}, kActor));
-  ASSERT_TRUE(mirror_.intent().Unapprove({kBundle.guid}, std::nullopt, kActor));
+  EXPECT_EQ(mirror_.intent().Undecline({kBundle.guid}, kActor).value(), 1U);
   EXPECT_FALSE(mirror_.intent().IsDeclined(kBundle.guid).value());
   ASSERT_TRUE(mirror_.intent().Approve({Approval(kBundle)}, kActor));
   EXPECT_EQ(mirror_.intent().Unapprove({kBundle.guid}, std::nullopt, kActor).value(), 1U);
