@@ -351,8 +351,8 @@ class RollupRun {
       if (!WaitOrStop(BusyWait(), stop_)) return Fail(ErrorCode::kCancelled, "rollup: stopped");
     }
     progress_.Advance(request.computers.size(), 0);
-    TRY(StopIfAsked());
-    return state_.StatusesTold(batch.told);
+    TRY(state_.StatusesTold(batch.told));
+    return StopIfAsked();
   }
 
   // One to five minutes, as Windows waits.

@@ -358,9 +358,10 @@ Result<void> SyncRun::Deployments() {
   intent.accepted_eulas = std::move(answer.accepted_eulas);
   TRY_ASSIGN(const auto declined_now, mirror_.intent().Declined());
   const std::unordered_set<Guid> known(declined_now.begin(), declined_now.end());
-  new_declines_ = static_cast<std::uint64_t>(
-      std::count_if(intent.declined.begin(), intent.declined.end(),
-                    [&](const Guid& id) { return !known.contains(id); }));
+  new_declines_ = 0;  // of what is offered here today; declines of what just arrives take nothing
+  for (const Guid& id : intent.declined) {
+    if (!known.contains(id) && live_ && live_->Contains(id)) ++new_declines_;
+  }
   intent_ = std::move(intent);
   return {};
 }

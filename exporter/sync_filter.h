@@ -48,6 +48,7 @@ class LiveUpdates {
   std::vector<Guid> ProductsLeftEmpty(const std::vector<protocol::UpdateId>& gone,
                                       const std::vector<Guid>& products) const;
   std::uint64_t count() const { return updates_.size(); }
+  bool Contains(const Guid& guid) const { return updates_.contains(guid); }
 
  private:
   struct Entry {

@@ -1,0 +1,328 @@
+#include "tests/support/upstream_simulator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "protocol/reporting_codec.h"
+#include "protocol/sync_codec.h"
+
+namespace gapferry::testing_support {
+
+using protocol::Decode;
+using protocol::Encode;
+using protocol::FaultCode;
+using protocol::SoapMessage;
+using protocol::UpdateId;
+
+namespace {
+
+constexpr std::string_view kHead =
+    R"(<upd:Update xmlns:pub="http://schemas.microsoft.com/msus/2002/12/Publishing" )"
+    R"(xmlns:upd="http://schemas.microsoft.com/msus/2002/12/Update" )"
+    R"(xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">)";
+constexpr std::string_view kCategoryHandler =
+    "http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/Category";
+
+std::string Texts(std::string_view title) {
+  return fmt::format(
+      "<upd:LocalizedPropertiesCollection><upd:LocalizedProperties><upd:Language>en</upd:Language>"
+      "<upd:Title>{}</upd:Title></upd:LocalizedProperties></upd:LocalizedPropertiesCollection>",
+      title);
+}
+
+std::mutex& ContentMutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+protocol::Cookie NewCookie() { return {kEndOfTime, {1, 2, 3}}; }
+
+}  // namespace
+
+UpdateId UpstreamSimulator::AddCategory(const Guid& guid, std::string_view type,
+                                        std::string_view title) {
+  const UpdateId id{guid, 100};
+  Revision revision;
+  revision.is_category = true;
+  revision.changed = ++counter;
+  const std::string update_type = type.empty() ? "Detectoid" : "Category";
+  const std::string data =
+      type.empty() ? ""
+                   : fmt::format(R"(<upd:HandlerSpecificData xmlns:cat="{}" )"
+                                 R"(xsi:type="cat:Category"><cat:CategoryInformation )"
+                                 R"(CategoryType="{}" ProhibitsSubcategories="false" )"
+                                 R"(ProhibitsUpdates="false" /></upd:HandlerSpecificData>)",
+                                 kCategoryHandler, type);
+  revision.document = fmt::format(
+      R"({}<upd:UpdateIdentity UpdateID="{}" RevisionNumber="100" />)"
+      R"(<upd:Properties UpdateType="{}" DefaultPropertiesLanguage="en" />{}{}</upd:Update>)",
+      kHead, guid.ToString(), update_type, Texts(title), data);
+  revisions[id] = std::move(revision);
+  return id;
+}
+
+UpdateId UpstreamSimulator::AddUpdate(const Guid& guid, std::int32_t number, std::string_view title,
+                                      const Guid& product, const Guid& classification,
+                                      const std::vector<std::string>& files,
+                                      const std::vector<UpdateId>& members, bool expired) {
+  const UpdateId id{guid, number};
+  Revision revision;
+  revision.changed = ++counter;
+  std::string file_list;
+  for (const std::string& bytes : files) {
+    const Sha1Digest sha1 = Sha1(bytes);
+    revision.files.push_back(sha1);
+    const std::string hex = sha1.ToHex(HexCase::kUpper);
+    content[fmt::format("/Content/{}/{}.cab", hex.substr(38), hex)] = bytes;
+    file_list += fmt::format(
+        R"(<upd:File Digest="{}" DigestAlgorithm="SHA1" FileName="x.cab" Size="{}" )"
+        R"(Modified="2026-01-01T00:00:00Z" PatchingType="SelfContained">)"
+        R"(<upd:AdditionalDigest Algorithm="SHA256">{}</upd:AdditionalDigest></upd:File>)",
+        sha1.ToBase64(), bytes.size(), Sha256(bytes).ToBase64());
+  }
+  std::string bundled;
+  for (const UpdateId& member : members) {
+    bundled += fmt::format(R"(<upd:UpdateIdentity UpdateID="{}" RevisionNumber="{}" />)",
+                           member.guid.ToString(), member.revision);
+  }
+  if (!bundled.empty()) bundled = "<upd:BundledUpdates>" + bundled + "</upd:BundledUpdates>";
+  if (!file_list.empty()) file_list = "<upd:Files>" + file_list + "</upd:Files>";
+  revision.document = fmt::format(
+      R"({}<upd:UpdateIdentity UpdateID="{}" RevisionNumber="{}" /><upd:Properties )"
+      R"(UpdateType="Software" DefaultPropertiesLanguage="en" ExplicitlyDeployable="true" )"
+      R"(PublicationState="{}" CreationDate="2026-01-01T00:00:00Z" />{}<upd:Relationships>)"
+      R"(<upd:Prerequisites><upd:AtLeastOne IsCategory="true"><upd:UpdateIdentity UpdateID="{}" />)"
+      R"(</upd:AtLeastOne><upd:AtLeastOne IsCategory="true"><upd:UpdateIdentity UpdateID="{}" />)"
+      R"(</upd:AtLeastOne></upd:Prerequisites>{}</upd:Relationships>{}</upd:Update>)",
+      kHead, guid.ToString(), number, expired ? "Expired" : "Published", Texts(title),
+      product.ToString(), classification.ToString(), bundled, file_list);
+  revisions[id] = std::move(revision);
+  return id;
+}
+
+int UpstreamSimulator::Count(std::string_view operation) const {
+  return static_cast<int>(std::count(calls.begin(), calls.end(), operation));
+}
+
+class UpstreamSimulator::Connection : public Fetcher {
+ public:
+  explicit Connection(UpstreamSimulator& simulator) : simulator_(simulator) {}
+  Result<FetchResponse> Fetch(const FetchRequest& request, Sink& sink,
+                              std::stop_token stop) override {
+    if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "stopped");
+    const std::lock_guard lock(ContentMutex());
+    return simulator_.Answer(request, sink);
+  }
+
+ private:
+  UpstreamSimulator& simulator_;
+};
+
+std::unique_ptr<Fetcher> UpstreamSimulator::NewFetcher() {
+  return std::make_unique<Connection>(*this);
+}
+
+Result<FetchResponse> UpstreamSimulator::Answer(const FetchRequest& request, Sink& sink) {
+  if (refuse_connections > 0) {
+    --refuse_connections;
+    return Fail(ErrorCode::kTransient, "connection refused");
+  }
+  const std::size_t scheme = request.url.find("://");
+  const std::string path = request.url.substr(request.url.find('/', scheme + 3));
+  if (request.method == "GET") return Get(request, sink, path);
+  TRY_ASSIGN(const SoapMessage message, SoapMessage::Parse(std::string(AsText(request.body)),
+                                                           protocol::SoapLimits::Request()));
+  calls.push_back(message.name());
+  if (on_call) on_call(message.name());
+  FetchResponse response;
+  response.status = 200;
+  response.headers = {{"Content-Type", "text/xml; charset=utf-8"}};
+  const std::string body = Soap(message, response.status);
+  TRY(sink.Write(AsBytes(body)));
+  return response;
+}
+
+Result<FetchResponse> UpstreamSimulator::Get(const FetchRequest& request, Sink& sink,
+                                             const std::string& path) {
+  calls.push_back(fmt::format("{} {}-", path, request.range_first));
+  FetchResponse response;
+  const auto found = content.find(path);
+  if (found == content.end()) {
+    response.status = 404;
+    return response;
+  }
+  response.status = request.range_first > 0 ? 206 : 200;
+  std::string_view bytes = std::string_view(found->second).substr(request.range_first);
+  const std::size_t cut = std::exchange(cut_content_after, 0);
+  if (cut > 0) bytes = bytes.substr(0, cut);
+  if (bytes.size() > request.max_body_bytes) {
+    return Fail(ErrorCode::kCorrupt, "answer-too-large", "answer too large");
+  }
+  TRY(sink.Write(AsBytes(bytes)));
+  response.body_bytes = bytes.size();
+  if (cut > 0) return Fail(ErrorCode::kTransient, "connection reset");
+  return response;
+}
+
+std::string UpstreamSimulator::Fault(FaultCode code, std::string_view operation, int& status) {
+  status = 500;
+  protocol::SoapFault fault;
+  fault.code = code;
+  fault.method = std::string(operation);
+  return EncodeFault(fault, protocol::SoapStyle::kClassic, protocol::SoapVersion::k11);
+}
+
+namespace {
+
+std::uint64_t AnchorCounter(const std::optional<std::string>& anchor) {
+  if (!anchor) return 0;
+  return std::stoull(anchor->substr(0, anchor->find(',')));
+}
+
+bool Names(const std::string& document, const std::vector<protocol::IdAndDelta>& ids) {
+  return ids.empty() || std::any_of(ids.begin(), ids.end(), [&](const auto& one) {
+           return document.find(one.id.ToString()) != std::string::npos;
+         });
+}
+
+}  // namespace
+
+std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
+  const std::string& operation = message.name();
+  auto& planned = faults[operation];
+  if (!planned.empty()) {
+    const FaultCode code = planned.front();
+    planned.erase(planned.begin());
+    return Fault(code, operation, status);
+  }
+  const std::string anchor = fmt::format("{},2026-10-04 16:33:26.668", counter);
+  if (operation == "GetAuthConfig") {
+    protocol::GetAuthConfigResponse answer;
+    answer.auth_info = {{"DssTargeting", "DssAuthWebService/DssAuthWebService.asmx", ""}};
+    return Encode(answer);
+  }
+  if (operation == "GetAuthorizationCookie") {
+    return Encode(protocol::DssAuthorizationResponse{{"DssTargeting", {9}}});
+  }
+  if (operation == "GetCookie") return Encode(protocol::DssGetCookieResponse{NewCookie()});
+  if (operation == "GetConfigData") {
+    protocol::GetConfigDataResponse answer;
+    answer.max_updates_per_request = limit;
+    answer.catalog_only_sync = catalog_only;
+    answer.protocol_version = "1.20";
+    answer.new_config_anchor = anchor;
+    answer.languages = {{0, "all", "all", false}, {1033, "en", "English", true}};
+    return Encode(answer);
+  }
+  if (operation == "GetRevisionIdList") {
+    const auto request = *Decode<protocol::GetRevisionIdListRequest>(message);
+    lists.push_back(request);
+    protocol::GetRevisionIdListResponse answer;
+    answer.anchor = anchor;
+    const std::uint64_t after = AnchorCounter(request.filter.anchor);
+    for (const auto& [id, revision] : revisions) {
+      const bool selected = request.filter.get_config
+                                ? revision.is_category
+                                : !revision.is_category &&
+                                      Names(revision.document, request.filter.categories) &&
+                                      Names(revision.document, request.filter.classifications);
+      if (selected && revision.changed > after) answer.new_revisions.push_back(id);
+    }
+    return Encode(answer);
+  }
+  if (operation == "GetUpdateData") {
+    const auto request = *Decode<protocol::GetUpdateDataRequest>(message);
+    batch_sizes.push_back(request.update_ids.size());
+    protocol::GetUpdateDataResponse answer;
+    for (const UpdateId& id : request.update_ids) {
+      const auto found = revisions.find(id);
+      if (found == revisions.end() || undeliverable.contains(id)) {
+        return Fault(FaultCode::kInternalServerError, operation, status);
+      }
+      if (answer.updates.size() == max_updates_per_answer) continue;
+      protocol::UpdateData data;
+      data.id = id;
+      data.blob = protocol::PlainText{found->second.document};
+      data.file_digests = found->second.files;
+      for (const Sha1Digest& sha1 : data.file_digests) {
+        const std::string hex = sha1.ToHex(HexCase::kUpper);
+        answer.file_urls.push_back(
+            {sha1, fmt::format("http://vendor/Content/{}/{}.cab", hex.substr(38), hex), ""});
+      }
+      answer.updates.push_back(std::move(data));
+    }
+    return protocol::Flatten(EncodeBody(answer), 1 << 26).value_or("");
+  }
+  if (operation == "GetDeployments") {
+    protocol::GetDeploymentsResponse answer;
+    answer.anchor = anchor;
+    answer.groups = groups;
+    answer.deployments = deployments;
+    answer.hidden_updates = hidden;
+    return Encode(answer);
+  }
+  if (operation == "DownloadFiles") {
+    const auto request = *Decode<protocol::DownloadFilesRequest>(message);
+    for (const Bytes& digest : request.file_digests) {
+      asked_to_download.push_back(*Sha1Digest::FromBytes(digest));
+    }
+    return Encode(protocol::DownloadFilesResponse{});
+  }
+  if (operation == "GetRollupConfiguration") {
+    protocol::GetRollupConfigurationResponse answer;
+    answer.do_detailed_rollup = detailed;
+    answer.server_id = server_id;
+    answer.rollup_reset_guid = reset_guid;
+    answer.computers_max_batch_size = 2;
+    answer.computer_status_max_batch_size = 2;
+    return Encode(answer);
+  }
+  if (operation == "RollupDownstreamServers") {
+    auto request = *Decode<protocol::RollupDownstreamServersRequest>(message);
+    for (auto& server : request.servers) servers.push_back(std::move(server));
+    return Encode(protocol::RollupDownstreamServersResponse{});
+  }
+  if (operation == "RollupComputers") {
+    const auto request = *Decode<protocol::RollupComputersRequest>(message);
+    protocol::RollupComputersResponse answer;
+    for (const auto& computer : request.computers) {
+      if (deleted_computers.contains(computer.computer_id)) {
+        answer.changes.push_back({computer.computer_id, protocol::ComputerChange::kDeleted});
+      } else {
+        computers[computer.computer_id] = computer;
+      }
+    }
+    return Encode(answer);
+  }
+  if (operation == "GetOutOfSyncComputers") {
+    const auto request = *Decode<protocol::GetOutOfSyncComputersRequest>(message);
+    protocol::GetOutOfSyncComputersResponse answer;
+    for (const auto& one : request.last_rollup_numbers) {
+      if (computers.contains(one.computer_id) &&
+          rollup_numbers[one.computer_id] != one.rollup_number) {
+        answer.computer_ids.push_back(one.computer_id);
+      }
+    }
+    return Encode(answer);
+  }
+  if (operation == "RollupComputerStatus") {
+    if (busy > 0) {
+      --busy;
+      return Encode(protocol::RollupComputerStatusResponse{false});
+    }
+    const auto request = *Decode<protocol::RollupComputerStatusRequest>(message);
+    for (const auto& computer : request.computers) {
+      if (computer.is_full_rollup) states[computer.computer_id].clear();
+      for (const auto& row : computer.update_status) {
+        states[computer.computer_id][row.update_id] = row.state;
+      }
+      rollup_numbers[computer.computer_id] = computer.rollup_number;
+    }
+    return Encode(protocol::RollupComputerStatusResponse{true});
+  }
+  return Fault(FaultCode::kInvalidParameters, operation, status);
+}
+
+}  // namespace gapferry::testing_support
