@@ -22,8 +22,8 @@ class HttpHandler {
   /// Runs on an I/O thread and must not wait for a database or a lock held for long: content and
   /// refusals. nullopt sends the request to a worker.
   virtual std::optional<Reply> HandleInline(const Request& request) = 0;
-  /// Runs on a worker thread with that thread's context; may block.
-  virtual Reply Handle(const Request& request, WorkerContext& worker) = 0;
+  /// Runs on a worker thread with that thread's context; may block and may take the body away.
+  virtual Reply Handle(Request& request, WorkerContext& worker) = 0;
   /// Called once for each worker thread before it serves.
   virtual Result<std::unique_ptr<WorkerContext>> MakeWorker() = 0;
 };

@@ -9,6 +9,7 @@ namespace gapferry::server {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 * 1024;
+constexpr std::size_t kLargeBytes = 4 << 20;
 
 /// Reads a prepared answer on the worker that made it.
 class AnswerStream : public BodyStream {
@@ -124,7 +125,7 @@ Reply SoapEndpoint::Fault(const CallContext& call, const Error& error, const Ope
   return reply;
 }
 
-Reply SoapEndpoint::Handle(CallContext& call) const {
+Reply SoapEndpoint::Handle(CallContext& call, std::string body) const {
   if (call.request.method != "POST") {
     Reply reply = PlainReply(405, "this is a web service; only POST is possible");
     reply.headers.emplace_back("Allow", "POST");
@@ -135,10 +136,19 @@ Reply SoapEndpoint::Handle(CallContext& call) const {
     return PlainReply(415, "request bodies cannot be compressed");
   }
   protocol::SoapLimits limits = protocol::SoapLimits::Request();
-  limits.max_bytes = call.request.body.size();  // the HTTP server has limited it already
+  limits.max_bytes = body.size();  // the HTTP server has limited it already
   limits.max_nodes = settings_.max_nodes;
+  std::unique_lock<std::mutex> alone;
+  if (body.size() > kLargeBytes) {
+    alone = std::unique_lock(*large_, std::try_to_lock);
+    if (!alone.owns_lock()) {
+      Reply busy = PlainReply(503, "another large request is being worked on");
+      busy.headers.emplace_back("Retry-After", "30");
+      return busy;
+    }
+  }
   const Result<protocol::SoapMessage> message =
-      protocol::SoapMessage::Parse(call.request.body, limits);
+      protocol::SoapMessage::Parse(std::move(body), limits);
   if (!message.has_value()) {
     return PlainReply(400, EscapeForDisplay(message.error().message));
   }
@@ -149,9 +159,9 @@ Reply SoapEndpoint::Handle(CallContext& call) const {
         std::string(protocol::FaultCodeName(protocol::FaultCode::kInvalidParameters)), ""};
     return Fault(call, unknown, nullptr, *message);
   }
-  Result<protocol::AnswerBody> body = found->second.run(call, *message);
-  if (!body.has_value()) return Fault(call, body.error(), &found->second, *message);
-  return Answer(call, std::move(*body), message->version());
+  Result<protocol::AnswerBody> answer = found->second.run(call, *message);
+  if (!answer.has_value()) return Fault(call, answer.error(), &found->second, *message);
+  return Answer(call, std::move(*answer), message->version());
 }
 
 }  // namespace gapferry::server

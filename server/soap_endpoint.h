@@ -2,6 +2,8 @@
 
 #include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,10 +52,11 @@ class SoapEndpoint {
     protocol::SoapStyle style = protocol::SoapStyle::kClassic;  ///< of faults without operation
     std::size_t max_nodes = 1'000'000;
   };
-  explicit SoapEndpoint(Settings settings) : settings_(std::move(settings)) {}
+  explicit SoapEndpoint(Settings settings)
+      : settings_(std::move(settings)), large_(std::make_unique<std::mutex>()) {}
 
   void Add(Operation operation);
-  Reply Handle(CallContext& call) const;
+  Reply Handle(CallContext& call, std::string body) const;
 
  private:
   Reply Fault(const CallContext& call, const Error& error, const Operation* operation,
@@ -62,6 +65,8 @@ class SoapEndpoint {
                protocol::SoapVersion version) const;
 
   Settings settings_;
+  /// Held while a large message is worked on: its tree takes many times its size.
+  std::unique_ptr<std::mutex> large_;
   std::map<std::string, Operation, std::less<>> operations_;  // by element name
 };
 

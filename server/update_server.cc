@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "base/log.h"
@@ -73,7 +75,7 @@ class Router : public HttpHandler {
     return reporting ? std::max(limit, kReportingBodyBytes) : limit;
   }
   std::optional<Reply> HandleInline(const Request& request) override;
-  Reply Handle(const Request& request, WorkerContext& worker) override;
+  Reply Handle(Request& request, WorkerContext& worker) override;
   Result<std::unique_ptr<WorkerContext>> MakeWorker() override;
 
  private:
@@ -157,12 +159,12 @@ Reply Router::ServeContent(const Request& request, const Sha1Digest& sha1) const
   return ServeFile(request, std::move(file), held->size_bytes, about);
 }
 
-Reply Router::Handle(const Request& request, WorkerContext& worker) {
+Reply Router::Handle(Request& request, WorkerContext& worker) {
   const auto found = endpoints_.find(RouteOf(request.path));
   if (found == endpoints_.end()) return PlainReply(404, "nothing is served here");
   CallContext call{request, static_cast<ServiceWorker&>(worker), shared_.keeper.Current(),
                    shared_.clock.Now()};
-  return found->second.Handle(call);
+  return found->second.Handle(call, std::move(request.body));
 }
 
 Result<std::unique_ptr<WorkerContext>> Router::MakeWorker() {
@@ -171,6 +173,36 @@ Result<std::unique_ptr<WorkerContext>> Router::MakeWorker() {
   TRY_ASSIGN(auto mirror, mirror::Mirror::Open(mirror_, options));
   TRY_ASSIGN(auto documents, mirror::DocumentStore::Open(mirror_, options.database));
   return std::make_unique<ServiceWorker>(std::move(mirror), std::move(documents));
+}
+
+/// Drops old events once an hour, in small steps between the batches of clients.
+/// Not at all when the clock is far after the last commit: it may have jumped, and what it drops is
+/// gone.
+void KeepHouse(mirror::ActivityWriter& activity, const IndexKeeper& keeper, const Clock& clock,
+               std::uint64_t days, const std::stop_token& stop) {
+  constexpr int kEventsPerStep = 1000;
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  while (!stop.stop_requested()) {
+    const UtcTime now = clock.Now();
+    const UtcTime before = now - std::chrono::days(days);
+    const UtcTime committed = keeper.Current()->intent().state.committed_at;
+    const bool plausible = now < committed + std::chrono::days(366);
+    std::uint64_t gone = 0;
+    const auto prune = [&](mirror::Activity& events) -> Result<void> {
+      TRY_ASSIGN(gone, events.PruneEvents(before, kEventsPerStep));
+      return {};
+    };
+    while (plausible && !stop.stop_requested()) {
+      if (const Result<void> done = activity.Run(prune); !done.has_value()) {
+        Log(LogLevel::kWarning, "old events not dropped", {{"error", done.error().message}});
+        break;
+      }
+      if (gone < kEventsPerStep) break;
+    }
+    wake.wait_for(lock, stop, std::chrono::hours(1), [] { return false; });
+  }
 }
 
 /// Fragments of another derivation than this program's are made again before anybody asks.
@@ -193,6 +225,7 @@ struct UpdateServer::Impl {
   std::unique_ptr<IndexKeeper> keeper;
   std::unique_ptr<Router> router;
   std::unique_ptr<HttpServer> http;
+  std::jthread housekeeping;
 };
 
 UpdateServer::UpdateServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -223,6 +256,11 @@ Result<std::unique_ptr<UpdateServer>> UpdateServer::Start(
                     *impl->keeper, *impl->activity, http_port});
   impl->http = std::make_unique<HttpServer>(std::move(options.http), *impl->router);
   TRY(impl->http->Start());
+  impl->housekeeping = std::jthread([activity = impl->activity.get(), keeper = impl->keeper.get(),
+                                     clock = mirror_options.clock,
+                                     days = config.limits.events_kept_days](std::stop_token stop) {
+    KeepHouse(*activity, *keeper, *clock, days, stop);
+  });
   return std::unique_ptr<UpdateServer>(new UpdateServer(std::move(impl)));
 }
 

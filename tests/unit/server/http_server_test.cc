@@ -112,7 +112,7 @@ class TestHandler : public HttpHandler {
     return ServeFile(request, file, *size,
                      {"\"tag\"", UtcTime::FromUnixSeconds(1'700'000'000), "text/plain"});
   }
-  Reply Handle(const Request& request, WorkerContext&) override {
+  Reply Handle(Request& request, WorkerContext&) override {
     ++handled;
     if (request.path == "/echo" || request.path == "/big") {
       Reply reply;

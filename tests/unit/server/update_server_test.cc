@@ -1,0 +1,670 @@
+#include "server/update_server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "base/text.h"
+#include "mirror/activity.h"
+#include "mirror/catalog.h"
+#include "mirror/content_store.h"
+#include "mirror/intent.h"
+#include "protocol/reporting_codec.h"
+#include "protocol/sync_codec.h"
+#include "protocol/wusp_codec.h"
+#include "protocol/xpress.h"
+#include "server/cookie_box.h"
+#include "tests/support/catalogue/catalogue.h"
+#include "tests/support/catalogue/fill.h"
+
+namespace gapferry::server {
+namespace {
+
+using namespace std::chrono_literals;
+using mirror::Mirror;
+using protocol::FaultCode;
+
+struct HttpAnswer {
+  int status = 0;
+  std::string headers;
+  std::string body;
+  std::string Header(const std::string& name) const {
+    for (const std::string_view line : Split(headers, '\n')) {
+      const std::size_t colon = line.find(':');
+      if (colon != std::string_view::npos && EqualsIgnoreCase(line.substr(0, colon), name)) {
+        return std::string(TrimAscii(line.substr(colon + 1)));
+      }
+    }
+    return {};
+  }
+};
+
+/// One request on its own connection.
+HttpAnswer Exchange(std::uint16_t port, const std::string& head, const std::string& body) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  HttpAnswer answer;
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+    const std::string text =
+        head + "Host: 127.0.0.1:" + std::to_string(port) +
+        "\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+        body;
+    std::string_view rest = text;
+    while (!rest.empty()) {
+      const auto sent = ::send(fd, rest.data(), rest.size(), MSG_NOSIGNAL);
+      if (sent <= 0) break;
+      rest.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    std::string received;
+    char buffer[65536];
+    for (ssize_t count; (count = ::recv(fd, buffer, sizeof(buffer), 0)) > 0;) {
+      received.append(buffer, static_cast<std::size_t>(count));
+    }
+    const std::size_t end = received.find("\r\n\r\n");
+    if (end != std::string::npos) {
+      answer.status = std::atoi(received.c_str() + 9);
+      answer.headers = received.substr(0, end);
+      answer.body = received.substr(end + 4);
+    }
+  }
+  ::close(fd);
+  if (answer.Header("Transfer-Encoding") == "chunked") {
+    std::string whole;
+    for (std::size_t at = 0;;) {
+      const std::size_t size = std::strtoull(answer.body.c_str() + at, nullptr, 16);
+      at = answer.body.find("\r\n", at) + 2;
+      if (size == 0) break;
+      whole.append(answer.body, at, size);
+      at += size + 2;
+    }
+    answer.body = std::move(whole);
+  }
+  return answer;
+}
+
+struct Scanned {
+  std::map<std::int32_t, protocol::UpdateInfo> updates;
+  std::vector<std::int32_t> installed;
+  std::vector<std::int32_t> other;
+  int rounds = 0;
+};
+
+class UpdateServerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    std::string pattern = (fs::temp_directory_path() / "gapferry-serve-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+    path_ = root_ / "mirror";
+    mirror::Config config;
+    config.name = "served";
+    const auto made = Mirror::Init(path_, config);
+    ASSERT_TRUE(made.has_value()) << made.error().message;
+    catalogue::Options options;
+    auto generated = catalogue::Catalogue::Make(options, 2);
+    ASSERT_TRUE(generated.has_value()) << generated.error().message;
+    const auto filled = catalogue::FillMirror(*generated, path_, {true, 2});
+    ASSERT_TRUE(filled.has_value()) << filled.error().message;
+  }
+  static void TearDownTestSuite() { fs::remove_all(root_); }
+
+  void SetUp() override {
+    UpdateServerOptions options;
+    options.http.listeners.push_back({"127.0.0.1", 0, false});
+    options.http.worker_threads = 2;
+    auto started = UpdateServer::Start(path_, {}, std::move(options));
+    ASSERT_TRUE(started.has_value()) << started.error().message;
+    server_ = std::move(*started);
+    port_ = server_->listeners()[0].port;
+    auto opened = Mirror::Open(path_);
+    ASSERT_TRUE(opened.has_value()) << opened.error().message;
+    admin_.emplace(std::move(*opened));
+  }
+
+  HttpAnswer Post(const std::string& path, const std::string& body,
+                  const std::string& more_headers = {}) {
+    return Exchange(
+        port_, "POST /" + path + " HTTP/1.1\r\nContent-Type: text/xml\r\n" + more_headers, body);
+  }
+  HttpAnswer Get(const std::string& path, const std::string& more_headers = {}) {
+    return Exchange(port_, "GET " + path + " HTTP/1.1\r\n" + more_headers, "");
+  }
+
+  /// Calls one operation; a fault is an error whose reason is the ErrorCode.
+  template <class Answer, class Ask>
+  Result<Answer> Call(std::string_view path, const Ask& ask,
+                      protocol::SoapVersion version = protocol::SoapVersion::k11,
+                      bool xpress = false) {
+    const HttpAnswer http = Post(std::string(path), protocol::Encode(ask, version),
+                                 xpress ? "Accept-Encoding: xpress\r\n" : "");
+    std::string body = http.body;
+    if (http.Header("Content-Encoding") == "xpress") {
+      TRY_ASSIGN(body, protocol::XpressDecode(AsBytes(http.body), 1 << 28));
+    }
+    TRY_ASSIGN(const auto message,
+               protocol::SoapMessage::Parse(std::move(body), protocol::SoapLimits::Answer()));
+    if (message.IsFault()) {
+      EXPECT_EQ(http.status, 500);
+      TRY_ASSIGN(const auto fault, protocol::DecodeFault(message));
+      last_fault_message_ = fault.message;
+      return std::unexpected(protocol::FaultError(fault, "call"));
+    }
+    EXPECT_EQ(http.status, 200);
+    EXPECT_EQ(message.version(), version);
+    return protocol::Decode<Answer>(message);
+  }
+  template <class Answer, class Ask>
+  Result<Answer> Client(const Ask& ask) {
+    return Call<Answer>(protocol::path::kClient, ask);
+  }
+  template <class Answer, class Ask>
+  Result<Answer> Sync(const Ask& ask) {
+    return Call<Answer>(protocol::path::kServerSync, ask);
+  }
+
+  /// Handshake and registration.
+  protocol::Cookie Register(const std::string& id) {
+    protocol::SimpleAuthorizationRequest authorize;
+    authorize.client_id = id;
+    authorize.dns_name = "pc.example";
+    const auto authorized =
+        Call<protocol::SimpleAuthorizationResponse>(protocol::path::kSimpleAuth, authorize);
+    EXPECT_TRUE(authorized.has_value()) << authorized.error().message;
+    const auto config = Client<protocol::GetConfigResponse>(protocol::GetConfigRequest{"2.90"});
+    protocol::GetCookieRequest get;
+    get.auth_cookies = {authorized->cookie};
+    get.last_change = config->last_change;
+    get.current_time = SystemClock().Now();
+    get.protocol_version = "2.90";
+    const auto cookie = Client<protocol::GetCookieResponse>(get);
+    EXPECT_TRUE(cookie.has_value()) << cookie.error().message;
+    protocol::RegisterComputerRequest registration;
+    registration.cookie = cookie->cookie;
+    registration.computer.dns_name = "pc.example";
+    registration.computer.os_build_number = 26100;
+    const auto registered = Client<protocol::RegisterComputerResponse>(registration);
+    EXPECT_TRUE(registered.has_value()) << registered.error().message;
+    return cookie->cookie;
+  }
+
+  /// A whole software scan by an agent on which every non-leaf is installed.
+  Scanned Scan(protocol::Cookie& cookie, Scanned known = {}) {
+    while (true) {
+      ++known.rounds;
+      protocol::SyncUpdatesRequest ask;
+      ask.cookie = cookie;
+      ask.parameters.installed_non_leaf_update_ids = known.installed;
+      ask.parameters.other_cached_update_ids = known.other;
+      const auto answer = Client<protocol::SyncUpdatesResponse>(ask);
+      EXPECT_TRUE(answer.has_value()) << answer.error().message;
+      if (!answer.has_value()) return known;
+      const protocol::SyncInfo& info = answer->result;
+      cookie = *info.new_cookie;
+      EXPECT_FALSE(info.truncated && info.new_updates.empty());
+      bool more = info.truncated;
+      for (const auto& update : info.new_updates) {
+        EXPECT_TRUE(update.xml && update.deployment);
+        EXPECT_TRUE(known.updates.emplace(update.id, update).second) << "sent twice";
+        (update.is_leaf ? known.other : known.installed).push_back(update.id);
+        more = more || !update.is_leaf;
+      }
+      for (const auto& update : info.changed_updates) {
+        EXPECT_FALSE(update.xml.has_value());
+        known.updates[update.id] = update;
+      }
+      for (const std::int32_t id : info.out_of_scope_revision_ids) {
+        known.updates.erase(id);
+        std::erase(known.installed, id);
+        std::erase(known.other, id);
+      }
+      if (!more) return known;
+    }
+  }
+
+  /// Some deployable update that is held completely and needs no licence.
+  mirror::RevisionRelations Approvable() {
+    std::optional<mirror::RevisionRelations> found;
+    const auto done = admin_->catalog().ForEachRelations(0, [&](auto& relations) -> Result<void> {
+      const auto& row = relations.row;
+      if (!found && row.type == mirror::UpdateType::kSoftware && row.is_latest &&
+          row.is_explicitly_deployable && !row.is_expired && !row.eula_id &&
+          !relations.files.empty()) {
+        found = relations;
+      }
+      return {};
+    });
+    EXPECT_TRUE(done.has_value() && found.has_value());
+    return *found;
+  }
+  void Approve(const mirror::RevisionRelations& relations, const Guid& group) {
+    mirror::Intent::Approval approval;
+    approval.update = relations.row.update;
+    approval.group = group;
+    const auto approved = admin_->intent().Approve({approval}, "test");
+    ASSERT_TRUE(approved.has_value()) << approved.error().message;
+    std::this_thread::sleep_for(600ms);  // the server looks four times a second
+  }
+
+  protocol::Cookie AuthorizeServer(const std::string& guid) {
+    const auto authorized = Call<protocol::DssAuthorizationResponse>(
+        protocol::path::kDssAuth, protocol::DssAuthorizationRequest{"dss.example", guid});
+    EXPECT_TRUE(authorized.has_value()) << authorized.error().message;
+    protocol::DssGetCookieRequest get;
+    get.auth_cookies = {authorized->cookie};
+    get.protocol_version = "1.20";
+    const auto cookie = Sync<protocol::DssGetCookieResponse>(get);
+    EXPECT_TRUE(cookie.has_value()) << cookie.error().message;
+    return cookie->cookie;
+  }
+
+  template <class T>
+  void ExpectFault(const Result<T>& result, FaultCode code, const std::string& message = {}) {
+    ASSERT_FALSE(result.has_value());
+    EXPECT_EQ(protocol::FaultCodeOf(result.error()), code) << result.error().message;
+    EXPECT_EQ(last_fault_message_, message);
+  }
+
+  static inline fs::path root_;
+  static inline fs::path path_;
+  std::unique_ptr<UpdateServer> server_;
+  std::uint16_t port_ = 0;
+  std::optional<Mirror> admin_;
+  std::string last_fault_message_;
+};
+
+TEST_F(UpdateServerTest, ScansApprovalsAndTheirEnd) {
+  protocol::Cookie cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701494");
+  Scanned scanned = Scan(cookie);
+  EXPECT_GT(scanned.updates.size(), 100U);
+  EXPECT_LT(scanned.rounds, 30);
+  const mirror::RevisionRelations relations = Approvable();
+  ASSERT_TRUE(scanned.updates.contains(relations.row.id));
+  EXPECT_EQ(scanned.updates.at(relations.row.id).deployment->action,
+            protocol::DeploymentAction::kPreDeploymentCheck);
+
+  Approve(relations, mirror::kAllComputers);
+  Scanned again = Scan(cookie, scanned);
+  EXPECT_EQ(again.rounds, scanned.rounds + 1) << "nothing new, one changed";
+  EXPECT_EQ(again.updates.at(relations.row.id).deployment->action,
+            protocol::DeploymentAction::kInstall);
+
+  ASSERT_TRUE(admin_->intent().Unapprove({relations.row.update.guid}, std::nullopt, "test"));
+  std::this_thread::sleep_for(600ms);
+  again = Scan(cookie, again);
+  EXPECT_EQ(again.updates.at(relations.row.id).deployment->action,
+            protocol::DeploymentAction::kPreDeploymentCheck);
+
+  // The scan was recorded with the generation that it saw.
+  std::this_thread::sleep_for(300ms);
+  auto activity = admin_->activity();
+  ASSERT_TRUE(activity.has_value());
+  const auto computer = (*activity)->Find("e1da06a3-5601-43c9-bac3-52d5db701494");
+  ASSERT_TRUE(computer.has_value() && computer->has_value());
+  EXPECT_EQ((*computer)->scanned_generation, admin_->catalog().Published()->name.generation);
+}
+
+TEST_F(UpdateServerTest, GroupsSeeTheirOwnApprovals) {
+  const auto group = admin_->intent().AddGroup("Pilot", mirror::kAllComputers, "test");
+  ASSERT_TRUE(group.has_value()) << group.error().message;
+  const std::string pilot = "aaaaaaaa-0000-0000-0000-000000000001";
+  protocol::Cookie pilot_cookie = Register(pilot);
+  protocol::Cookie other_cookie = Register("aaaaaaaa-0000-0000-0000-000000000002");
+  ASSERT_TRUE(admin_->intent().AssignComputer(pilot, {group->id}, "test"));
+  const mirror::RevisionRelations relations = Approvable();
+  Approve(relations, group->id);
+  EXPECT_EQ(Scan(pilot_cookie).updates.at(relations.row.id).deployment->action,
+            protocol::DeploymentAction::kInstall);
+  EXPECT_EQ(Scan(other_cookie).updates.at(relations.row.id).deployment->action,
+            protocol::DeploymentAction::kPreDeploymentCheck);
+  ASSERT_TRUE(admin_->intent().Unapprove({relations.row.update.guid}, std::nullopt, "test"));
+}
+
+TEST_F(UpdateServerTest, TellsDetailsAndServesTheFiles) {
+  protocol::Cookie cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701495");
+  const mirror::RevisionRelations relations = Approvable();
+  protocol::GetExtendedUpdateInfoRequest ask;
+  ask.cookie = cookie;
+  ask.revision_ids = {relations.row.id, 2'000'000'000};
+  ask.info_types = {protocol::FragmentType::kExtended,
+                    protocol::FragmentType::kLocalizedProperties};
+  ask.locales = {"en-US", "en"};
+  const auto answer = Client<protocol::GetExtendedUpdateInfoResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(answer->updates.size(), 2U);
+  EXPECT_EQ(answer->out_of_scope_revision_ids, (std::vector<std::int32_t>{2'000'000'000}));
+  ASSERT_FALSE(answer->file_locations.empty());
+  for (const protocol::FileLocation& location : answer->file_locations) {
+    const std::string prefix = "http://127.0.0.1:" + std::to_string(port_);
+    ASSERT_TRUE(location.url.starts_with(prefix + "/Content/")) << location.url;
+    const HttpAnswer file = Get(location.url.substr(prefix.size()));
+    EXPECT_EQ(file.status, 200);
+    EXPECT_EQ(Sha1(std::string_view(file.body)), location.file_digest);
+    EXPECT_EQ(file.Header("ETag"), "\"" + location.file_digest.ToHex() + "\"");
+    const HttpAnswer part =
+        Get(ToLowerAscii(location.url.substr(prefix.size())), "Range: bytes=1-3\r\n");
+    EXPECT_EQ(part.status, 206);
+    EXPECT_EQ(part.body, file.body.substr(1, 3));
+  }
+  protocol::GetFileLocationsRequest locate;
+  locate.cookie = cookie;
+  const Sha1Digest& sha1 = answer->file_locations[0].file_digest;
+  locate.file_digests = {Bytes(sha1.bytes.begin(), sha1.bytes.end()), Bytes(20, 9)};
+  const auto located = Client<protocol::GetFileLocationsResponse>(locate);
+  ASSERT_TRUE(located.has_value()) << located.error().message;
+  EXPECT_EQ(located->file_locations.size(), 1U);
+  EXPECT_TRUE(located->new_cookie.has_value());
+}
+
+TEST_F(UpdateServerTest, AnswersAreTheSameWithXpressAndInSoap12) {
+  protocol::Cookie cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701496");
+  protocol::SyncUpdatesRequest ask;
+  ask.cookie = cookie;
+  const auto plain = Client<protocol::SyncUpdatesResponse>(ask);
+  const auto packed = Call<protocol::SyncUpdatesResponse>(
+      protocol::path::kClient, ask, protocol::SoapVersion::k11, /*xpress=*/true);
+  const auto modern =
+      Call<protocol::SyncUpdatesResponse>(protocol::path::kClient, ask, protocol::SoapVersion::k12);
+  ASSERT_TRUE(plain.has_value() && packed.has_value() && modern.has_value());
+  ASSERT_FALSE(plain->result.new_updates.empty());
+  EXPECT_EQ(packed->result.new_updates.size(), plain->result.new_updates.size());
+  EXPECT_EQ(modern->result.new_updates.size(), plain->result.new_updates.size());
+}
+
+TEST_F(UpdateServerTest, FaultsTellClientsWhatToDo) {
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701497";
+  protocol::Cookie cookie = Register(id);
+  protocol::SyncUpdatesRequest ask;
+  ask.cookie = cookie;
+  ask.cookie.encrypted_data.back() ^= 1;
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidCookie);
+  ask.cookie.encrypted_data.clear();
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidCookie);
+  ask.cookie = cookie;
+  ask.parameters.system_spec = {protocol::Device{{"pci\\x"}, {}, std::nullopt}};
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidParameters,
+              "parameters.SystemSpec");
+  ask.parameters.system_spec.clear();
+  ask.parameters.installed_non_leaf_update_ids.assign(20'001, 1);
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidParameters,
+              "parameters.InstalledNonLeafUpdateIDs");
+  ExpectFault(Client<protocol::GetConfigResponse>(protocol::GetConfigRequest{"new"}),
+              FaultCode::kInvalidParameters, "protocolVersion");
+
+  const CookieBox box(*mirror::ReadCookieKey(path_));
+  const auto forge = [&](auto change) {
+    ClientCookie content =
+        *DecodeClientCookie(*box.Open(CookiePurpose::kClient, cookie.encrypted_data));
+    change(content);
+    protocol::SyncUpdatesRequest forged;
+    forged.cookie.expiration = cookie.expiration;
+    forged.cookie.encrypted_data =
+        *box.Seal(CookiePurpose::kClient, EncodeCookie(content), SystemClock().Now());
+    return Client<protocol::SyncUpdatesResponse>(forged);
+  };
+  ExpectFault(forge([](ClientCookie& c) { c.expires = UtcTime::FromUnixSeconds(1); }),
+              FaultCode::kCookieExpired);
+  ExpectFault(forge([](ClientCookie& c) { c.state.epoch = Guid::Random(); }),
+              FaultCode::kServerChanged);
+  ExpectFault(forge([](ClientCookie& c) { c.state.chain.bytes[3] ^= 1; }),
+              FaultCode::kServerChanged);
+  ExpectFault(forge([](ClientCookie& c) { c.state.generation += 1000; }),
+              FaultCode::kServerChanged);
+  ExpectFault(forge([](ClientCookie& c) { c.config_last_change.ticks -= 1'000'000; }),
+              FaultCode::kConfigChanged);
+  ExpectFault(forge([](ClientCookie& c) { c.client_id = "never-registered"; }),
+              FaultCode::kRegistrationRequired);
+  EXPECT_TRUE(forge([](ClientCookie&) {}).has_value());
+}
+
+TEST_F(UpdateServerTest, CategoryScansKnowWhatTheCatalogueHas) {
+  const Guid windows11 = catalogue::WellKnown::Windows11();
+  const Guid unknown = Guid::Random();
+  protocol::StartCategoryScanRequest ask;
+  ask.requested_categories = {
+      {0, windows11}, {1, unknown}, {2, windows11}, {2, catalogue::WellKnown::SecurityUpdates()}};
+  const auto answer = Client<protocol::StartCategoryScanResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(answer->preferred_category_ids, (std::vector<Guid>{windows11, windows11}));
+  EXPECT_EQ(answer->requested_category_ids_in_error, (std::vector<Guid>{unknown}));
+  ask.requested_categories.assign(200, {0, windows11});
+  ExpectFault(Client<protocol::StartCategoryScanResponse>(ask), FaultCode::kInvalidParameters,
+              "requestedCategories");
+}
+
+TEST_F(UpdateServerTest, RefreshCacheNamesOurIds) {
+  protocol::Cookie cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701498");
+  const mirror::RevisionRelations relations = Approvable();
+  protocol::RefreshCacheRequest ask;
+  ask.cookie = cookie;
+  ask.global_ids = {relations.row.update, {Guid::Random(), 1}};
+  const auto answer = Client<protocol::RefreshCacheResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  ASSERT_EQ(answer->results.size(), 1U);
+  EXPECT_EQ(answer->results[0].revision_id, relations.row.id);
+  EXPECT_TRUE(answer->results[0].deployment.has_value());
+}
+
+TEST_F(UpdateServerTest, ReportsAreKeptAndOnlyForTheSender) {
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701499";
+  protocol::Cookie cookie = Register(id);
+  const mirror::RevisionRelations relations = Approvable();
+  protocol::ReportEventBatchRequest ask;
+  ask.cookie = cookie;
+  ask.client_time = SystemClock().Now();
+  protocol::ReportingEvent event;
+  event.target_sid = id;
+  event.time_at_target = ask.client_time;
+  event.event_instance_id = Guid::Random();
+  event.event_id = 156;
+  event.source_id = 104;
+  event.misc_data = {"V=" + ToUpperAscii(relations.row.update.guid.ToString())};
+  ask.events = {event};
+  const auto answer =
+      Call<protocol::ReportEventBatchResponse>(protocol::path::kReportingAlias, ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_TRUE(answer->result);
+  const auto status = (*admin_->activity())->StatusOf(id);
+  ASSERT_TRUE(status.has_value() && status->size() == 1);
+  EXPECT_EQ((*status)[0].update, relations.row.update.guid);
+  EXPECT_EQ((*status)[0].state, mirror::UpdateState::kInstalled);
+
+  ask.events[0].target_sid = "somebody-else";
+  ask.events[0].event_instance_id = Guid::Random();
+  ExpectFault(Call<protocol::ReportEventBatchResponse>(protocol::path::kReporting, ask),
+              FaultCode::kInvalidParameters, "eventBatch");
+  protocol::ReportEventBatch2Request forged;
+  forged.computer_id = id;
+  forged.client_time = ask.client_time;
+  EXPECT_FALSE(
+      Call<protocol::ReportEventBatch2Response>(protocol::path::kReporting, forged).has_value());
+}
+
+TEST_F(UpdateServerTest, DownstreamServersReadTheCatalogue) {
+  const protocol::Cookie cookie = AuthorizeServer("f0000000-0000-0000-0000-000000000001");
+  protocol::GetRevisionIdListRequest categories;
+  categories.cookie = cookie;
+  categories.filter.get_config = true;
+  const auto configuration = Sync<protocol::GetRevisionIdListResponse>(categories);
+  ASSERT_TRUE(configuration.has_value()) << configuration.error().message;
+  EXPECT_FALSE(configuration->new_revisions.empty());
+  protocol::GetRevisionIdListRequest everything;
+  everything.cookie = cookie;
+  const auto updates = Sync<protocol::GetRevisionIdListResponse>(everything);
+  ASSERT_TRUE(updates.has_value()) << updates.error().message;
+  EXPECT_GT(updates->new_revisions.size(), 100U);
+  everything.filter.anchor = updates->anchor;
+  EXPECT_TRUE(Sync<protocol::GetRevisionIdListResponse>(everything)->new_revisions.empty());
+
+  // All documents, re-asking for what did not fit.
+  std::vector<protocol::UpdateId> wanted = configuration->new_revisions;
+  wanted.insert(wanted.end(), updates->new_revisions.begin(), updates->new_revisions.end());
+  const std::size_t all = wanted.size();
+  std::set<protocol::UpdateId> got;
+  bool was_short = false;
+  while (!wanted.empty()) {
+    protocol::GetUpdateDataRequest ask;
+    ask.cookie = cookie;
+    const std::size_t count = std::min<std::size_t>(100, wanted.size());
+    ask.update_ids.assign(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(count));
+    const auto data = Call<protocol::GetUpdateDataResponse>(
+        protocol::path::kServerSync, ask, protocol::SoapVersion::k11, /*xpress=*/got.empty());
+    ASSERT_TRUE(data.has_value()) << data.error().message;
+    ASSERT_FALSE(data->updates.empty());
+    was_short = was_short || data->updates.size() < count;
+    for (const protocol::UpdateData& update : data->updates) {
+      EXPECT_NE(update.blob.has_value(), update.compressed_blob != nullptr);
+      got.insert(update.id);
+    }
+    std::erase_if(wanted, [&](const auto& id) { return got.contains(id); });
+  }
+  EXPECT_EQ(got.size(), all);
+  EXPECT_TRUE(was_short) << "a document of 6 MB is there";
+}
+
+TEST_F(UpdateServerTest, DownstreamFaults) {
+  const protocol::Cookie cookie = AuthorizeServer("f0000000-0000-0000-0000-000000000002");
+  protocol::GetRevisionIdListRequest list;
+  ExpectFault(Sync<protocol::GetRevisionIdListResponse>(list), FaultCode::kInvalidCookie);
+  list.cookie = cookie;
+  list.filter.anchor = "garbage";
+  ExpectFault(Sync<protocol::GetRevisionIdListResponse>(list), FaultCode::kInvalidParameters,
+              "filter");
+  list.filter.anchor = "3,2020-01-01 00:00:00.000";
+  ExpectFault(Sync<protocol::GetRevisionIdListResponse>(list), FaultCode::kServerChanged);
+  protocol::GetUpdateDataRequest data;
+  data.cookie = cookie;
+  ExpectFault(Sync<protocol::GetUpdateDataResponse>(data), FaultCode::kInvalidParameters,
+              "updateIds");
+  data.update_ids = {{Guid::Random(), 1}};
+  ExpectFault(Sync<protocol::GetUpdateDataResponse>(data), FaultCode::kInternalServerError);
+  data.update_ids.assign(101, {Guid::Random(), 1});
+  ExpectFault(Sync<protocol::GetUpdateDataResponse>(data), FaultCode::kInvalidParameters,
+              "updateIds");
+  for (const char* guid : {"", "no-guid"}) {
+    ExpectFault(Call<protocol::DssAuthorizationResponse>(
+                    protocol::path::kDssAuth, protocol::DssAuthorizationRequest{"dss", guid}),
+                FaultCode::kInvalidParameters, "accountGuid");
+  }
+  ExpectFault(Call<protocol::DssAuthorizationResponse>(
+                  protocol::path::kDssAuth,
+                  protocol::DssAuthorizationRequest{"no name", Guid::Random().ToString()}),
+              FaultCode::kInvalidParameters, "machineName");
+}
+
+TEST_F(UpdateServerTest, FilesThatAreNotHeldAreWanted) {
+  const protocol::Cookie cookie = AuthorizeServer("f0000000-0000-0000-0000-000000000003");
+  const mirror::RevisionRelations relations = Approvable();
+  const Sha1Digest held = relations.files[0].sha1;
+  protocol::DownloadFilesRequest ask;
+  ask.cookie = cookie;
+  ask.file_digests = {Bytes(held.bytes.begin(), held.bytes.end())};
+  EXPECT_TRUE(Sync<protocol::DownloadFilesResponse>(ask).has_value());
+  const Sha1Digest unknown = Sha1(std::string_view("unknown"));
+  ask.file_digests.push_back(Bytes(unknown.bytes.begin(), unknown.bytes.end()));
+  ExpectFault(Sync<protocol::DownloadFilesResponse>(ask), FaultCode::kFileDigestsMissing,
+              unknown.ToBase64());
+  ASSERT_TRUE(admin_->content().Drop(held).has_value());
+  ASSERT_TRUE(admin_->content().ForgetWanted({held}).has_value());
+  std::this_thread::sleep_for(600ms);
+  ask.file_digests.pop_back();
+  EXPECT_TRUE(Sync<protocol::DownloadFilesResponse>(ask).has_value());
+  EXPECT_EQ(*admin_->content().Wanted(), std::vector<Sha1Digest>{held});
+  EXPECT_EQ(Get("/Content/" + mirror::ContentPath(held, "cab")).status, 404);
+}
+
+TEST_F(UpdateServerTest, ReplicasGetApprovals) {
+  const protocol::Cookie cookie = AuthorizeServer("f0000000-0000-0000-0000-000000000004");
+  const mirror::RevisionRelations relations = Approvable();
+  protocol::GetRevisionIdListRequest list;
+  list.cookie = cookie;
+  const std::string before = Sync<protocol::GetRevisionIdListResponse>(list)->anchor;
+  Approve(relations, mirror::kAllComputers);
+  const std::string after = Sync<protocol::GetRevisionIdListResponse>(list)->anchor;
+  protocol::GetDeploymentsRequest ask;
+  ask.cookie = cookie;
+  ExpectFault(Sync<protocol::GetDeploymentsResponse>(ask), FaultCode::kInvalidParameters,
+              "syncAnchor");
+  ask.sync_anchor = after;
+  ask.deployment_anchor = before;
+  auto answer = Sync<protocol::GetDeploymentsResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(answer->anchor, after);
+  EXPECT_GE(answer->groups.size(), 2U);
+  ASSERT_EQ(answer->deployments.size(), 1U);
+  EXPECT_EQ(answer->deployments[0].update, relations.row.update);
+  EXPECT_EQ(answer->deployments[0].action, 0);
+  const Guid deployment = answer->deployments[0].deployment_guid;
+
+  ASSERT_TRUE(admin_->intent().Unapprove({relations.row.update.guid}, std::nullopt, "test"));
+  std::this_thread::sleep_for(600ms);
+  ask.deployment_anchor = after;
+  ask.sync_anchor = Sync<protocol::GetRevisionIdListResponse>(list)->anchor;
+  answer = Sync<protocol::GetDeploymentsResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_TRUE(answer->deployments.empty());
+  EXPECT_EQ(answer->dead_deployments, std::vector<Guid>{deployment});
+}
+
+TEST_F(UpdateServerTest, TakesRollups) {
+  const Guid downstream = *Guid::Parse("f0000000-0000-0000-0000-000000000005");
+  AuthorizeServer(downstream.ToString());
+  const auto configuration = Call<protocol::GetRollupConfigurationResponse>(
+      protocol::path::kReporting,
+      protocol::GetRollupConfigurationRequest{protocol::RollupCookie()});
+  ASSERT_TRUE(configuration.has_value()) << configuration.error().message;
+  EXPECT_EQ(configuration->server_id, server_->identity().guid);
+  protocol::RollupComputersRequest computers;
+  computers.cookie = protocol::RollupCookie();
+  computers.client_time = SystemClock().Now();
+  protocol::ComputerRollup computer;
+  computer.computer_id = "bbbbbbbb-0000-0000-0000-000000000001";
+  computer.parent_server_id = downstream;
+  computer.last_sync_time = computers.client_time;
+  computer.last_reported_reboot_time = computer.last_reported_status_time =
+      computer.last_inventory_time = kNever;
+  computers.computers = {computer};
+  const auto changes =
+      Call<protocol::RollupComputersResponse>(protocol::path::kReporting, computers);
+  ASSERT_TRUE(changes.has_value()) << changes.error().message;
+  ASSERT_EQ(changes->changes.size(), 1U);
+  EXPECT_EQ(changes->changes[0].change, protocol::ComputerChange::kNewParent);
+  computers.computers[0].parent_server_id = Guid::Random();
+  EXPECT_FALSE(
+      Call<protocol::RollupComputersResponse>(protocol::path::kReporting, computers).has_value());
+}
+
+TEST_F(UpdateServerTest, RoutesWithoutCaseAndRefusesTheRest) {
+  const std::string ask = protocol::Encode(protocol::GetConfigRequest{"2.90"});
+  EXPECT_EQ(Post("CLIENTWEBSERVICE/Client.ASMX", ask).status, 200);
+  EXPECT_EQ(Get("/ClientWebService/client.asmx?wsdl").status, 405);
+  EXPECT_EQ(Post("ServerSyncWebService/ServerSyncProxy.asmx", ask).status, 404);
+  EXPECT_EQ(Get("/SelfUpdate/wuident.cab").status, 404);
+  EXPECT_EQ(Get("/").status, 200);
+  EXPECT_EQ(Get("/Content/../gapferry.yaml").status, 404);
+  EXPECT_EQ(Get("/Content/%2e%2e/gapferry.yaml").status, 404);
+  for (const std::string& body :
+       {std::string("<a"), std::string("no xml"),
+        std::string("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>"), std::string(100'000, '<'),
+        std::string("<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"/>")}) {
+    EXPECT_EQ(Post(std::string(protocol::path::kClient), body).status, 400) << body.substr(0, 60);
+  }
+  const HttpAnswer unknown = Post(std::string(protocol::path::kSimpleAuth), ask);
+  EXPECT_EQ(unknown.status, 500);
+  EXPECT_NE(unknown.body.find("<ErrorCode>InvalidParameters</ErrorCode>"), std::string::npos);
+  EXPECT_EQ(Post(std::string(protocol::path::kClient), ask, "Content-Encoding: gzip\r\n").status,
+            415);
+}
+
+}  // namespace
+}  // namespace gapferry::server
