@@ -180,14 +180,6 @@ void RevisionCache::Drop(std::span<const std::int32_t> ids) {
   }
 }
 
-void RevisionCache::DropDrivers() {
-  std::vector<std::int32_t> ids;
-  for (const auto& [id, revision] : revisions_) {
-    if (revision.is_driver) ids.push_back(id);
-  }
-  Drop(ids);
-}
-
 void RevisionCache::Clear() {
   revisions_.clear();
   pending_ += Line({{"r", "clear"}});

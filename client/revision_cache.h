@@ -64,7 +64,6 @@ class RevisionCache {
   void Change(std::int32_t id, bool is_leaf, const protocol::Deployment& deployment);
   Result<void> SetExtended(std::int32_t id, std::string extended_text, std::string localized_text);
   void Drop(std::span<const std::int32_t> ids);
-  void DropDrivers();
   void Clear();
   /// After RefreshCache: every revision gets the id, leafness and deployment of its answer; what
   /// was not answered is dropped.

@@ -80,7 +80,11 @@ class Scanner {
     ++result_.round_trips;
     TRY_ASSIGN(SyncInfo info, session_.SyncUpdates([this] { return DriverParameters(); }));
     // Agents do not say which drivers they know: each answer is the whole list.
-    state_.cache().DropDrivers();
+    std::set<std::int32_t> named;
+    for (const UpdateInfo& update : info.new_updates) named.insert(update.id);
+    for (const auto& [id, revision] : state_.cache().revisions()) {
+      if (revision.is_driver && !named.contains(id)) info.out_of_scope_revision_ids.push_back(id);
+    }
     TRY(Apply(info, /*is_driver=*/true));
     return {};
   }
@@ -149,8 +153,15 @@ class Scanner {
         return Fail(ErrorCode::kCorrupt,
                     fmt::format("SyncUpdates: revision {} has no deployment", update.id));
       }
-      const std::string core = TakeText(update.xml);
-      TRY(cache.Put(update.id, update.is_leaf, is_driver, *update.deployment, core), "SyncUpdates");
+      std::string core = TakeText(update.xml);
+      const CachedRevision* known = cache.Find(update.id);
+      if (known != nullptr && known->core_text == core) {  // a driver that is told once more
+        cache.Change(update.id, update.is_leaf, *update.deployment);
+        continue;
+      }
+      ++result_.new_revisions;
+      TRY(cache.Put(update.id, update.is_leaf, is_driver, *update.deployment, std::move(core)),
+          "SyncUpdates");
       unlocked = unlocked || !update.is_leaf;
     }
     for (const UpdateInfo& update : info.changed_updates) {
@@ -160,7 +171,6 @@ class Scanner {
       cache.Change(update.id, update.is_leaf, update.deployment.value_or(known->deployment));
     }
     cache.Drop(info.out_of_scope_revision_ids);
-    result_.new_revisions += info.new_updates.size();
     result_.changed_revisions += info.changed_updates.size();
     result_.dropped_revisions += info.out_of_scope_revision_ids.size();
     if (info.new_cookie) {
