@@ -304,7 +304,6 @@ class RollupRun {
 
   Result<void> Statuses() {
     const std::size_t limit = Limit(config_.computer_status_max_batch_size, 500);
-    progress_.Begin("status", 0, 0);
     for (const auto& [parent, computers] : WithStatus()) {
       StatusBatch batch{parent, {}, {}, 0};
       for (Due* due : computers) {
@@ -324,7 +323,7 @@ class RollupRun {
       TRY(TellStatuses(std::move(batch)));
       if (report_.busy) return {};
     }
-    progress_.End();
+    if (telling_status_) progress_.End();
     return {};
   }
 
@@ -337,6 +336,7 @@ class RollupRun {
 
   Result<void> TellStatuses(StatusBatch batch) {
     if (batch.computers.empty() || dry_run()) return {};
+    if (!std::exchange(telling_status_, true)) progress_.Begin("status", 0, 0);
     protocol::RollupComputerStatusRequest request;
     request.parent_server_id = batch.parent;
     request.computers = std::move(batch.computers);  // instance ids stay the same when repeated
@@ -375,6 +375,7 @@ class RollupRun {
   std::stop_token stop_;
   protocol::GetRollupConfigurationResponse config_;
   std::vector<Due> due_;
+  bool telling_status_ = false;
   std::unordered_set<Guid> upstream_groups_;
   std::unordered_map<Guid, bool> known_updates_;
   RollupReport report_;

@@ -406,7 +406,6 @@ Result<void> SyncRun::Commit() {
     if (report_.dangling.size() == kMaxDanglingLines) break;
     report_.dangling.push_back(fmt::format("{}: {}", dangling.update.ToString(), dangling.what));
   }
-  progress_.Begin("commit", 0, 0);
   TRY(load_->Prepare());
   TRY_ASSIGN(auto commit, load_->BeginCommit("sync"));
   if (intent_) {
@@ -440,7 +439,6 @@ Result<void> SyncRun::Commit() {
     TRY(commit.Audit({mirror::CurrentActor(), "sync", DisplayUrl(upstream_.url()), detail.dump()}));
   }
   TRY_ASSIGN(report_.state, commit.Finish());
-  progress_.End();
   return {};
 }
 
