@@ -251,7 +251,10 @@ SoftwareScanAnswer ScanIndex::ScanSoftware(const std::vector<Guid>& groups,
     const std::uint32_t position = scope.PositionOf(r);
     if (position != kNone && deliverable.Test(position)) {
       deliverable.Clear(position);  // what is left afterwards is new
-      if (HasChanged(scope, scope.placed[position], scan.anchor)) {
+      // A category scan leaves the anchor to the next ordinary scan; without one it would tell
+      // every client that all it was just given has changed.
+      const bool tells_changes = !filtered || scan.anchor.has_value();
+      if (tells_changes && HasChanged(scope, scope.placed[position], scan.anchor)) {
         answer.changed.push_back(position);
       }
       continue;

@@ -64,5 +64,5 @@ def wait_for_index(server, seconds=3):
 def approve_some(mirror, group, count):
     """Approves the first `count` updates of the ordinary workstation; returns their GUIDs."""
     guids = [row["guid"] for row in expectation("workstation-x64")["offered"][:count]]
-    mirror.run("update", "approve", *guids, "--group", group)
+    mirror.run("update", "approve", *guids, "--group", group, "--accept-eula")
     return guids

@@ -59,7 +59,7 @@ class Document:
 class FakeUpstream:
     def __init__(self):
         self.documents, self.content = {}, {}
-        self.fault, self.delay = None, 0
+        self.fault, self.mu_url = None, ""
         self.calls = collections.Counter()
         self.tick = 0
         upstream = self
@@ -173,7 +173,8 @@ class FakeUpstream:
         keys = [(i.find(f"{{{SD}}}UpdateID").text.lower(), int(i.find(f"{{{SD}}}RevisionNumber").text))
                 for i in root.iter(f"{{{SD}}}UpdateIdentity")]
         entries = [self.documents[key] for key in keys]
-        urls = "".join(f"<ServerSyncUrlData><FileDigest>{d}</FileDigest><MUUrl></MUUrl><UssUrl></UssUrl>"
+        urls = "".join(f"<ServerSyncUrlData><FileDigest>{d}</FileDigest><MUUrl>{self.mu_url}</MUUrl>"
+                       "<UssUrl></UssUrl>"
                        "</ServerSyncUrlData>" for e in entries for d in e.digests)
         return answer("GetUpdateData", f"<updates>{''.join(e.entry() for e in entries)}</updates>"
                       f"<fileUrls>{urls}</fileUrls>")

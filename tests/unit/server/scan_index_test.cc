@@ -309,6 +309,7 @@ TEST(ScanIndex, CategoryFilterGivesTheChainAndWhatBelongsToIt) {
   EXPECT_EQ(index->catalog().revisions()[answer.scope->placed[answer.fresh[0]].revision].id, 103);
   EXPECT_EQ(answer.deployed_out_of_scope, (std::vector<std::int32_t>{102, 104}));
   EXPECT_EQ(answer.out_of_scope, (std::vector<std::int32_t>{999}));
+  EXPECT_TRUE(answer.changed.empty()) << "without an anchor a category scan tells no changes";
 }
 
 TEST(ScanIndex, PresentsDatesDeadlinesAndImpliedIds) {
