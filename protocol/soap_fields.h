@@ -298,6 +298,11 @@ std::string JoinLiterals(const AnswerBody& body);
 template <class Io>
 void Fields(Io& io, Ref<Io, Cookie> m) {
   io.Lenient("Expiration", m.expiration);
+  if constexpr (!Io::kReads) {
+    // The dummy cookie of rollups has the element, without content (MS-WSUSSS 3.2.4.5); an agent's
+    // first oldCookie has none.
+    if (m.expiration == kEndOfTime) return io.Value("EncryptedData", m.encrypted_data);
+  }
   io.NonEmpty("EncryptedData", m.encrypted_data);
 }
 template <class Io>

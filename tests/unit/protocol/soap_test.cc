@@ -234,7 +234,8 @@ TEST(ReportingCodec, ScalarsOfComputersAreAttributes) {
   computer.details->full_domain_name = "a<b>\"c\"";
   computer.details->requested_target_group_names = {"Ring 0"};
   const std::string text = Encode(request);
-  EXPECT_NE(text.find("<cookie><Expiration>9999-12-31T23:59:59.9999999Z</Expiration></cookie>"),
+  EXPECT_NE(text.find("<cookie><Expiration>9999-12-31T23:59:59.9999999Z</Expiration><EncryptedData "
+                      "/></cookie>"),
             std::string::npos);
   EXPECT_NE(text.find(R"(FullDomainName="a&lt;b&gt;&quot;c&quot;")"), std::string::npos);
   EXPECT_NE(text.find(R"(LastReportedRebootTime="1753-01-01T00:00:00Z")"), std::string::npos);
