@@ -124,6 +124,11 @@ void Context::Warn(std::string_view line) {
   }
 }
 
+Result<void> Context::ConfirmOnTerminal(std::string_view question) {
+  if (json() || ::isatty(STDIN_FILENO) == 0) return {};
+  return Confirm(question);
+}
+
 Result<void> Context::Confirm(std::string_view question) {
   if (global_.yes) return {};
   if (json() || ::isatty(STDIN_FILENO) == 0) {

@@ -65,6 +65,8 @@ class Context {
   /// Asks a yes/no question on the terminal. Success means yes. --yes answers; without it and
   /// without a terminal (or with --json) fails with kUsage, a "no" with kCancelled.
   Result<void> Confirm(std::string_view question);
+  /// The same on a terminal; goes on without one, for what a person decided by naming a file.
+  Result<void> ConfirmOnTerminal(std::string_view question);
 
  private:
   Arguments arguments_;

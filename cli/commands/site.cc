@@ -65,9 +65,9 @@ Result<ExitCode> Add(Context& context) {
   const std::string name = EscapeForDisplay(card.name, 64);
   context.Say(fmt::format("card of {} ({})\nfingerprint {}", name, card.guid.ToString(),
                           card.Fingerprint()));
-  TRY(context.Confirm("Does " + name +
-                      " read the same fingerprint to you, and may bundles be "
-                      "written for it?"));
+  TRY(context.ConfirmOnTerminal("Does " + name +
+                                " read the same fingerprint to you, and may bundles be "
+                                "written for it?"));
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto site, ledger.AddSite(card.guid, card.name, bytes, mirror.clock().Now(),
                                              mirror::CurrentActor()));
@@ -153,8 +153,8 @@ std::vector<Command> SiteCommands() {
   return {
       {.path = {"site", "add"},
        .summary = "add a destination of bundles by its card",
-       .examples = {{"gapferry site add plant.card", "shows the fingerprint and asks"},
-                    {"gapferry site add plant.card --yes", "in scripts, compared before"}},
+       .examples = {{"gapferry site add plant.card", "shows the fingerprint; asks on a terminal"},
+                    {"gapferry site add plant.card --yes", "compared before: does not ask"}},
        .options = {{"CARD", Takes::kText, {}, "the site's card, from its 'identity show'", true}},
        .asks = true,
        .exits = exits,

@@ -24,9 +24,9 @@ Result<ExitCode> Add(Context& context) {
   const std::string name = EscapeForDisplay(card.name, 64);
   context.Say(fmt::format("card of {} ({})\nfingerprint {}", name, card.guid.ToString(),
                           card.Fingerprint()));
-  TRY(context.Confirm("Does " + name +
-                      " read the same fingerprint to you, and may its bundles be "
-                      "imported here?"));
+  TRY(context.ConfirmOnTerminal("Does " + name +
+                                " read the same fingerprint to you, and may its bundles be "
+                                "imported here?"));
   TRY(manifests::AddTrustedCard(mirror.keys().trusted_folder, bytes));
   TRY(mirror::AppendAuditAlone(
       mirror.db(), mirror.clock().Now(),
@@ -49,8 +49,9 @@ std::vector<Command> TrustCommands() {
            .summary = "accept bundles of the mirror whose card this is",
            .description = "The fingerprint is shown and must be compared with what the other side "
                           "reads from its own screen: a card that nobody compared is the way in.",
-           .examples = {{"gapferry trust add harbour.card", "shows the fingerprint and asks"},
-                        {"gapferry trust add harbour.card --yes", "in scripts, compared before"}},
+           .examples = {{"gapferry trust add harbour.card",
+                         "shows the fingerprint; asks on a terminal"},
+                        {"gapferry trust add harbour.card --yes", "compared before: does not ask"}},
            .options = {{"CARD", Takes::kText, {}, "the other mirror's card", true}},
            .asks = true,
            .exits = {ExitCode::kNotFound, ExitCode::kCorrupt, ExitCode::kUntrusted},
