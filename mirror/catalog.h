@@ -127,6 +127,7 @@ struct CatalogCounts {
   std::uint64_t updates = 0;             ///< software and drivers by GUID
   std::uint64_t deployable_updates = 0;  ///< latest, explicitly deployable, not expired
   std::uint64_t expired_updates = 0;
+  std::uint64_t live_updates = 0;  ///< latest neither expired nor withdrawn: base of the 2 % rule
   std::uint64_t categories = 0;
   std::uint64_t detectoids = 0;
   std::uint64_t withdrawn = 0;
@@ -195,7 +196,7 @@ class Catalog {
     std::uint64_t missing_bytes = 0;
   };
   Result<Payload> PayloadOf(RevisionId id);
-  Result<CatalogCounts> Counts();
+  Result<CatalogCounts> Counts();  ///< kept by commits: constant work
   /// Some alternative of each prerequisite clause and each bundle member is there? The revision
   /// and what is missing, at most `limit`.
   struct Dangling {

@@ -145,8 +145,8 @@ Result<CatalogLoad> CatalogLoad::Open(Mirror& mirror, const JobLock&, std::strin
   if (derivation != protocol::kFragmentDerivation) TRY(RebuildFragments(mirror));
   auto impl = std::make_unique<Impl>(mirror, *fragments);
   Database& db = impl->db;
-  TRY(RemoveOrphanedParts(db));
   TRY_ASSIGN(auto open, FindOpenChange(db));
+  if (open) TRY(RemoveOrphanedParts(db));  // a load that ended well leaves none
   if (open && (open->kind != kind || open->key != key)) {
     TRY(RemoveChange(db, *fragments, open->id));
     open.reset();
@@ -353,13 +353,8 @@ Result<CatalogLoad::Summary> CatalogLoad::Summarize() {
       "revision_identity j JOIN revision s ON s.id = j.id JOIN change d ON d.id = s.change_id "
       "WHERE j.guid = i.guid AND j.revision < i.revision AND d.generation IS NOT NULL "
       "AND s.is_expired = 0)"));
-  TRY(count(summary.live_updates,
-            "SELECT count(*) FROM revision r JOIN revision_identity i ON i.id = r.id "
-            "JOIN change c ON c.id = r.change_id WHERE ?1 IS NOT NULL AND c.generation IS NOT NULL "
-            "AND r.type IN (2, 3) AND r.is_expired = 0 AND r.is_withdrawn = 0 AND NOT EXISTS "
-            "(SELECT 1 FROM revision_identity j JOIN revision s ON s.id = j.id "
-            "JOIN change d ON d.id = s.change_id WHERE j.guid = i.guid "
-            "AND j.revision > i.revision AND d.generation IS NOT NULL)"));
+  TRY_ASSIGN(const auto counts, impl_->mirror.catalog().Counts());
+  summary.live_updates = counts.live_updates;
   summary.adopted_revisions = impl_->adopted;
   for (const auto& [update, withdrawn] : impl_->withdrawn) {
     if (!withdrawn) continue;
@@ -408,6 +403,7 @@ Result<void> CatalogLoad::Abandon() {
   impl_->prepared.reset();
   if (impl_->published) return Fail(ErrorCode::kInternal, "the load is published already");
   impl_->published = true;  // nothing may be added any more
+  TRY(RemoveOrphanedParts(impl_->db));
   return RemoveChange(impl_->db, impl_->fragments, impl_->change);
 }
 

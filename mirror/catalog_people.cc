@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "mirror/catalog.h"
 #include "mirror/catalog_rows.h"
+#include "mirror/load_digests.h"
 
 // Catalog: titles, lists and counts for people.
 
@@ -175,26 +176,6 @@ Result<std::vector<CategoryRow>> Catalog::Categories(CategoryType type) {
   }
 }
 
-Result<CatalogCounts> Catalog::Counts() {
-  TRY_ASSIGN(
-      auto row,
-      db_.Prepare("WITH seen AS (SELECT r.*, i.guid, NOT EXISTS (SELECT 1 FROM revision_identity j "
-                  "JOIN revision s ON s.id = j.id JOIN change d ON d.id = s.change_id "
-                  "WHERE j.guid = i.guid AND j.revision > i.revision AND d.generation IS NOT NULL) "
-                  "AS latest "
-                  "FROM revision r JOIN revision_identity i ON i.id = r.id "
-                  "JOIN change c ON c.id = r.change_id WHERE c.generation IS NOT NULL) "
-                  "SELECT count(*), coalesce(sum(latest AND type IN (2, 3)), 0), "
-                  "coalesce(sum(latest AND type IN (2, 3) AND is_explicitly_deployable "
-                  "AND NOT is_expired), 0), "
-                  "coalesce(sum(latest AND type IN (2, 3) AND is_expired), 0), "
-                  "coalesce(sum(latest AND type = 0), 0), coalesce(sum(latest AND type = 1), 0), "
-                  "coalesce(sum(is_withdrawn), 0) FROM seen"));
-  TRY(row.Step());
-  const auto at = [&](int column) { return static_cast<std::uint64_t>(row.Int(column)); };
-  const CatalogCounts counts{at(0), at(1), at(2), at(3), at(4), at(5), at(6)};
-  TRY(row.Check());
-  return counts;
-}
+Result<CatalogCounts> Catalog::Counts() { return ReadCounts(db_); }
 
 }  // namespace gapferry::mirror

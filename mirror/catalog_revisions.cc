@@ -86,9 +86,12 @@ Result<void> Catalog::ForEachRelations(
     TRY_ASSIGN(view, Transaction::Begin(db_, TransactionKind::kRead));
   }
   const bool all = after_generation <= 0;
-  TRY_ASSIGN(auto rows, db_.Prepare(all ? RevisionSelect(Sight::kPublished, "ORDER BY r.id")
-                                        : RevisionSelect(Sight::kPublished,
-                                                         "AND c.generation > ? ORDER BY r.id")));
+  TRY_ASSIGN(auto rows,
+             db_.Prepare(all ? RevisionSelect(Sight::kPublished, "ORDER BY r.id")
+                             : RevisionSelect(Sight::kPublished,
+                                              "AND r.id IN (SELECT r2.id FROM change c2 "
+                                              "JOIN revision r2 ON r2.change_id = c2.id "
+                                              "WHERE c2.generation > ?) ORDER BY r.id")));
   if (!all) rows.BindAll(after_generation);
   TRY_ASSIGN(auto reader, RelationsReader::Open(db_, all ? RelationsReader::Pattern::kMost
                                                          : RelationsReader::Pattern::kFew));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "mirror/commit_impl.h"
+#include "mirror/load_digests.h"
 
 namespace gapferry::mirror {
 
@@ -92,6 +93,7 @@ Result<void> PublishDocuments(Database& db, const PreparedDocuments& documents,
     TRY(mark.Run(withdrawn ? 1 : 0, generation, id));
   }
   TRY(db.Run("UPDATE change SET generation = ? WHERE id = ?", generation, documents.change));
+  TRY(MoveCounts(db, documents.counts));
   return WriteBuckets(db, Tree::kDocuments, documents.buckets);
 }
 

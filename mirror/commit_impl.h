@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -17,12 +19,16 @@
 
 namespace gapferry::mirror {
 
+/// By how much the numbers of catalog_count move, in the order of its columns.
+using CountChanges = std::array<std::int64_t, 8>;
+
 /// What a load brings to its commit, computed beforehand.
 struct PreparedDocuments {
   ChangeId change = 0;
   bool has_revisions = false;
   std::map<RevisionId, bool> withdrawn;  ///< only real changes
   std::map<std::size_t, Sha256Digest> buckets;
+  CountChanges counts{};
   Sha256Digest lines_digest;  ///< SHA-256 over the canonical lines of what changes, sorted
   bool changes_anything() const { return has_revisions || !withdrawn.empty(); }
 };

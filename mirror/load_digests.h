@@ -20,6 +20,12 @@ namespace gapferry::mirror {
 Result<PreparedDocuments> PrepareDocuments(Database& db, ChangeId change,
                                            const std::map<protocol::UpdateId, bool>& withdrawn);
 
+/// What is kept about all updates, and the same counted afresh: for `store check --deep`.
+Result<CatalogCounts> ReadCounts(Database& db);
+Result<CatalogCounts> ComputeCounts(Database& db);
+/// Adds what a commit changes.
+Result<void> MoveCounts(Database& db, const CountChanges& changes);
+
 /// Computes the whole documents tree afresh from what is published: for `store check --deep`.
 Result<std::vector<Sha256Digest>> ComputeDocumentBuckets(Database& db);
 

@@ -79,6 +79,7 @@ Result<void> WriteFirstState(Database& db, const Clock& clock) {
       "documents_digest, intent_digest, state_digest, passed_on_digest, committed_at, kind) "
       "VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, 'init')",
       epoch, NextChain(Sha256Digest{}, change), change, documents, intent, state, state, now));
+  TRY(db.Run("INSERT INTO catalog_count VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0)"));
   TRY(db.Run("INSERT INTO mirror (id, guid, epoch, created_at, published) VALUES (1, ?, ?, ?, 0)",
              Guid::Random(), epoch, now));
   return tx.Commit();

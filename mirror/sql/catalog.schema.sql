@@ -11,6 +11,19 @@ CREATE TABLE mirror (
   content_sequence INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- What Catalog::Counts gives, moved by each commit: counting 400,000 revisions takes seconds.
+CREATE TABLE catalog_count (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  revisions INTEGER NOT NULL,
+  updates INTEGER NOT NULL,
+  deployable_updates INTEGER NOT NULL,
+  expired_updates INTEGER NOT NULL,
+  live_updates INTEGER NOT NULL,
+  categories INTEGER NOT NULL,
+  detectoids INTEGER NOT NULL,
+  withdrawn INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE generation_log (
   generation INTEGER PRIMARY KEY,
   epoch BLOB NOT NULL,

@@ -7,6 +7,7 @@
 
 #include "mirror/fragment_store.h"
 #include "mirror/intent.h"
+#include "mirror/load_digests.h"
 #include "protocol/xpress.h"
 #include "tests/unit/mirror/test_directory.h"
 #include "tests/unit/mirror/test_documents.h"
@@ -392,6 +393,48 @@ TEST_F(CatalogLoadTest, ExpiredRevisionsAreCounted) {
   ASSERT_TRUE(load->Add(expired.Incoming()));
   EXPECT_EQ(load->Summarize()->newly_expired, 1U);
   EXPECT_EQ(load->Summarize()->live_updates, 2U);
+}
+
+void ExpectCountsTrue(Mirror& mirror) {
+  const auto kept = ReadCounts(mirror.db()).value();
+  const auto computed = ComputeCounts(mirror.db()).value();
+  EXPECT_EQ(kept.revisions, computed.revisions);
+  EXPECT_EQ(kept.updates, computed.updates);
+  EXPECT_EQ(kept.deployable_updates, computed.deployable_updates);
+  EXPECT_EQ(kept.expired_updates, computed.expired_updates);
+  EXPECT_EQ(kept.live_updates, computed.live_updates);
+  EXPECT_EQ(kept.categories, computed.categories);
+  EXPECT_EQ(kept.detectoids, computed.detectoids);
+  EXPECT_EQ(kept.withdrawn, computed.withdrawn);
+}
+
+TEST_F(CatalogLoadTest, KeptCountsAreWhatCountingGives) {
+  LoadAll(mirror_, Family());
+  ExpectCountsTrue(mirror_);
+  EXPECT_EQ(mirror_.catalog().Counts()->revisions, 3U);
+  EXPECT_EQ(mirror_.catalog().Counts()->updates, 2U);
+  EXPECT_EQ(mirror_.catalog().Counts()->deployable_updates, 1U);
+  auto expired = Family()[2];
+  expired.id.revision = 300;
+  expired.properties = " ExplicitlyDeployable=\"true\" PublicationState=\"Expired\"";
+  auto older = Family()[1];
+  older.id.revision = 50;
+  LoadAll(mirror_, {expired, older});
+  ExpectCountsTrue(mirror_);
+  for (const bool withdrawn : {true, false}) {
+    const auto lock = Lock(mirror_);
+    auto load = CatalogLoad::Open(mirror_, lock, "sync");
+    for (const auto& id : {older.id, Family()[1].id}) {
+      if (withdrawn) {
+        load->Withdraw(id);
+      } else {
+        load->ListAgain(id);
+      }
+    }
+    Commit(*load);
+    ExpectCountsTrue(mirror_);
+    EXPECT_EQ(mirror_.catalog().Counts()->withdrawn, withdrawn ? 2U : 0U);
+  }
 }
 
 TEST_F(CatalogLoadTest, ApprovalsSucceedWhileAJobRuns) {
