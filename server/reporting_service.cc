@@ -20,7 +20,7 @@ Result<void> AsFault(Result<void> done, const char* parameter) {
   if (code != ErrorCode::kUsage && code != ErrorCode::kUntrusted && code != ErrorCode::kNotFound) {
     return done;
   }
-  Log(LogLevel::kWarning, "report refused", {{"error", EscapeForDisplay(done.error().message)}});
+  Log(LogLevel::kDebug, "report refused", {{"error", EscapeForDisplay(done.error().message)}});
   return FailFault(FaultCode::kInvalidParameters, parameter);
 }
 
