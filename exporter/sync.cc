@@ -300,8 +300,8 @@ Result<void> SyncRun::CompareWithList(const std::vector<UpdateId>& listed) {
     }));
     for (const UpdateId& id : again) load_->ListAgain(id);
   }
-  TRY_ASSIGN(live_, LiveUpdates::Read(mirror_.catalog()));
   if (!full_list_) return {};
+  TRY_ASSIGN(live_, LiveUpdates::Read(mirror_.catalog()));
   std::unordered_set<Guid> names;
   for (const UpdateId& id : listed) names.insert(id.guid);
   report_.withdrawn = live_->Missing(filter_, names);
@@ -360,7 +360,11 @@ Result<void> SyncRun::Deployments() {
   const std::unordered_set<Guid> known(declined_now.begin(), declined_now.end());
   new_declines_ = 0;  // of what is offered here today; declines of what just arrives take nothing
   for (const Guid& id : intent.declined) {
-    if (!known.contains(id) && live_ && live_->Contains(id)) ++new_declines_;
+    if (known.contains(id)) continue;
+    if (!live_) {
+      TRY_ASSIGN(live_, LiveUpdates::Read(mirror_.catalog()));
+    }
+    if (live_->Contains(id)) ++new_declines_;
   }
   intent_ = std::move(intent);
   return {};
@@ -428,16 +432,14 @@ Result<void> SyncRun::Commit() {
     }
   }
   report_.changed = commit.changed();
-  if (report_.changed) {
-    const nlohmann::json detail = {{"new", report_.new_revisions + report_.new_categories},
-                                   {"expired", report_.expired},
-                                   {"withdrawn", report_.withdrawn.size()},
-                                   {"refused", report_.refused.size()},
-                                   {"intent_changes", report_.intent_changes},
-                                   {"upstream", DisplayUrl(upstream_.url())},
-                                   {"upstream_version", report_.upstream_version}};
-    TRY(commit.Audit({mirror::CurrentActor(), "sync", DisplayUrl(upstream_.url()), detail.dump()}));
-  }
+  const nlohmann::json detail = {{"new", report_.new_revisions + report_.new_categories},
+                                 {"expired", report_.expired},
+                                 {"withdrawn", report_.withdrawn.size()},
+                                 {"refused", report_.refused.size()},
+                                 {"intent_changes", report_.intent_changes},
+                                 {"upstream", DisplayUrl(upstream_.url())},
+                                 {"upstream_version", report_.upstream_version}};
+  TRY(commit.Audit({mirror::CurrentActor(), "sync", DisplayUrl(upstream_.url()), detail.dump()}));
   TRY_ASSIGN(report_.state, commit.Finish());
   return {};
 }
