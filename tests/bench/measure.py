@@ -37,7 +37,7 @@ def run(*command, env=None, cwd=None):
         err.seek(0)
         if process.returncode != 0:
             text = err.read().decode(errors="replace")[-2000:]
-            raise Failed(f"{' '.join(map(str, command))}: exit code {process.returncode}\n{text}")
+            raise Failed(f"{' '.join(map(str, command))[:300]}: exit code {process.returncode}\n{text}")
         return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024,
                       out.read().decode(errors="replace"))
 

@@ -172,7 +172,7 @@ def sync(world, repeats):
     with world.serve(source) as upstream:
         before = upstream.cpu_seconds()
         mirror = world.init("sync-run", "--upstream", upstream.url)
-        world.run(mirror, "subscription", "set", "--all")
+        world.run(mirror, "subscription", "set", "--product", "all", "--classification", "all")
         sample = world.run(mirror, "sync", "--metadata-only")
         served = upstream.cpu_seconds() - before
     reference = world.init("sync-reference")
@@ -210,7 +210,7 @@ def approve_everything(world, mirror, revisions):
            if r["visible"] and r["newest"] and not r["expired"] and r["kind"] != "driver"]
     for start in range(0, len(ids), 500):
         world.run(mirror, "update", "approve", *ids[start:start + 500], "--group", "All Computers",
-                  "--yes")
+                  "--accept-eula")
     return len(ids)
 
 
