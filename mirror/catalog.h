@@ -131,6 +131,7 @@ struct CatalogCounts {
   std::uint64_t categories = 0;
   std::uint64_t detectoids = 0;
   std::uint64_t withdrawn = 0;
+  bool operator==(const CatalogCounts&) const = default;
 };
 
 /// Which products, classifications and languages a sync asks for. All of something = empty list.

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "mirror/digest_tree.h"
+#include "mirror/load_digests.h"
 
 namespace gapferry::mirror {
 
@@ -203,26 +204,37 @@ Result<void> EnterRow(Database& db, const ContentFile& file, std::set<std::size_
   return {};
 }
 
-Result<void> UpdateContentBuckets(Database& db, const std::set<std::size_t>& touched) {
-  std::map<std::size_t, Sha256Digest> changed;
+Result<Sha256Digest> ComputeContentBucket(Database& db, std::size_t bucket) {
   TRY_ASSIGN(auto rows, db.Prepare("SELECT sha1, sha256, size_bytes, extension FROM content "
                                    "WHERE sha1 >= ? AND (sha1 < ? OR ?)"));
+  // 16-byte keys order before the 20-byte digests that begin with them.
+  rows.BindAll(FirstKeyOf(bucket), FirstKeyOf(bucket + 1), bucket + 1 == kBuckets ? 1 : 0);
+  std::vector<std::string> lines;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return BucketDigest(lines);
+    lines.push_back(ElementLine(ReadContent(rows)));
+  }
+}
+
+Result<void> UpdateContentBuckets(Database& db, const std::set<std::size_t>& touched) {
+  std::map<std::size_t, Sha256Digest> changed;
   for (const std::size_t bucket : touched) {
-    rows.Reset();
-    // 16-byte keys order before the 20-byte digests that begin with them.
-    rows.BindAll(FirstKeyOf(bucket), FirstKeyOf(bucket + 1), bucket + 1 == kBuckets ? 1 : 0);
-    std::vector<std::string> lines;
-    for (;;) {
-      TRY_ASSIGN(const bool row, rows.Step());
-      if (!row) break;
-      lines.push_back(ElementLine(ReadContent(rows)));
-    }
-    changed[bucket] = BucketDigest(lines);
+    TRY_ASSIGN(changed[bucket], ComputeContentBucket(db, bucket));
   }
   return WriteBuckets(db, Tree::kContent, changed);
 }
 
 }  // namespace
+
+Result<std::vector<Sha256Digest>> ComputeContentBuckets(Database& db) {
+  std::vector<Sha256Digest> buckets;
+  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
+    TRY_ASSIGN(const auto digest, ComputeContentBucket(db, bucket));
+    buckets.push_back(digest);
+  }
+  return buckets;
+}
 
 Result<void> ContentStore::Publish(std::vector<VerifiedContent> batch) {
   if (batch.empty()) return {};

@@ -29,4 +29,7 @@ Result<void> MoveCounts(Database& db, const CountChanges& changes);
 /// Computes the whole documents tree afresh from what is published: for `store check --deep`.
 Result<std::vector<Sha256Digest>> ComputeDocumentBuckets(Database& db);
 
+/// The same for the content tree (content_store.cc).
+Result<std::vector<Sha256Digest>> ComputeContentBuckets(Database& db);
+
 }  // namespace gapferry::mirror

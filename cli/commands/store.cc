@@ -11,6 +11,7 @@
 #include "mirror/audit.h"
 #include "mirror/content_store.h"
 #include "mirror/job_lock.h"
+#include "mirror/self_check.h"
 
 namespace gapferry::cli {
 namespace {
@@ -69,6 +70,9 @@ Result<Findings> Check(Context& context, mirror::Mirror& mirror, bool deep) {
     findings.faults.push_back({"audit", chain.error().message});
   }
   if (deep) TRY(CheckDatabases(mirror, context.progress(), findings));
+  TRY_ASSIGN(const auto inconsistencies,
+             mirror::CheckCatalog(mirror, deep, context.progress(), context.stop()));
+  for (const auto& found : inconsistencies) findings.faults.push_back({found.where, found.what});
   constexpr int kMostDangling = 20;
   TRY_ASSIGN(findings.dangling, mirror.catalog().FindDangling(kMostDangling));
   TRY_ASSIGN(findings.content, mirror.content().Check(deep, context.progress(), context.stop()));
