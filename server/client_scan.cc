@@ -91,7 +91,8 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
   scan.other = parameters.other_cached_update_ids;
   scan.filter_categories = parameters.filter_category_ids;
   scan.two_groups_out_of_scope = parameters.need_two_group_out_of_scope_updates.value_or(false);
-  scan.anchor = cookie.anchor;
+  const bool filtered = !parameters.filter_category_ids.empty();
+  scan.anchor = filtered && cookie.category_anchor ? cookie.category_anchor : cookie.anchor;
   scan.page_updates = std::max<std::size_t>(1, shared_.config.serve.page_updates);
   SoftwareScanAnswer found = call.index->ScanSoftware(call.index->GroupsOf(cookie.client_id), scan);
 
@@ -112,11 +113,11 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
   info.out_of_scope_revision_ids = std::move(found.out_of_scope);
   info.deployed_out_of_scope_revision_ids = std::move(found.deployed_out_of_scope);
 
-  const bool filtered = !parameters.filter_category_ids.empty();
   info.driver_sync_not_needed = filtered || found.scope->drivers.empty();
+  cookie.category_anchor = call.index->AnchorOf(*found.scope, call.now);
   if (!filtered) {
     // Only a call that lists everything cached was told all changes.
-    cookie.anchor = call.index->AnchorOf(*found.scope, call.now);
+    cookie.anchor = cookie.category_anchor;
     const bool goes_on =
         info.truncated ||
         std::ranges::any_of(info.new_updates, [](const auto& update) { return !update.is_leaf; });

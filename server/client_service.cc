@@ -99,7 +99,10 @@ Result<protocol::GetCookieResponse> ClientService::GetCookie(
     if (old.has_value() && EqualsIgnoreCase(old->client_id, content.client_id) &&
         old->state.epoch == call.index->intent().state.name.epoch) {
       TRY_ASSIGN(const auto known, call.worker.mirror.catalog().Knows(old->state));
-      if (known != mirror::StateKnowledge::kOtherHistory) content.anchor = old->anchor;
+      if (known != mirror::StateKnowledge::kOtherHistory) {
+        content.anchor = old->anchor;
+        content.category_anchor = old->category_anchor;
+      }
     }
   }
   TRY_ASSIGN(protocol::Cookie cookie, cookies_.Seal(call, std::move(content)));

@@ -99,6 +99,25 @@ mirror::StateName ReadState(Reader& in) {
   return state;
 }
 
+void WriteAnchor(Writer& out, const std::optional<ScanAnchor>& anchor) {
+  out.Number(anchor ? 1 : 0);
+  if (!anchor) return;
+  out.Signed(anchor->generation);
+  out.Signed(anchor->content_sequence);
+  out.Number(anchor->scope_stamp);
+  out.Signed(anchor->at.ticks);
+}
+
+std::optional<ScanAnchor> ReadAnchor(Reader& in) {
+  if (in.Number() == 0) return std::nullopt;
+  ScanAnchor anchor;
+  anchor.generation = in.Signed();
+  anchor.content_sequence = in.Signed();
+  anchor.scope_stamp = in.Number();
+  anchor.at.ticks = in.Signed();
+  return anchor;
+}
+
 }  // namespace
 
 Sha256Digest CookieBox::DayKey(CookiePurpose purpose, std::uint32_t day) const {
@@ -180,13 +199,8 @@ Bytes EncodeCookie(const ClientCookie& cookie) {
   out.Signed(cookie.issued.ticks);
   out.Signed(cookie.expires.ticks);
   out.Signed(cookie.config_last_change.ticks);
-  out.Number(cookie.anchor ? 1 : 0);
-  if (cookie.anchor) {
-    out.Signed(cookie.anchor->generation);
-    out.Signed(cookie.anchor->content_sequence);
-    out.Number(cookie.anchor->scope_stamp);
-    out.Signed(cookie.anchor->at.ticks);
-  }
+  WriteAnchor(out, cookie.anchor);
+  WriteAnchor(out, cookie.category_anchor);
   return out.Take();
 }
 
@@ -201,14 +215,8 @@ Result<ClientCookie> DecodeClientCookie(ByteView bytes) {
   cookie.issued.ticks = in.Signed();
   cookie.expires.ticks = in.Signed();
   cookie.config_last_change.ticks = in.Signed();
-  if (in.Number() != 0) {
-    ScanAnchor anchor;
-    anchor.generation = in.Signed();
-    anchor.content_sequence = in.Signed();
-    anchor.scope_stamp = in.Number();
-    anchor.at.ticks = in.Signed();
-    cookie.anchor = anchor;
-  }
+  cookie.anchor = ReadAnchor(in);
+  cookie.category_anchor = ReadAnchor(in);
   if (!in.Complete()) return Fail(ErrorCode::kCorrupt, "cookie of another program version");
   return cookie;
 }

@@ -53,6 +53,8 @@ struct ClientCookie {
   UtcTime expires;
   UtcTime config_last_change;  ///< of the configuration the client has seen
   std::optional<ScanAnchor> anchor;
+  /// The same for scans of single categories, which need not list all that a client has cached.
+  std::optional<ScanAnchor> category_anchor;
   bool operator==(const ClientCookie&) const = default;
 };
 

@@ -25,6 +25,7 @@ ClientCookie SampleClient() {
   cookie.expires = kNow + std::chrono::hours(1);
   cookie.config_last_change = kNow - std::chrono::hours(5);
   cookie.anchor = ScanAnchor{16, 9, 0xFEDCBA9876543210ULL, kNow};
+  cookie.category_anchor = ScanAnchor{17, 9, 1, kNow};
   return cookie;
 }
 
