@@ -35,6 +35,13 @@ def receive(connection, buffer):
 
 
 def load(host, port, seconds, files, seed, totals):
+    try:
+        totals.put(request_ranges(host, port, seconds, files, seed))
+    except OSError as error:
+        totals.put(error)
+
+
+def request_ranges(host, port, seconds, files, seed):
     rng = random.Random(seed)
     buffer = bytearray(1 << 20)
     connection = socket.create_connection((host, port))
@@ -50,7 +57,7 @@ def load(host, port, seconds, files, seed, totals):
                             "Content-Length: 0\r\nConnection: Keep-Alive\r\n\r\n").encode())
         received += receive(connection, buffer)
         requests += 1
-    totals.put((received, requests))
+    return received, requests
 
 
 def measure(host, port, seconds, connections, files):
@@ -65,6 +72,9 @@ def measure(host, port, seconds, connections, files):
     elapsed = time.monotonic() - started
     for worker in workers:
         worker.join()
+    for outcome in received:
+        if isinstance(outcome, OSError):
+            raise outcome
     return sum(bytes_ for bytes_, _ in received) / elapsed
 
 

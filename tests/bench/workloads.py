@@ -2,6 +2,7 @@
 the number of runs and returns rows. References do the same duty as ours: what is written is synced,
 what is read back is read from the medium."""
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -30,9 +31,16 @@ def warm(path):
     shell(f'find "{path}" -type f -exec cat {{}} + > /dev/null')
 
 
+CONTENT_REVISIONS = 800
+
+
 def content_pair(world):
-    """A mirror with much content, a site it knows, and one bundle."""
-    source = world.mirror(800, "all", world.content_median, name="content-source")
+    """A mirror with much content, all of it approved, and a site it knows."""
+    source = world.path / "content-source"
+    if not source.exists():
+        part = world.mirror(CONTENT_REVISIONS, "all", world.content_median, name="content-source.part")
+        approve_everything(world, part, CONTENT_REVISIONS)
+        part.rename(source)
     site = world.path / "content-site"
     if not site.exists():
         site = world.init("content-site", "--gap")
@@ -49,11 +57,21 @@ def content_bundle(world):
     return world.export(source, "content-site", to, "--full")[1]
 
 
+def carried_files(world):
+    """The names below content/ that the bundle carries: what the references have to carry too."""
+    bundle = content_bundle(world)
+    index = run("zstd", "-dc", bundle / "index.jsonl.zst").out
+    names = {json.loads(line)["name"].split(".part")[0] for line in index.splitlines()}
+    listing = world.path / "carried-files"
+    listing.write_text("".join(f"{name}\n" for name in sorted(names) if name.startswith("content/")))
+    return listing
+
+
 @workload("export")
 def export(world, repeats):
     source, site = content_pair(world)
-    content = source / "content"
-    warm(content)
+    carried = carried_files(world)
+    warm(source / "content")
     to = world.path / "export-runs"
 
     def ours(_):
@@ -64,14 +82,15 @@ def export(world, repeats):
         target = world.path / "reference.tar"
         target.unlink(missing_ok=True)
         return shell(DROP + f'''
-            tar -cf "{target}" -C "{source}" content
+            cd "{source}"
+            tar -cf "{target}" -T "{carried}"
             sync -f "{target}"; drop "{target}"
-            find "{content}" -type f -exec sha256sum {{}} + > "{target}.source"
+            xargs -d "\\n" sha256sum < "{carried}" > "{target}.source"
             sha256sum "{target}" > "{target}.copy"''')
 
     mine, reference = in_turn(repeats, ours, tar)
     shutil.rmtree(to, ignore_errors=True)
-    size = sum(f.stat().st_size for f in content.rglob("*") if f.is_file())
+    size = sum((source / name).stat().st_size for name in carried.read_text().splitlines())
     return [Row.timed("export of stored content", mine, reference, goal=1.0,
                       against="tar c + sync + sha256sum of source and of copy",
                       note=f"{size / 2**20:.0f} MiB of content")]
@@ -174,6 +193,9 @@ def sync(world, repeats):
         mirror = world.init("sync-run", "--upstream", upstream.url)
         world.run(mirror, "subscription", "set", "--product", "all", "--classification", "all")
         sample = world.run(mirror, "sync", "--metadata-only")
+        counted = result(world.run(mirror, "status"))["counts"]["revisions"]
+        if counted != world.small:
+            raise RuntimeError(f"sync brought {counted} of {world.small} revisions")
         served = upstream.cpu_seconds() - before
     reference = world.init("sync-reference")
     loaded = world.fill(reference, "--size", str(world.small), "--content", "none")
@@ -287,8 +309,10 @@ class Nginx:
         self.port = free_port()
         base = self.world.path / "nginx"
         base.mkdir(exist_ok=True)
+        # As root it would change to a user who may not read the mirror.
+        user = "user root;" if os.geteuid() == 0 else ""
         (base / "nginx.conf").write_text(f'''
-            worker_processes auto; daemon off; pid {base}/pid; error_log {base}/error.log;
+            {user} worker_processes auto; daemon off; pid {base}/pid; error_log {base}/error.log;
             events {{ worker_connections 1024; }}
             http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
               client_body_temp_path {base}/b; proxy_temp_path {base}/p; fastcgi_temp_path {base}/f;
