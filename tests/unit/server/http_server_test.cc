@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,6 +70,7 @@ class RawClient {
     return reply;
   }
   bool closed() const { return closed_; }
+  int fd() const { return fd_; }
 
  private:
   bool ReadSome() {
@@ -468,6 +471,92 @@ TEST_F(HttpServerTest, StopsAfterTheDrainTimeoutWhateverIsOpen) {
   server_->Stop();
   EXPECT_LT(std::chrono::steady_clock::now() - before, 5s);
   EXPECT_EQ(server_->connections(), 0U);
+}
+
+/// A TLS client that accepts any certificate and tells its common name.
+struct TlsAnswer {
+  std::string reply;
+  std::string common_name;
+};
+TlsAnswer TlsExchange(std::uint16_t port, const std::string& request, int max_version) {
+  TlsAnswer answer;
+  RawClient client(port);
+  SSL_CTX* context = ::SSL_CTX_new(::TLS_client_method());
+  ::SSL_CTX_set_security_level(context, 0);
+  ::SSL_CTX_set_min_proto_version(context, TLS1_VERSION);
+  ::SSL_CTX_set_max_proto_version(context, max_version);
+  SSL* ssl = ::SSL_new(context);
+  ::SSL_set_fd(ssl, client.fd());
+  if (::SSL_connect(ssl) == 1) {
+    X509* certificate = ::SSL_get1_peer_certificate(ssl);
+    char name[200] = {};
+    ::X509_NAME_get_text_by_NID(::X509_get_subject_name(certificate), NID_commonName, name,
+                                sizeof(name));
+    answer.common_name = name;
+    ::X509_free(certificate);
+    ::SSL_write(ssl, request.data(), static_cast<int>(request.size()));
+    char buffer[65536];
+    for (int count; (count = ::SSL_read(ssl, buffer, sizeof(buffer))) > 0;) {
+      answer.reply.append(buffer, static_cast<std::size_t>(count));
+    }
+  }
+  ::SSL_free(ssl);
+  ::SSL_CTX_free(context);
+  return answer;
+}
+
+class HttpsServerTest : public HttpServerTest {
+ protected:
+  void MakeCertificate(const std::string& name) {
+    const std::string command =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=" +
+        name + " -keyout " + (dir_ / "key.pem").string() + " -out " + (dir_ / "cert.pem").string() +
+        " 2>/dev/null";
+    ASSERT_EQ(std::system(command.c_str()), 0);
+  }
+  void StartTls() {
+    MakeCertificate("first");
+    options_.listeners[0].tls = true;
+    options_.certificate_file = (dir_ / "cert.pem").string();
+    options_.key_file = (dir_ / "key.pem").string();
+    Start();
+  }
+};
+
+TEST_F(HttpsServerTest, ServesCallsFilesAndStreams) {
+  StartTls();
+  const std::string close = "Connection: close\r\n\r\n";
+  const TlsAnswer called = TlsExchange(
+      port_, "POST /echo HTTP/1.1\r\nContent-Length: 2\r\n" + close + "hi", TLS1_3_VERSION);
+  EXPECT_TRUE(called.reply.ends_with("POST /echo? 2 hi")) << called.reply;
+  const TlsAnswer file = TlsExchange(port_, "GET /file HTTP/1.1\r\n" + close, TLS1_2_VERSION);
+  EXPECT_EQ(file.reply.size() - file.reply.find("\r\n\r\n") - 4, 300'000U);
+  const TlsAnswer stream = TlsExchange(port_, "GET /stream HTTP/1.1\r\n" + close, TLS1_3_VERSION);
+  EXPECT_EQ(stream.reply.size() - stream.reply.find("\r\n\r\n") - 4, 5000U);
+  EXPECT_EQ(TlsExchange(port_, "GET /echo HTTP/1.1\r\n" + close, TLS1_1_VERSION).reply, "")
+      << "too old";
+}
+
+TEST_F(HttpsServerTest, TakesANewCertificateWithoutARestart) {
+  StartTls();
+  const std::string request = "GET /echo HTTP/1.1\r\nConnection: close\r\n\r\n";
+  EXPECT_EQ(TlsExchange(port_, request, TLS1_3_VERSION).common_name, "first");
+  MakeCertificate("second");
+  ASSERT_TRUE(server_->ReloadCertificate().has_value());
+  EXPECT_EQ(TlsExchange(port_, request, TLS1_3_VERSION).common_name, "second");
+  ASSERT_TRUE(WriteFileAtomically(dir_ / "cert.pem", AsBytes("broken")));
+  EXPECT_EQ(server_->ReloadCertificate().error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(TlsExchange(port_, request, TLS1_3_VERSION).common_name, "second");
+}
+
+TEST_F(HttpsServerTest, SurvivesPlainHttpAndNoise) {
+  StartTls();
+  RawClient plain(port_);
+  plain.Send("GET /echo HTTP/1.1\r\n\r\n");
+  plain.ReadToEnd();
+  EXPECT_TRUE(plain.closed());
+  const std::string request = "GET /echo HTTP/1.1\r\nConnection: close\r\n\r\n";
+  EXPECT_FALSE(TlsExchange(port_, request, TLS1_3_VERSION).reply.empty());
 }
 
 TEST_F(HttpServerTest, NamesAnAddressInUse) {
