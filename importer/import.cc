@@ -138,6 +138,13 @@ class Import {
                     " allows it");
   }
 
+  Result<void> PublishBatch(std::vector<mirror::VerifiedContent> batch) {
+    const std::size_t count = batch.size();
+    TRY(mirror_.content().Publish(std::move(batch)));
+    options_.progress->Advance(count, 0);
+    return {};
+  }
+
   Result<void> PublishContent(Staging& staging) {
     TRY_ASSIGN(auto content, staging.TakeContent());
     options_.progress->Begin("storing files", content.size(), 0);
@@ -147,11 +154,10 @@ class Import {
       result_.content_bytes += file.file().size_bytes;
       batch.push_back(std::move(file));
       if (batch.size() == kPublishBatch) {
-        options_.progress->Advance(batch.size(), 0);
-        TRY(mirror_.content().Publish(std::exchange(batch, {})));
+        TRY(PublishBatch(std::exchange(batch, {})));
       }
     }
-    if (!batch.empty()) TRY(mirror_.content().Publish(std::move(batch)));
+    if (!batch.empty()) TRY(PublishBatch(std::move(batch)));
     options_.progress->End();
     return {};
   }

@@ -185,7 +185,9 @@ class Planner {
     const bool is_update = document.type == protocol::UpdateType::kSoftware ||
                            document.type == protocol::UpdateType::kDriver;
     TRY_ASSIGN(const auto before, mirror_.catalog().FindLatest(document.id.guid));
-    if (is_update && document.explicitly_deployable) {
+    // Several revisions of one update may come at once: it counts once.
+    const bool counts = is_update && document.explicitly_deployable;
+    if (counts && (document.is_expired || seen_.insert(document.id.guid).second)) {
       if (document.is_expired) {
         if (before && !before->is_expired) {
           ++plan_.updates_expired;
@@ -200,7 +202,9 @@ class Planner {
       }
     }
     if (document.is_locally_published) note(plan_.locally_published, item);
-    if (!kinds_.handlers.contains(document.handler)) new_handlers_.insert(document.handler);
+    if (!document.handler.empty() && !kinds_.handlers.contains(document.handler)) {
+      new_handlers_.insert(document.handler);
+    }
     if (document.publisher_id && !kinds_.publishers.contains(document.publisher_id->ToString())) {
       new_publishers_.insert(document.publisher_id->ToString());
     }
@@ -231,6 +235,7 @@ class Planner {
   manifests::Medium& medium_;
   const manifests::VerifiedIndex& index_;
   mirror::exchange::KnownKinds kinds_;
+  std::set<Guid> seen_;
   std::set<std::string> new_handlers_, new_publishers_, new_commands_;
   std::uint64_t metadata_bytes_ = 0;
   ImportPlan plan_;

@@ -104,9 +104,12 @@ void AppendItems(std::string& text, const char* what, const std::vector<ImportPl
 }
 
 void AppendTexts(std::string& text, const char* what, const std::vector<std::string>& items) {
-  for (const std::string& item : items) {
-    text += fmt::format("  NEW {}  {}\n", what, EscapeForDisplay(item, 160));
+  constexpr std::size_t kShown = 8;
+  for (std::size_t i = 0; i < std::min(items.size(), kShown); ++i) {
+    text += fmt::format("  NEW {}  {}\n", what, EscapeForDisplay(items[i], 160));
   }
+  if (items.size() > kShown)
+    text += fmt::format("  NEW {}  and {} more\n", what, items.size() - kShown);
 }
 
 std::string PlanText(const importer::DryRun& dry, bool needs_decision) {
