@@ -57,6 +57,8 @@ struct DamageCase {
   bool deep;
 };
 
+void PrintTo(const DamageCase& damage, std::ostream* out) { *out << damage.name; }
+
 class SelfCheckDamage : public SelfCheckTest, public testing::WithParamInterface<DamageCase> {};
 
 TEST_P(SelfCheckDamage, IsFound) {
