@@ -129,10 +129,9 @@ class Adapter {
     added->expected(option.takes == Takes::kList ? -1 : 1)->type_size(1);
     if (IsOption(option)) {
       // One value each time it is given, so that words after it stay arguments.
-      added->expected(1);
+      added->expected(1)->allow_extra_args(false);
       added->multi_option_policy(option.takes == Takes::kList ? CLI::MultiOptionPolicy::TakeAll
                                                               : CLI::MultiOptionPolicy::Throw);
-      if (option.takes == Takes::kList) added->allow_extra_args(false);
     }
   }
 

@@ -56,6 +56,16 @@ def offered(profile, approved, step=0):
     return set(chosen) - superseded
 
 
+def files_of(paths, step=0):
+    """path -> {(SHA-1, SHA-256, size)} of all files of the updates and of their members."""
+    rows = listing(step)
+    by_guid = {row["guid"]: row for row in rows.values()}
+    members = {path: [rows[path], *(by_guid[b.split("/")[0]] for b in rows[path].get("bundled", ()))]
+               for path in paths}
+    return {path: {(f["sha1"], f["sha256"], f["size"]) for row in group for f in row.get("files", ())}
+            for path, group in members.items()}
+
+
 def wait_for_index(server, seconds=3):
     """Until `serve` has noticed a change that another process committed (it looks four times a second)."""
     time.sleep(seconds)

@@ -70,6 +70,9 @@ TEST(CommandLine, TakesGlobalOptionsBeforeTheCommandAndArgumentsAfterOptions) {
   EXPECT_EQ(parsed->global.verbose, 2);
   EXPECT_THAT(parsed->arguments.List("ID"), ElementsAre("a", "b"));
   EXPECT_THAT(parsed->arguments.List("group"), ElementsAre("G"));
+  const auto after_text = Parse({"update", "approve", "--group", "G", "--action", "install", "a"});
+  ASSERT_TRUE(after_text) << after_text.error().message;
+  EXPECT_THAT(after_text->arguments.List("ID"), ElementsAre("a"));
 }
 
 TEST(CommandLine, KeepsWordsBehindTwoDashes) {
