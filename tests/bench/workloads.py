@@ -193,9 +193,10 @@ def sync(world, repeats):
         mirror = world.init("sync-run", "--upstream", upstream.url)
         world.run(mirror, "subscription", "set", "--product", "all", "--classification", "all")
         sample = world.run(mirror, "sync", "--metadata-only")
-        counted = result(world.run(mirror, "status"))["counts"]["revisions"]
-        if counted != world.small:
-            raise RuntimeError(f"sync brought {counted} of {world.small} revisions")
+        brought = result(world.run(mirror, "status"))["counts"]["updates"]
+        there = result(world.run(source, "status"))["counts"]["updates"]
+        if brought != there:
+            raise RuntimeError(f"sync brought {brought} of {there} updates")
         served = upstream.cpu_seconds() - before
     reference = world.init("sync-reference")
     loaded = world.fill(reference, "--size", str(world.small), "--content", "none")

@@ -47,6 +47,7 @@ UpdateId Builder::AddWithPast(Revision revision, bool may_expire) {
   Random random(options_.seed, "past/" + revision.path);
   const std::uint64_t dice = random.Below(100);
   const bool expires = may_expire && dice < 15;
+  UpdateId referred = revision.id;
   if (expires || dice >= 90) {
     Revision older = revision;
     if (!expires) older.title += " (first release)";
@@ -54,10 +55,11 @@ UpdateId Builder::AddWithPast(Revision revision, bool may_expire) {
     revision.id.revision = 201;
     revision.expired = expires;
     Add(std::move(older));
+    // A bundle goes on naming the revision it was made with: a third of them are older.
+    if (expires || random.Below(3) != 0) referred = revision.id;
   }
-  const UpdateId id = revision.id;
   Add(std::move(revision));
-  return id;
+  return referred;
 }
 
 std::uint32_t Builder::AddFile(const std::string& key, const std::string& name,

@@ -71,7 +71,7 @@ class Builder {
   Revision NewRevision(std::string path, Kind kind, std::string title);
   std::size_t Add(Revision revision);
   /// Adds `revision` in the form that chance gives it: once, after an older revision of itself, or
-  /// expired after having been published. Returns the id of the newest.
+  /// expired after having been published. Returns the revision that a bundle is to name.
   UpdateId AddWithPast(Revision revision, bool may_expire);
   std::uint32_t AddFile(const std::string& key, const std::string& name, std::uint64_t size_bytes,
                         const std::string& patching_type = {});
