@@ -187,15 +187,23 @@ Result<ListWish> ReadWish(Context& context, mirror::Mirror& mirror) {
 }
 
 void PrintList(Context& context, const std::vector<ComputerView>& views, const Names& names) {
-  constexpr std::size_t kNameWidth = 22;
+  // Names take what groups leave of 100 columns; ids, dates and states are never cut.
   constexpr std::size_t kGroupWidth = 18;
-  std::vector<std::vector<std::string>> table = {{"NAME", "ID", "GROUPS", "CONTACT", "STATE"}};
+  constexpr std::size_t kBothWidths = 34;
+  std::size_t widest_group = std::string_view("GROUPS").size();
+  std::vector<std::string> groups;
   for (const auto& view : views) {
-    const std::string groups = fmt::format("{}", fmt::join(GroupNamesOf(view, names), ", "));
-    const UtcTime contact = view.computer.last_contact;
-    table.push_back({Cut(NameOf(view.computer), kNameWidth), EscapeForDisplay(view.computer.id),
-                     view.groups.empty() ? "-" : Cut(EscapeForDisplay(groups), kGroupWidth),
-                     contact <= kNever ? "never" : contact.ToDate(), StateText(view)});
+    const std::string all = fmt::format("{}", fmt::join(GroupNamesOf(view, names), ", "));
+    groups.push_back(view.groups.empty() ? "-" : Cut(EscapeForDisplay(all), kGroupWidth));
+    widest_group = std::max(widest_group, std::min(groups.back().size(), kGroupWidth));
+  }
+  std::vector<std::vector<std::string>> table = {{"NAME", "ID", "GROUPS", "CONTACT", "STATE"}};
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const mirror::Computer& computer = views[i].computer;
+    const UtcTime contact = computer.last_contact;
+    table.push_back({Cut(NameOf(computer), kBothWidths - widest_group),
+                     EscapeForDisplay(computer.id), groups[i],
+                     contact <= kNever ? "never" : contact.ToDate(), StateText(views[i])});
   }
   context.Print(FormatTable(table));
 }
@@ -310,19 +318,22 @@ void PrintStatuses(Context& context, std::vector<StatusRow> rows) {
   });
   const bool all = context.global().verbose > 0;
   std::size_t hidden = 0;
-  std::vector<std::vector<std::string>> table = {{"STATE", "ID", "TITLE"}};
+  std::optional<UpdateState> heading;
   for (const auto& row : rows) {
     if (!all && Urgency(row.status.state) > 3) {
       ++hidden;
       continue;
     }
-    constexpr std::size_t kTitleWidth = 42;
-    table.push_back({std::string(mirror::UpdateStateName(row.status.state)),
-                     row.status.update.ToString(), Cut(row.title, kTitleWidth)});
+    if (heading != row.status.state) {
+      heading = row.status.state;
+      context.Print(fmt::format("\n{}", mirror::UpdateStateName(*heading)));
+    }
+    constexpr std::size_t kTitleWidth = 60;
+    context.Print(
+        fmt::format("  {}  {}", row.status.update.ToString(), Cut(row.title, kTitleWidth)));
   }
-  if (table.size() > 1) context.Print("\n" + FormatTable(table));
   if (hidden > 0) {
-    context.Print(fmt::format("{} installed or not applicable; -v shows them",
+    context.Print(fmt::format("\n{} installed or not applicable; -v shows them",
                               Plural(hidden, "update is", "updates are")));
   }
 }

@@ -115,11 +115,31 @@ Result<ExitCode> RunAdd(Context& context) {
   return ExitCode::kDone;
 }
 
+/// As the mirror refuses it, in names.
+Result<void> CheckRemovable(const Context& context, mirror::Mirror& mirror,
+                            const mirror::TargetGroup& group) {
+  if (group.is_builtin) {
+    return FailNext(ErrorCode::kUsage, "builtin-group",
+                    fmt::format("group '{}' is built in and cannot be removed", group.name),
+                    NextCommand(context, "group list"));
+  }
+  TRY_ASSIGN(const auto groups, mirror.intent().Groups());
+  for (const auto& child : groups) {
+    if (child.parent != group.id) continue;
+    return FailNext(ErrorCode::kUsage, "group-has-children",
+                    fmt::format("group '{}' has the group '{}' below it",
+                                EscapeForDisplay(group.name), EscapeForDisplay(child.name)),
+                    NextCommand(context, "group remove " + ShellWord(child.name)));
+  }
+  return {};
+}
+
 Result<ExitCode> RunRemove(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   const std::string name = *context.args().Text("NAME");
   TRY(RefuseOnReplica(mirror, "group remove " + ShellWord(name)));
   TRY_ASSIGN(const auto group, FindGroup(context, mirror, name));
+  TRY(CheckRemovable(context, mirror, group));
   TRY_ASSIGN(auto all_contents, ReadContents(mirror));
   const Contents contents = all_contents[group.id];
   const std::string what =
@@ -130,7 +150,7 @@ Result<ExitCode> RunRemove(Context& context) {
   if (dry) {
     context.Print(fmt::format("group '{}': {}", EscapeForDisplay(group.name), what));
   } else {
-    if (!is_empty && !group.is_builtin) {
+    if (!is_empty) {
       TRY(context.Confirm(
           fmt::format("remove group '{}'? {}", EscapeForDisplay(group.name), what)));
     }

@@ -58,6 +58,12 @@ Result<mirror::Config::Upstream> UpstreamOf(const Context& context, const fs::pa
                                   EscapeForDisplay(upstream.wsus)),
                       again + " --upstream " + ShellWord(example));
     }
+    if (upstream.wsus.find_first_of(" \t\r\n\"<>\\") != std::string::npos) {
+      return FailNext(ErrorCode::kUsage, "bad-url",
+                      fmt::format("upstream '{}' is no URL such as http://wsus.example:8530",
+                                  EscapeForDisplay(upstream.wsus)),
+                      again + " --upstream http://wsus.example:8530");
+    }
     if (upstream.gap) {
       return FailNext(ErrorCode::kUsage, "usage",
                       "a mirror is fed by an update server (--upstream) or by bundles (--gap), "
@@ -107,7 +113,7 @@ Result<ExitCode> RunInit(Context& context) {
     if (error.reason == "not-empty") {
       return WithNext(std::move(error), "gapferry init " + ShellWord((path / "mirror").string()));
     }
-    return std::unexpected(std::move(error));
+    return WithNext(std::move(error), "gapferry init --help");
   }
   TRY_ASSIGN(const auto mirror, mirror::Mirror::Open(path));
   SayWhatNext(context, path, config);

@@ -124,24 +124,58 @@ Result<void> AddJobs(mirror::Mirror& mirror, const Filter& filter, std::vector<E
   return {};
 }
 
-/// "Workstations, deadline 2030-..." out of {"group": ..., "deadline": ...}.
-std::string DetailText(const Entry& entry) {
-  std::string text;
-  for (const auto& [key, value] : entry.detail.items()) {
-    if (value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty())) {
-      continue;
-    }
-    const std::string shown = value.is_string()
-                                  ? value.get<std::string>()
-                                  : value.dump(-1, ' ', false, json::error_handler_t::replace);
-    text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, shown);
+/// Names people know for the GUIDs in records.
+class Translator {
+ public:
+  static Result<Translator> Make(mirror::Mirror& mirror) {
+    TRY_ASSIGN(auto groups, ReadGroupNames(mirror));
+    return Translator(mirror, std::move(groups));
   }
-  return EscapeForDisplay(text, 400);
-}
 
-void PrintEntries(Context& context, const std::vector<Entry>& entries) {
+  /// "group=Workstations deadline=2030-01-31T18:00:00Z"
+  std::string Detail(const Entry& entry) const {
+    std::string text;
+    for (const auto& [key, value] : entry.detail.items()) {
+      const std::string shown = Value(value);
+      if (!shown.empty()) text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, shown);
+    }
+    return EscapeForDisplay(text, 400);
+  }
+
+  /// The title, when the object is an update of the catalogue.
+  Result<std::string> Title(const Entry& entry) const {
+    if (entry.is_job || !entry.what.starts_with("update.")) return std::string();
+    const auto id = protocol::UpdateIdArgument::Parse(entry.object);
+    if (!id) return std::string();
+    return TitleOf(mirror_, id->guid);
+  }
+
+ private:
+  Translator(mirror::Mirror& mirror, GroupNames groups)
+      : mirror_(mirror), groups_(std::move(groups)) {}
+
+  std::string Value(const json& value) const {
+    if (value.is_null()) return {};
+    if (value.is_string()) {
+      const auto& text = value.get_ref<const std::string&>();
+      const auto guid = Guid::Parse(text);
+      return guid ? GroupName(groups_, *guid) : text;
+    }
+    if (!value.is_array()) return value.dump(-1, ' ', false, json::error_handler_t::replace);
+    std::string list;
+    for (const auto& item : value) list += (list.empty() ? "" : ",") + Value(item);
+    return list;
+  }
+
+  mirror::Mirror& mirror_;
+  GroupNames groups_;
+};
+
+Result<void> PrintEntries(Context& context, mirror::Mirror& mirror,
+                          const std::vector<Entry>& entries) {
   constexpr std::size_t kObjectWidth = 44;
   constexpr std::size_t kWidth = 96;
+  TRY_ASSIGN(const Translator translator, Translator::Make(mirror));
   std::vector<std::vector<std::string>> table;
   for (const Entry& entry : entries) {
     table.push_back({Minute(entry.at), Cut(EscapeForDisplay(entry.who), 16),
@@ -152,9 +186,12 @@ void PrintEntries(Context& context, const std::vector<Entry>& entries) {
   const auto lines = Split(text, '\n');
   for (std::size_t i = 0; i < entries.size(); ++i) {
     context.Print(lines[i]);
-    const std::string detail = DetailText(entries[i]);
+    TRY_ASSIGN(const std::string title, translator.Title(entries[i]));
+    if (!title.empty()) context.Print("    " + Cut(title, kWidth - 4));
+    const std::string detail = translator.Detail(entries[i]);
     if (!detail.empty()) context.Print(Wrap(detail, kWidth - 4, "    "));
   }
+  return {};
 }
 
 Result<ExitCode> RunLog(Context& context) {
@@ -181,7 +218,7 @@ Result<ExitCode> RunLog(Context& context) {
   if (entries.size() > filter.limit)
     entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(filter.limit), entries.end());
   if (entries.empty()) context.Print("nothing fits");
-  PrintEntries(context, entries);
+  if (!context.json()) TRY(PrintEntries(context, mirror, entries));
   json list = json::array();
   for (Entry& entry : entries) list.push_back(std::move(entry.object_json));
   context.Emit({{"entries", std::move(list)}});
