@@ -15,7 +15,7 @@ if(GAPFERRY_SANITIZE)
   target_compile_options(sanitize_interface INTERFACE
     -fsanitize=${GAPFERRY_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
     # g++ 12 warns of flows that exist only in instrumented code; the other presets keep these on.
-    -Wno-stringop-overflow -Wno-maybe-uninitialized -Wno-array-bounds)
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow -Wno-maybe-uninitialized -Wno-array-bounds>)
   target_link_options(sanitize_interface INTERFACE -fsanitize=${GAPFERRY_SANITIZE})
 endif()
 

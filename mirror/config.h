@@ -30,18 +30,19 @@ enum class ContentPolicy {
   kNone,      ///< metadata only
 };
 
+struct HttpsConfig {
+  ListenAddress listen{"0.0.0.0", 8531};
+  std::filesystem::path certificate;  ///< PEM, relative to the mirror
+  std::filesystem::path key;          ///< PEM, relative to the mirror
+};
+
 /// gapferry.yaml. Every key is explained by comments in the file that `init` writes.
 struct Config {
   std::string name;  ///< of this mirror, shown to peers; 1 to 64 bytes of UTF-8
 
   struct Serve {
     ListenAddress http{"0.0.0.0", 8530};
-    struct Https {
-      ListenAddress listen{"0.0.0.0", 8531};
-      std::filesystem::path certificate;  ///< PEM, relative to the mirror
-      std::filesystem::path key;          ///< PEM, relative to the mirror
-    };
-    std::optional<Https> https;  ///< absent: no HTTPS
+    std::optional<HttpsConfig> https;  ///< absent: no HTTPS
     std::uint64_t max_request_bytes = 16ULL << 20;
     std::uint32_t max_ids_per_request = 20'000;
     std::uint32_t max_connections = 4'000;
