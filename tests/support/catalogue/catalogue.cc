@@ -96,6 +96,11 @@ std::string_view KindName(Kind kind) {
   return "";
 }
 
+bool IsVisible(const Revision& revision) {
+  return revision.kind == Kind::kBundle || revision.kind == Kind::kLeaf ||
+         revision.kind == Kind::kDriver;
+}
+
 Result<Shape> ShapeOf(const Options& options) {
   Shape shape;
   if (options.size == "S") {

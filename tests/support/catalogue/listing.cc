@@ -13,11 +13,6 @@ using Json = nlohmann::ordered_json;
 
 std::string Line(const Json& json) { return json.dump() + "\n"; }
 
-bool IsVisible(const Revision& revision) {
-  return revision.kind == Kind::kBundle || revision.kind == Kind::kLeaf ||
-         revision.kind == Kind::kDriver;
-}
-
 Json FileJson(const FileSpec& file) {
   return Json{{"sha1", file.digests.sha1.ToHex(HexCase::kUpper)},
               {"sha256", file.digests.sha256.ToHex()},

@@ -108,6 +108,9 @@ struct Revision {
   std::vector<DriverSpec> drivers = {};
 };
 
+/// Whether it may be approved by itself: bundles, leaves and drivers.
+bool IsVisible(const Revision& revision);
+
 /// The rules of `revision`, complete.
 RuleSet RulesOf(const Revision& revision);
 
