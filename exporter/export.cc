@@ -61,6 +61,11 @@ Sha256Digest PlanDigest(const std::string& plan, const Bytes& intent,
   return hasher.Finish();
 }
 
+/// Where a run keeps what the next one can use, until the ledger says that the bundle is signed.
+fs::path WorkFolder(Mirror& mirror, const Manifest& draft) {
+  return mirror.staging() / ("export-" + draft.DirectoryName());
+}
+
 /// Whether `last` is what `plan` would write again, number and clock aside.
 Result<bool> IsSameBundle(Mirror& mirror, const BundleOut& last, const ExportPlan& plan,
                           Manifest draft) {
@@ -96,6 +101,11 @@ Result<std::optional<ExportResult>> Repeat(Mirror& mirror, const ExportPlan& pla
   ExportResult result;
   result.path = path;
   TRY_ASSIGN(result.manifest, manifests::DecodeManifest(*bytes));
+  for (const auto& volume : result.manifest.volumes) {
+    const auto size = fs::file_size(path / volume.name, ignored);
+    if (ignored || size != volume.size) return std::optional<ExportResult>();
+  }
+  TRY(RemoveTree(WorkFolder(mirror, named)));
   result.manifest_sha256 = *last->manifest;
   result.bytes = last->bytes;
   result.repeated = true;
@@ -122,9 +132,14 @@ Result<BundleOut> ReserveNew(Mirror& mirror, const ExportPlan& plan, const Manif
   return reserved;
 }
 
-Result<void> CheckSameOptions(const BundleOut& unfinished, const StoredPlan& plan,
+Result<void> CheckSameOptions(Mirror& mirror, const BundleOut& unfinished, const StoredPlan& plan,
                               const ExportRequest& request) {
-  const bool same = plan.volume_bytes == request.volume_bytes && (!request.full || unfinished.full);
+  bool same = plan.volume_bytes == request.volume_bytes && (!request.full || unfinished.full);
+  if (request.since) {
+    mirror::Ledger ledger(mirror.db());
+    TRY_ASSIGN(const auto bundle, ledger.FindBundle(unfinished.site, *request.since));
+    same = same && !unfinished.full && bundle && bundle->target == unfinished.base;
+  }
   if (same) return {};
   return Fail(ErrorCode::kUsage, "unfinished-export",
               "bundle " + std::to_string(unfinished.sequence) +
@@ -154,7 +169,7 @@ Result<void> CheckSpace(const std::vector<manifests::IndexLine>& layout, const f
 Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
                                  const ExportOptions& options) {
   TRY_ASSIGN(const StoredPlan plan, DecodePlan(bundle.plan));
-  const fs::path work = mirror.staging() / ("export-" + plan.draft.DirectoryName());
+  const fs::path work = WorkFolder(mirror, plan.draft);
   options.progress->Begin("preparing", 0, 0);
   TRY_ASSIGN(auto objects, BundleObjects::Build(mirror, bundle, plan.volume_bytes, work / "objects",
                                                 options.stop));
@@ -175,7 +190,6 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
   result.manifest_sha256 = Sha256(manifests::EncodeManifest(result.manifest));
   result.read_back = writer.read_back();
   result.bytes = BytesIn(result.path);
-  TRY(RemoveTree(work));
   return result;
 }
 
@@ -199,7 +213,7 @@ Result<std::optional<BundleOut>> ChooseBundle(Mirror& mirror, const ExportReques
   TRY_ASSIGN(const auto unfinished, ledger.Unfinished(site.guid));
   if (unfinished) {
     TRY_ASSIGN(const StoredPlan plan, DecodePlan(unfinished->plan));
-    TRY(CheckSameOptions(*unfinished, plan, request));
+    TRY(CheckSameOptions(mirror, *unfinished, plan, request));
     result.resumed = true;
     return unfinished;
   }
@@ -221,15 +235,26 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
   ExportResult chosen;
   TRY_ASSIGN(const auto bundle, ChooseBundle(mirror, request, options, chosen));
   if (!bundle) return chosen;
-  TRY_ASSIGN(ExportResult result, WriteBundle(mirror, *bundle, options));
+  mirror::Ledger ledger(mirror.db());
+  auto written = WriteBundle(mirror, *bundle, options);
+  if (!written) {
+    // No repetition can finish such a plan, and nothing of it was written: its number is given up,
+    // so that the next command may ask for larger volumes.
+    if (written.error().reason == "volume-too-small") {
+      TRY(ledger.Abandon(bundle->site, bundle->sequence, mirror.clock().Now(), options.actor));
+    }
+    return written;
+  }
+  ExportResult result = std::move(*written);
   result.resumed = chosen.resumed;
   result.missing_files = chosen.missing_files;
   result.dangling = chosen.dangling;
-  mirror::Ledger ledger(mirror.db());
   TRY(ledger.MarkSigned(*bundle, result.manifest_sha256, result.path.string(), result.bytes,
                         mirror.clock().Now(),
                         {options.actor, "export", bundle->site.ToString(),
                          WriteCanonicalJson(JsonValue(Summary(result)))}));
+  // Last: volumes that the journal names are read back by a repetition, not written again.
+  TRY(RemoveTree(WorkFolder(mirror, result.manifest)));
   return result;
 }
 

@@ -36,7 +36,8 @@ struct ExportResult {
 /// stands for that plan whatever has changed since. When the last bundle is still in `to`, not
 /// acknowledged, and nothing has changed since, it is named again. Holds the job lock throughout.
 /// Fails as PlanExport and BundleWriter do; kUsage (reason "unfinished-export") when an unfinished
-/// bundle was begun with other options, kNoSpace before anything is written.
+/// bundle was begun with other options, (reason "volume-too-small", the number is given up) when an
+/// object that cannot be cut does not fit; kNoSpace before anything is written.
 Result<ExportResult> RunExport(mirror::Mirror& mirror, const ExportRequest& request,
                                const ExportOptions& options);
 

@@ -24,19 +24,17 @@ KnownState PassedOn(const mirror::PublishedState& state) {
   return {state.name, state.passed_on_digest};
 }
 
-/// Whether a delta may start at what the site acknowledged.
-Result<KnownState> AcknowledgedBase(Mirror& mirror, const mirror::Site& site) {
+/// Whether a delta may start at `base`, which the site acknowledged or a bundle led to.
+Result<void> CheckBase(Mirror& mirror, const mirror::Site& site, const KnownState& base,
+                       const std::string& what) {
   if (!site.diverged.empty()) {
     return Fail(ErrorCode::kUsage, "diverged",
                 "site '" + site.name + "' has diverged: " + site.diverged);
   }
-  TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(site.acknowledged->name));
-  if (knowledge == mirror::StateKnowledge::kOtherHistory) {
-    return Fail(ErrorCode::kUsage, "history-changed",
-                "what site '" + site.name +
-                    "' acknowledged is not in this mirror's history: it was restored or made anew");
-  }
-  return *site.acknowledged;
+  TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(base.name));
+  if (knowledge != mirror::StateKnowledge::kOtherHistory) return {};
+  return Fail(ErrorCode::kUsage, "history-changed",
+              what + " is not in this mirror's history: it was restored or made anew");
 }
 
 Result<KnownState> SinceBase(Mirror& mirror, const mirror::Site& site, std::uint64_t sequence) {
@@ -61,10 +59,12 @@ Result<void> ChooseBase(Mirror& mirror, const ExportRequest& request, ExportPlan
   }
   if (request.since) {
     TRY_ASSIGN(plan.base, SinceBase(mirror, plan.site, *request.since));
-  } else {
-    TRY_ASSIGN(plan.base, AcknowledgedBase(mirror, plan.site));
+    return CheckBase(mirror, plan.site, plan.base,
+                     "where bundle " + std::to_string(*request.since) + " of stream '" +
+                         plan.site.stream + "' led");
   }
-  return {};
+  plan.base = *plan.site.acknowledged;
+  return CheckBase(mirror, plan.site, plan.base, "what site '" + plan.site.name + "' acknowledged");
 }
 
 /// Documents up to here need not be carried: the site has said that it holds this state.
@@ -180,6 +180,8 @@ Result<void> ProveClosure(Mirror& mirror, ExportPlan& plan) {
 Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
   mirror::Ledger ledger(mirror.db());
   ExportPlan plan;
+  // Approvals go on beside this job: all parts of the plan must be of the same generation.
+  TRY_ASSIGN(const auto view, mirror.catalog().BeginRead());
   TRY_ASSIGN(plan.site, ledger.FindSite(request.site));
   plan.volume_bytes = request.volume_bytes;
   TRY_ASSIGN(const auto published, mirror.catalog().Published());
@@ -196,7 +198,10 @@ Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
 Result<manifests::UpstreamSync> LastUpstreamSync(Mirror& mirror, mirror::Generation generation) {
   using Outcome = manifests::UpstreamSync::Outcome;
   manifests::UpstreamSync sync;
-  TRY_ASSIGN(const auto job, mirror.jobs().Last("sync"));
+  TRY_ASSIGN(auto job, mirror.jobs().Last("sync"));
+  if (job && !job->ended_at) {  // killed, or in this moment: what counts is the one before
+    TRY_ASSIGN(job, mirror.jobs().LastGood("sync"));
+  }
   if (job && job->ended_at) {
     const bool good =
         job->result == mirror::JobResult::kDone || job->result == mirror::JobResult::kPartly;

@@ -244,6 +244,9 @@ Result<bool> BundleWriter::IsVolumeDone(std::uint32_t volume, std::stop_token st
 Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& provider,
                                        const WriteOptions& options) {
   const auto lines = LinesOf(volume);
+  // A bundle is finished when it has a signature: none may stand beside a volume that is written.
+  TRY(RemoveFile(directory_ / "manifest.json.sig"));
+  TRY(SyncDirectory(directory_));
   TRY_ASSIGN(File file, File::Create(directory_ / VolumeName(volume)));
   VolumeFile out(file);
   ObjectWriter objects(provider, options);

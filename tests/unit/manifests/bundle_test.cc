@@ -394,6 +394,20 @@ TEST_F(BundleTest, ASourceThatChangedIsNotWritten) {
   EXPECT_EQ(Reason(), "bundle-unfinished");
 }
 
+TEST_F(BundleTest, NoSignatureStandsBesideAVolumeThatIsWritten) {
+  ASSERT_TRUE(Write().has_value());
+  // The journal is lost (staging may be emptied), and the run that writes again ends early.
+  ASSERT_TRUE(RemoveTree(root_ / "journal").has_value());
+  auto layout = *LayOut(provider_.Plan(), 0);
+  provider_.objects()[ContentNamed("beta")] = "beto";
+  auto writer = BundleWriter::Create(Directory(), root_ / "journal", std::move(layout));
+  ASSERT_FALSE(writer->WriteVolumes("readme", provider_, {}).has_value());
+  EXPECT_EQ(Reason(), "bundle-unfinished");
+  provider_.objects()[ContentNamed("beta")] = "beta";
+  ASSERT_TRUE(Write().has_value());
+  EXPECT_EQ(Reason(), "");
+}
+
 TEST_F(BundleTest, ForeignFilesInTheTargetFolderAreRefusedBeforeWriting) {
   ASSERT_TRUE(CreateDirectories(Directory()).has_value());
   Replace("holiday.jpg", "x");
