@@ -213,10 +213,7 @@ Result<Added> CatalogLoad::Add(DecodedRevision revision) {
   }
   impl.prepared.reset();
   impl.buffered.emplace(revision.update(), revision.sha256());
-  impl.buffered_bytes += revision.impl_->incoming.bytes.size();
-  for (const auto& fragment : revision.impl_->fragments) {
-    impl.buffered_bytes += fragment.bytes.size();
-  }
+  impl.buffered_bytes += revision.memory_bytes();
   impl.buffer.push_back(std::move(revision));
   if (impl.buffer.size() >= kBufferedRevisions || impl.buffered_bytes >= kBufferedBytes) {
     TRY(Flush());
@@ -349,10 +346,11 @@ Result<CatalogLoad::Summary> CatalogLoad::Summarize() {
   TRY(count(
       summary.newly_expired,
       "SELECT count(*) FROM revision r JOIN revision_identity i ON i.id = r.id "
-      "WHERE r.change_id = ? AND r.is_expired = 1 AND EXISTS (SELECT 1 FROM "
+      "WHERE r.change_id = ? AND r.is_expired = 1 AND r.type IN (2, 3) AND NOT EXISTS ("
+      "SELECT 1 FROM revision_identity j JOIN revision s ON s.id = j.id "
+      "WHERE j.guid = i.guid AND j.revision > i.revision) AND 0 = (SELECT s.is_expired FROM "
       "revision_identity j JOIN revision s ON s.id = j.id JOIN change d ON d.id = s.change_id "
-      "WHERE j.guid = i.guid AND j.revision < i.revision AND d.generation IS NOT NULL "
-      "AND s.is_expired = 0)"));
+      "WHERE j.guid = i.guid AND d.generation IS NOT NULL ORDER BY j.revision DESC LIMIT 1)"));
   TRY_ASSIGN(const auto counts, impl_->mirror.catalog().Counts());
   summary.live_updates = counts.live_updates;
   summary.adopted_revisions = impl_->adopted;

@@ -46,6 +46,8 @@ class DecodedRevision {
   ~DecodedRevision();
   const protocol::UpdateId& update() const;
   const Sha256Digest& sha256() const;
+  /// About what it holds in memory: the document as it came, what was read from it, the fragments.
+  std::uint64_t memory_bytes() const;
 
   struct Impl;  ///< known to the sources of mirror/ only
 

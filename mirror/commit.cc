@@ -133,15 +133,13 @@ Result<void> CheckExpected(const std::optional<Sha256Digest>& expected, const Sh
 
 }  // namespace
 
-Result<StateName> CommitTransaction::Finish() {
+Result<StateName> CommitTransaction::Write() {
   Impl& impl = *impl_;
   if (!changed()) {
     TRY(CheckExpected(impl.expected_state, impl.before.state_digest));
     if (impl.documents) {
       TRY(db().Run("DELETE FROM change WHERE id = ?", impl.documents->change));
     }
-    TRY(impl.tx.Commit());
-    if (impl.finished_flag) *impl.finished_flag = true;
     return impl.before.name;
   }
   const Sha256Digest change = ChangeDigest(impl.documents, impl.intent_lines);
@@ -166,9 +164,20 @@ Result<StateName> CommitTransaction::Finish() {
                documents, intent, StateDigest(documents, intent), StateDigest(documents, passed_on),
                name.generation));
   TRY(db().Run("UPDATE mirror SET published = ?", name.generation));
-  TRY(impl.tx.Commit());
-  if (impl.finished_flag) *impl.finished_flag = true;
   return name;
+}
+
+Result<StateName> CommitTransaction::Finish() {
+  TRY_ASSIGN(const StateName name, Write());
+  TRY(impl_->tx.Commit());
+  if (impl_->finished_flag) *impl_->finished_flag = true;
+  return name;
+}
+
+Result<void> CommitTransaction::Rehearse() {
+  TRY(Write());
+  impl_->tx.Rollback();
+  return {};
 }
 
 }  // namespace gapferry::mirror

@@ -48,6 +48,10 @@ class CommitTransaction {
   /// digest after it is `digest`: what an import must reach.
   void ExpectStateDigest(const Sha256Digest& digest);
 
+  /// Does what Finish does, checks included, and takes it all back: what must not be refused later,
+  /// once something else was published for it. The commit is over afterwards.
+  Result<void> Rehearse();
+
   /// Publishes. When neither metadata nor intent changed, commits the rest and leaves the
   /// generation: the state returned is then the one before.
   Result<StateName> Finish();
@@ -57,6 +61,7 @@ class CommitTransaction {
   friend class CatalogLoad;
   struct Impl;
   explicit CommitTransaction(std::unique_ptr<Impl> impl);
+  Result<StateName> Write();
   std::unique_ptr<Impl> impl_;
 };
 

@@ -132,6 +132,12 @@ DecodedRevision& DecodedRevision::operator=(DecodedRevision&&) noexcept = defaul
 DecodedRevision::~DecodedRevision() = default;
 const protocol::UpdateId& DecodedRevision::update() const { return impl_->incoming.update; }
 const Sha256Digest& DecodedRevision::sha256() const { return impl_->sha256; }
+std::uint64_t DecodedRevision::memory_bytes() const {
+  // Titles, relations and driver lists are about as large as the texts they are read from.
+  std::uint64_t bytes = impl_->incoming.bytes.size() + impl_->document_bytes / 4;
+  for (const auto& fragment : impl_->fragments) bytes += fragment.bytes.size();
+  return bytes;
+}
 
 Result<DecodedRevision> DecodedRevision::Decode(IncomingRevision incoming,
                                                 std::uint64_t max_document_bytes) {

@@ -136,7 +136,10 @@ Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
   TRY_ASSIGN(const auto known, FindDeployment(commit.db(), origin, d.guid));
   const bool alive = known && !known->is_dead;
   if (alive && Travelling(*known) == d) return false;
-  if (alive && known->deadline == d.deadline) effective_deadline = known->effective_deadline;
+  // For another revision, group or action it is a new deadline, which may not begin in the past.
+  const bool same_meaning = alive && known->deadline == d.deadline && known->update == d.update &&
+                            known->group == d.group && known->action == d.action;
+  if (same_meaning) effective_deadline = known->effective_deadline;
   // The id told to clients stays with the GUID; a deployment that lives again is a new creation.
   const Generation created = alive ? known->created_generation : commit.generation();
   if (known && known->update.guid != d.update.guid) {

@@ -27,7 +27,8 @@ Result<std::optional<Deployment>> FindDeployment(Database& db, IntentOrigin orig
 Result<bool> PutGroup(CommitTransaction& commit, IntentOrigin origin, const TargetGroup& group);
 /// Ends its deployments and assignments too.
 Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid& group);
-/// `effective_deadline` is used when the row is new or its deadline changed.
+/// `effective_deadline` is used when the row is new or its deadline, revision, group or action
+/// changed.
 Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
                            const IncomingDeployment& deployment,
                            std::optional<UtcTime> effective_deadline);

@@ -38,6 +38,15 @@ Result<void> JobHistory::End(std::int64_t id, JobResult result,
                  clock_.Now(), static_cast<int>(result), generation, detail_json, id);
 }
 
+Result<void> JobHistory::AddDone(std::string_view kind, UtcTime started_at,
+                                 std::optional<Generation> generation,
+                                 std::string_view detail_json) {
+  return db_.Run(
+      "INSERT INTO job (kind, started_at, ended_at, result, generation, detail) "
+      "VALUES (?, ?, ?, ?, ?, ?)",
+      kind, started_at, clock_.Now(), static_cast<int>(JobResult::kDone), generation, detail_json);
+}
+
 namespace {
 
 constexpr std::string_view kColumns =

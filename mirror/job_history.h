@@ -35,6 +35,10 @@ class JobHistory {
   Result<std::int64_t> Start(std::string_view kind);
   Result<void> End(std::int64_t id, JobResult result, std::optional<Generation> generation,
                    std::string_view detail_json);
+  /// A job that ends here and now with kDone, as part of the caller's transaction: what the job
+  /// committed and the record of it cannot be told apart by a crash.
+  Result<void> AddDone(std::string_view kind, UtcTime started_at,
+                       std::optional<Generation> generation, std::string_view detail_json);
   Result<std::optional<JobRecord>> Last(std::string_view kind);
   /// The last one of the kind that ended with kDone or kPartly.
   Result<std::optional<JobRecord>> LastGood(std::string_view kind);

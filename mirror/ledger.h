@@ -205,6 +205,8 @@ class Ledger {
   using StateLookup = std::function<Result<std::optional<KnownState>>(const StateName& name)>;
   /// Whether this very return was applied before.
   Result<bool> IsReturnApplied(const Guid& site, const Sha256Digest& sha256);
+  /// Whether a return of that epoch of the site was applied before.
+  Result<bool> HadReturnOf(const Guid& site, const Guid& site_epoch);
   Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                               std::string_view actor);
 

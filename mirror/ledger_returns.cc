@@ -57,7 +57,9 @@ Result<std::optional<ReturnOut>> FirstReturn(Statement& rows, const Guid& recipi
 
 Result<void> Ledger::RecordImport(const BundleIn& bundle) {
   return db_.Run(
-      "INSERT INTO bundle_in (sender, stream, sequence, manifest, scope, target_epoch, "
+      // After a new history was accepted an older bundle may be taken once more; it is the newest
+      // then.
+      "INSERT OR REPLACE INTO bundle_in (sender, stream, sequence, manifest, scope, target_epoch, "
       "target_generation, target_chain, state_digest, local_generation, upstream_sync_at, "
       "applied_return, detailed, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       bundle.sender, bundle.stream, bundle.sequence, bundle.manifest, bundle.full ? 1 : 0,
@@ -72,9 +74,8 @@ Result<std::optional<BundleIn>> Ledger::LastImport() {
 }
 
 Result<std::optional<BundleIn>> Ledger::LastImport(const Guid& sender, std::string_view stream) {
-  TRY_ASSIGN(auto rows,
-             db_.Prepare(std::string(kImportColumns) +
-                         "WHERE sender = ? AND stream = ? ORDER BY sequence DESC LIMIT 1"));
+  TRY_ASSIGN(auto rows, db_.Prepare(std::string(kImportColumns) +
+                                    "WHERE sender = ? AND stream = ? ORDER BY id DESC LIMIT 1"));
   rows.BindAll(sender, stream);
   return FirstImport(rows);
 }
@@ -151,6 +152,13 @@ Result<bool> Ledger::IsReturnApplied(const Guid& site, const Sha256Digest& sha25
   return found.has_value();
 }
 
+Result<bool> Ledger::HadReturnOf(const Guid& site, const Guid& site_epoch) {
+  TRY_ASSIGN(const auto found, db_.QueryInt("SELECT 1 FROM return_in WHERE site = ? AND epoch = ? "
+                                            "LIMIT 1",
+                                            site, site_epoch));
+  return found.has_value();
+}
+
 Result<Ledger::Applied> Ledger::ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at,
                                             UtcTime now, std::string_view actor) {
   TRY_ASSIGN(auto tx, Transaction::Begin(db_, TransactionKind::kWrite));
@@ -178,8 +186,10 @@ Result<Ledger::Applied> Ledger::ApplyReturn(const ReturnEffect& effect, const St
                 "VALUES (?, ?, ?, ?)",
                 effect.site, block.sequence, block.volume, block.block));
   }
-  TRY(db_.Run("INSERT INTO return_in (site, number, sha256, applied_at) VALUES (?, ?, ?, ?)",
-              effect.site, effect.number, effect.sha256, now));
+  TRY(
+      db_.Run("INSERT INTO return_in (site, epoch, number, sha256, applied_at) "
+              "VALUES (?, ?, ?, ?, ?)",
+              effect.site, effect.site_epoch, effect.number, effect.sha256, now));
   TRY(
       db_.Run("UPDATE site SET applied_return = ?, last_return_at = ?, site_epoch = ?, "
               "diverged = ? WHERE guid = ?",

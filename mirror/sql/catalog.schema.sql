@@ -408,6 +408,7 @@ CREATE TABLE return_out (
 -- Connected side: returns that were applied.
 CREATE TABLE return_in (
   site BLOB NOT NULL REFERENCES site (guid),
+  epoch BLOB NOT NULL,                     -- of the site then: one that was left does not come back
   number INTEGER NOT NULL,
   sha256 BLOB NOT NULL,
   applied_at INTEGER NOT NULL,

@@ -287,6 +287,23 @@ TEST_F(IntentTest, AReplicaEndsWithTheSameStateDigestByFullAndByDelta) {
   EXPECT_THAT(replica.intent().Deployments().value(), testing::IsEmpty());
 }
 
+TEST_F(IntentTest, AnOldDeadlineIsANewOneForAnotherGroup) {
+  Mirror replica = MakeReplica();
+  LoadDocuments(replica);
+  auto approval = Approval(kBundle);
+  approval.deadline = clock_.Now() + std::chrono::hours(1);
+  ASSERT_TRUE(mirror_.intent().Approve({approval}, kActor));
+  IntentImport import = Carried(mirror_.intent().Changes(0, 100).value(), true);
+  TakeOver(replica, import);
+  clock_.Set(clock_.Now() + std::chrono::hours(30 * 24));
+  import.deployments[0].group = kUnassignedComputers;
+  IntentImported imported;
+  TakeOver(replica, import, &imported);
+  EXPECT_EQ(imported.moved_deadlines.size(), 1U);
+  EXPECT_GE(*replica.intent().Deployments().value()[0].effective_deadline,
+            clock_.Now() + std::chrono::hours(7 * 24));
+}
+
 TEST_F(IntentTest, FullListsEndWhatIsNotListed) {
   Mirror replica = MakeReplica();
   LoadDocuments(replica);
