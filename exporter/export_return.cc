@@ -146,6 +146,12 @@ Result<void> AddReceipts(Mirror& mirror, const Recipient& recipient, ReturnDocum
   TRY_ASSIGN(const auto published, mirror.catalog().Published());
   for (const mirror::BundleIn& bundle : imports) {
     if (bundle.sender != recipient.guid || bundle.stream != recipient.stream) continue;
+    // The last receipt tells where the site stands: nothing from before a new history was accepted.
+    if (!document.receipts.empty() &&
+        (bundle.target.name.epoch != document.receipts.front().target.name.epoch ||
+         bundle.sequence >= document.receipts.back().sequence)) {
+      break;
+    }
     mirror::exchange::ReturnReceipt receipt{bundle.stream, bundle.sequence, bundle.manifest,
                                             bundle.target, content,         bundle.imported_at};
     // Where the site stands now, as it is and not as the bundle promised.
@@ -201,14 +207,32 @@ fs::path StagedReturn(Mirror& mirror, std::uint64_t number) {
   return mirror.staging() / ("return-" + std::to_string(number) + ".jsonl");
 }
 
-/// The bytes that an unfinished number was reserved for. When they are lost the number is void.
-Result<std::optional<PreparedReturn>> Unfinished(Mirror& mirror, const Recipient& recipient) {
+/// Whether what was once prepared may still leave: this mirror may have been restored since, the
+/// level lowered, or fewer fields allowed.
+Result<bool> IsStillAllowed(Mirror& mirror, const std::string& text,
+                            const mirror::exchange::ReturnFields& fields) {
+  TRY_ASSIGN(const auto document, mirror::exchange::DecodeReturn(text));
+  if (document.header.level != mirror.config().return_level ||
+      document.header.site_epoch != mirror.identity().epoch) {
+    return false;
+  }
+  return EncodeReturn(Redact(document, fields)) == text;
+}
+
+/// The bytes that an unfinished number was reserved for. When they are lost or may not leave any
+/// more the number is void.
+Result<std::optional<PreparedReturn>> Unfinished(Mirror& mirror, const Recipient& recipient,
+                                                 const mirror::exchange::ReturnFields& fields) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto reserved, ledger.UnfinishedReturn(recipient.guid));
   if (!reserved) return std::optional<PreparedReturn>();
   auto text =
       ReadTextFile(StagedReturn(mirror, reserved->number), mirror::exchange::kMaxReturnBytes);
-  if (!text || Sha256(*text) != reserved->sha256) {
+  bool usable = text && Sha256(*text) == reserved->sha256;
+  if (usable) {
+    TRY_ASSIGN(usable, IsStillAllowed(mirror, *text, fields));
+  }
+  if (!usable) {
     TRY(ledger.VoidReturn(recipient.guid, reserved->number));
     return std::optional<PreparedReturn>();
   }
@@ -230,7 +254,10 @@ Result<std::optional<PreparedReturn>> Repeated(Mirror& mirror, const Recipient& 
     return std::optional<PreparedReturn>();
   }
   TRY_ASSIGN(const auto document, mirror::exchange::DecodeReturn(*text));
-  if (document.header.level != mirror.config().return_level) return std::optional<PreparedReturn>();
+  if (document.header.level != mirror.config().return_level ||
+      document.header.site_epoch != mirror.identity().epoch) {
+    return std::optional<PreparedReturn>();
+  }
   TRY_ASSIGN(const std::string again, Compose(mirror, recipient, document.header, fields));
   if (again != *text) return std::optional<PreparedReturn>();
   PreparedReturn prepared;
@@ -259,7 +286,7 @@ Result<PreparedReturn> Fresh(Mirror& mirror, const Recipient& recipient,
 Result<PreparedReturn> PrepareReturn(Mirror& mirror, const mirror::JobLock&,
                                      const mirror::exchange::ReturnFields& fields) {
   TRY_ASSIGN(const Recipient recipient, FindRecipient(mirror));
-  TRY_ASSIGN(auto prepared, Unfinished(mirror, recipient));
+  TRY_ASSIGN(auto prepared, Unfinished(mirror, recipient, fields));
   if (!prepared) {
     TRY_ASSIGN(prepared, Repeated(mirror, recipient, fields));
   }

@@ -23,8 +23,8 @@ struct PreparedReturn {
 
 /// Puts receipt, requests and, as the level allows, servers, computers and status together for the
 /// sender of the last import (before the first import: the only trusted card). Reads only, but for
-/// an unfinished number whose bytes are lost, which is given up. Fails with kUsage (reason
-/// "no-recipient").
+/// an unfinished number whose bytes are lost or may not leave any more, which is given up. Fails
+/// with kUsage (reason "no-recipient").
 Result<PreparedReturn> PrepareReturn(mirror::Mirror& mirror, const mirror::JobLock& lock,
                                      const mirror::exchange::ReturnFields& fields);
 

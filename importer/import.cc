@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/canonical_json.h"
+#include "base/log.h"
 #include "importer/arrival.h"
 #include "importer/loader.h"
 #include "importer/staging.h"
@@ -51,11 +52,13 @@ class Import {
     name_ = manifest.manifest().DirectoryName();
     result_.manifest = manifest.manifest();
     result_.signatures = manifest.signatures();
+    // Before the order is looked at: no other import may change what it is compared with.
+    TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
     TRY_ASSIGN(const Arrival arrival, CheckArrival(ledger_, manifest, {options_.new_history}),
                name_);
-    if (arrival == Arrival::kAlreadyImported) return Already();
-    TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
     const Sha256Digest digest = manifest.digest();
+    started_at_ = mirror_.clock().Now();
+    if (arrival == Arrival::kAlreadyImported) return Already(digest);
     TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium_, std::move(manifest)), name_);
     TRY(mirror_.content().Recover());
     TRY_ASSIGN(const auto staging, Staging::Open(mirror_, index), name_);
@@ -63,17 +66,24 @@ class Import {
     if (done) done = LoadAndCommit(index, *staging, lock, digest);
     if (!done) {
       const bool keep = !IsRefusal(done.error()) || done.error().reason == "too-many-removals";
-      if (!keep) TRY(staging->Remove(/*content=*/true));
+      if (!keep) Tidy(staging->Remove(/*content=*/true));
       return WithContext(std::move(done.error()), name_);
     }
-    TRY(staging->Remove(/*content=*/false));
+    Tidy(staging->Remove(/*content=*/false));
     return std::move(result_);
   }
 
   const std::string& name() const { return name_; }
 
  private:
-  Result<ImportResult> Already() {
+  /// What is left lying costs space and is removed by the next job; it must not hide the outcome.
+  static void Tidy(const Result<void>& removed) {
+    if (removed) return;
+    Log(LogLevel::kWarning, "remains of an import not removed", {{"why", removed.error().message}});
+  }
+
+  Result<ImportResult> Already(const Sha256Digest& digest) {
+    Tidy(Staging::RemoveFolder(mirror_, digest));  // of a run that ended right after its commit
     result_.already_imported = true;
     TRY_ASSIGN(const auto published, mirror_.catalog().Published());
     result_.generation = published.name.generation;
@@ -94,7 +104,7 @@ class Import {
     TRY_ASSIGN(auto load, mirror::CatalogLoad::Open(mirror_, lock, "import", digest.ToHex()));
     auto done = LoadAndPublish(index, staging, load, digest);
     if (!done && IsRefusal(done.error()) && done.error().reason != "too-many-removals") {
-      TRY(load.Abandon());
+      Tidy(load.Abandon());
     }
     return done;
   }
@@ -109,10 +119,12 @@ class Import {
                                                  *options_.progress, options_.stop));
     TRY(CheckDeclarations(mirror_, index));
     TRY(CheckRemovals(summary, object.intent));
+    object.intent.deadline_floor = mirror_.config().import.deadline_floor;
+    TRY(Rehearse(load, object.intent));
     TRY(PublishContent(staging));
     result_.documents = summary.new_revisions;
     result_.withdrawn = summary.withdrawn;
-    TRY(Commit(load, std::move(object.intent), digest));
+    TRY(Commit(load, object.intent, digest));
     return CountMissing();
   }
 
@@ -145,6 +157,15 @@ class Import {
     return {};
   }
 
+  /// Content is seen as soon as it is published: a bundle that does not lead to its target must be
+  /// refused before.
+  Result<void> Rehearse(mirror::CatalogLoad& load, const mirror::IntentImport& intent) {
+    TRY_ASSIGN(auto commit, load.BeginCommit("import"));
+    TRY(mirror::Intent::Import(commit, intent));
+    commit.ExpectStateDigest(result_.manifest.target.state_digest);
+    return commit.Rehearse();
+  }
+
   Result<void> PublishContent(Staging& staging) {
     TRY_ASSIGN(auto content, staging.TakeContent());
     options_.progress->Begin("storing files", content.size(), 0);
@@ -162,23 +183,24 @@ class Import {
     return {};
   }
 
-  Result<void> Commit(mirror::CatalogLoad& load, mirror::IntentImport intent,
+  Result<void> Commit(mirror::CatalogLoad& load, const mirror::IntentImport& intent,
                       const Sha256Digest& digest) {
-    const Manifest& manifest = result_.manifest;
-    intent.deadline_floor = mirror_.config().import.deadline_floor;
+    TRY_ASSIGN(const auto last, ledger_.LastImport());
     TRY_ASSIGN(auto commit, load.BeginCommit("import"));
     TRY_ASSIGN(result_.intent, mirror::Intent::Import(commit, intent));
-    TRY(ledger_.RecordImport(Record(commit, digest)));
+    const mirror::BundleIn record = Record(commit, digest, last);
+    TRY(ledger_.RecordImport(record));
     TRY(commit.Audit({options_.actor, "import", name_, Detail(digest)}));
-    commit.ExpectStateDigest(manifest.target.state_digest);
+    // What serve tells clients about the last synchronisation is read from the job history.
+    TRY(mirror_.jobs().AddDone("import", started_at_, record.local_generation, Detail(digest)));
+    commit.ExpectStateDigest(result_.manifest.target.state_digest);
     TRY_ASSIGN(const auto state, commit.Finish());
     result_.generation = state.generation;
-    // What serve tells clients about the last synchronisation is read from the job history.
-    TRY_ASSIGN(const std::int64_t job, mirror_.jobs().Start("import"));
-    return mirror_.jobs().End(job, mirror::JobResult::kDone, state.generation, Detail(digest));
+    return {};
   }
 
-  mirror::BundleIn Record(const mirror::CommitTransaction& commit, const Sha256Digest& digest) {
+  mirror::BundleIn Record(const mirror::CommitTransaction& commit, const Sha256Digest& digest,
+                          const std::optional<mirror::BundleIn>& last) {
     const Manifest& manifest = result_.manifest;
     mirror::BundleIn in;
     in.sender = manifest.sender.guid;
@@ -191,8 +213,14 @@ class Import {
          manifest.target.chain},
         manifest.target.state_digest};
     in.local_generation = commit.changed() ? commit.generation() : commit.generation() - 1;
-    if (manifest.upstream_sync.outcome != manifests::UpstreamSync::Outcome::kNever) {
+    // A sync that failed brought nothing: what clients have evaluated ends where the last good one
+    // did.
+    using enum manifests::UpstreamSync::Outcome;
+    if (manifest.upstream_sync.outcome == kSucceeded) {
       in.upstream_sync_at = manifest.upstream_sync.at;
+    } else if (manifest.upstream_sync.outcome == kFailed && last &&
+               last->sender == manifest.sender.guid) {
+      in.upstream_sync_at = last->upstream_sync_at;
     }
     for (const auto& one : manifest.acknowledgements) {
       if (one.site != mirror_.identity().guid) continue;
@@ -230,6 +258,7 @@ class Import {
   const ImportOptions& options_;
   mirror::Ledger ledger_;
   std::string name_;
+  UtcTime started_at_;
   ImportResult result_;
 };
 

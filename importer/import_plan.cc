@@ -20,13 +20,20 @@ using mirror::Mirror;
 using mirror::exchange::IntentObject;
 
 constexpr std::uint64_t kMaxMetadataObjectBytes = 8ULL << 30;
+constexpr std::uint64_t kMaxPlannedObjectBytes = 256ULL << 20;
 // What one gets from a stick and from this program on a small machine; only an estimate.
 constexpr std::uint64_t kBytesPerSecond = 120 << 20;
 constexpr std::uint64_t kDocumentsPerSecond = 1500;
 
-/// An object of the bundle in memory, checked: plans read small ones only.
+/// An object of the bundle in memory, checked. Senders write some 16 MiB into one, or one document.
 Result<Bytes> ReadWhole(manifests::Medium& medium, const manifests::VerifiedIndex& index,
                         const manifests::IndexLine& line) {
+  if (line.size > kMaxPlannedObjectBytes) {
+    return Fail(ErrorCode::kUnsupported, "object-too-large",
+                "object '" + line.name.ToString() + "' has " + std::to_string(line.size) +
+                    " bytes, at most " + std::to_string(kMaxPlannedObjectBytes) +
+                    " can be looked at before an import");
+  }
   MemorySink sink(line.size);
   TRY(manifests::ReadObject(medium, index, line, sink));
   return sink.Take();
@@ -45,8 +52,11 @@ class Planner {
       if (line.name.IsContent() && line.name.part <= 1) TRY(LookAtFile(line));
     }
     TRY_ASSIGN(const auto counts, mirror_.catalog().Counts());
-    plan_.live_updates = counts.deployable_updates;
-    plan_.removals = plan_.withdrawn + plan_.updates_expired + plan_.declined;
+    plan_.live_updates = counts.live_updates;
+    // As the import counts them: updates that are live here, hidden ones included.
+    const auto expiring = std::ranges::count_if(
+        newest_, [](const auto& one) { return one.second.is_expired && one.second.was_live; });
+    plan_.removals = plan_.withdrawn + static_cast<std::uint64_t>(expiring) + plan_.declined;
     plan_.new_handlers.assign(new_handlers_.begin(), new_handlers_.end());
     plan_.new_publishers.assign(new_publishers_.begin(), new_publishers_.end());
     plan_.new_commands.assign(new_commands_.begin(), new_commands_.end());
@@ -66,10 +76,7 @@ class Planner {
     metadata_bytes_ += line.size;
     for (const auto& revision : object.revisions) {
       TRY_ASSIGN(const auto row, mirror_.catalog().Find(revision.update));
-      if (!row) {
-        if (revision.withdrawn) ++plan_.withdrawn;
-        continue;
-      }
+      if (!row) continue;  // new, and gone already: nothing here goes with it
       if (revision.withdrawn && !row->is_withdrawn) ++plan_.withdrawn;
       if (!revision.withdrawn && row->is_withdrawn) ++plan_.listed_again;
     }
@@ -128,10 +135,11 @@ class Planner {
     return {};
   }
 
+  /// On a mirror that decides by itself nothing is declined by a bundle.
   Result<void> CompareDeclines(const mirror::IntentImport& intent) {
-    std::set<Guid> before;
-    TRY_ASSIGN(const auto declined, UpstreamDeclined());
-    before.insert(declined.begin(), declined.end());
+    if (mirror_.intent().Effective() != mirror::IntentOrigin::kUpstream) return {};
+    TRY_ASSIGN(const auto declined, mirror_.intent().Declined());
+    const std::set<Guid> before(declined.begin(), declined.end());
     for (const Guid& guid : intent.declined) {
       if (!before.contains(guid)) ++plan_.declined;
     }
@@ -139,15 +147,6 @@ class Planner {
       if (before.contains(guid)) ++plan_.undeclined;
     }
     return {};
-  }
-
-  /// Declines of the upstream's; on a mirror that decides by itself they are not the effective
-  /// ones, and then nothing here is declined by the bundle.
-  Result<std::vector<Guid>> UpstreamDeclined() {
-    if (mirror_.intent().Effective() != mirror::IntentOrigin::kUpstream) {
-      return std::vector<Guid>();
-    }
-    return mirror_.intent().Declined();
   }
 
   Result<void> ReadMetadata(const manifests::IndexLine& line) {
@@ -185,6 +184,7 @@ class Planner {
     const bool is_update = document.type == protocol::UpdateType::kSoftware ||
                            document.type == protocol::UpdateType::kDriver;
     TRY_ASSIGN(const auto before, mirror_.catalog().FindLatest(document.id.guid));
+    if (is_update) NoteNewest(document, before);
     // Several revisions of one update may come at once: it counts once.
     const bool counts = is_update && document.explicitly_deployable;
     if (counts && (document.is_expired || seen_.insert(document.id.guid).second)) {
@@ -220,6 +220,14 @@ class Planner {
     return {};
   }
 
+  void NoteNewest(const protocol::UpdateDocument& document,
+                  const std::optional<mirror::RevisionRow>& before) {
+    if (before && before->update.revision > document.id.revision) return;
+    Newest& newest = newest_[document.id.guid];
+    if (newest.revision > document.id.revision) return;
+    newest = {document.id.revision, document.is_expired, before && !before->is_expired};
+  }
+
   Result<void> LookAtFile(const manifests::IndexLine& line) {
     TRY_ASSIGN(const auto held, mirror_.content().Find(line.name.sha1));
     if (held) {
@@ -231,12 +239,20 @@ class Planner {
     return {};
   }
 
+  /// The newest revision of an update that the bundle brings.
+  struct Newest {
+    std::int32_t revision = 0;
+    bool is_expired = false;
+    bool was_live = false;  ///< the newest one here before is not expired
+  };
+
   Mirror& mirror_;
   manifests::Medium& medium_;
   const manifests::VerifiedIndex& index_;
   mirror::exchange::KnownKinds kinds_;
   std::set<Guid> seen_;
   std::set<std::string> new_handlers_, new_publishers_, new_commands_;
+  std::map<Guid, Newest> newest_;
   std::uint64_t metadata_bytes_ = 0;
   ImportPlan plan_;
 };

@@ -170,9 +170,12 @@ Result<std::optional<ReturnOutcome>> Seen(Mirror& mirror, const TrustedReturn& f
     const bool newest = same_epoch && header.number == from.site.applied_return;
     return std::optional(newest ? ReturnOutcome::kAlreadyApplied : ReturnOutcome::kLate);
   }
-  if (!same_epoch || header.number > from.site.applied_return) {
-    return std::optional<ReturnOutcome>();
+  if (!same_epoch) {
+    // An epoch that the site has left does not come back: a courier who was late.
+    TRY_ASSIGN(const bool left, ledger.HadReturnOf(from.site.guid, header.site_epoch));
+    return left ? std::optional(ReturnOutcome::kLate) : std::optional<ReturnOutcome>();
   }
+  if (header.number > from.site.applied_return) return std::optional<ReturnOutcome>();
   if (header.number < from.site.applied_return) return std::optional(ReturnOutcome::kLate);
   return Fail(
       ErrorCode::kUntrusted, "return-reused",

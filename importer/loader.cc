@@ -1,6 +1,7 @@
 #include "importer/loader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 
 #include "base/file.h"
@@ -19,6 +20,8 @@ using protocol::UpdateId;
 constexpr std::size_t kDecoders = 2;
 constexpr std::size_t kBatchDocuments = 128;
 constexpr std::uint64_t kBatchBytes = 32 << 20;
+/// Of decoded documents that wait to be written: a cabinet may hold a thousand times its size.
+constexpr std::uint64_t kDecodedBytes = 64 << 20;
 constexpr std::uint64_t kMaxMetadataObjectBytes = 8ULL << 30;
 
 /// Decodes a batch on several threads; the rows are written by one.
@@ -35,21 +38,8 @@ class Decoder {
   }
 
   Result<void> Flush() {
-    std::vector<std::optional<Result<mirror::DecodedRevision>>> decoded(waiting_.size());
-    std::vector<std::future<void>> workers;
-    for (std::size_t worker = 0; worker < kDecoders; ++worker) {
-      workers.push_back(std::async(std::launch::async, [&, worker] {
-        for (std::size_t i = worker; i < waiting_.size(); i += kDecoders) {
-          decoded[i].emplace(
-              mirror::DecodedRevision::Decode(std::move(waiting_[i]), max_document_bytes_));
-        }
-      }));
-    }
-    for (auto& worker : workers) worker.get();
-    for (auto& one : decoded) {
-      if (!*one) return std::unexpected(std::move(one->error()));
-      TRY(load_.Add(std::move(**one)));
-      progress_.Advance(1, 0);
+    for (std::size_t begin = 0; begin < waiting_.size();) {
+      TRY_ASSIGN(begin, DecodeFrom(begin));
     }
     waiting_.clear();
     bytes_ = 0;
@@ -57,6 +47,35 @@ class Decoder {
   }
 
  private:
+  /// Decodes documents in order until too much is held decoded, adds them, and tells where to go
+  /// on.
+  Result<std::size_t> DecodeFrom(std::size_t begin) {
+    std::vector<std::optional<Result<mirror::DecodedRevision>>> decoded(waiting_.size() - begin);
+    std::atomic<std::size_t> next = 0;
+    std::atomic<std::uint64_t> held = 0;
+    const auto work = [&] {
+      while (held < kDecodedBytes) {
+        const std::size_t i = next++;
+        if (i >= decoded.size()) return;
+        decoded[i].emplace(
+            mirror::DecodedRevision::Decode(std::move(waiting_[begin + i]), max_document_bytes_));
+        if (*decoded[i]) held += (*decoded[i])->memory_bytes();
+      }
+    };
+    std::vector<std::future<void>> workers;
+    for (std::size_t worker = 0; worker < kDecoders; ++worker) {
+      workers.push_back(std::async(std::launch::async, work));
+    }
+    for (auto& worker : workers) worker.get();
+    const std::size_t done = std::min(next.load(), decoded.size());
+    for (std::size_t i = 0; i < done; ++i) {
+      if (!*decoded[i]) return std::unexpected(std::move(decoded[i]->error()));
+      TRY(load_.Add(std::move(**decoded[i])));
+      progress_.Advance(1, 0);
+    }
+    return begin + done;
+  }
+
   mirror::CatalogLoad& load_;
   std::uint64_t max_document_bytes_;
   Progress& progress_;
@@ -117,8 +136,12 @@ Result<void> CheckRevisions(mirror::Mirror& mirror, const IntentObject& intent,
 }  // namespace
 
 Result<IntentObject> ReadStagedIntent(const Staging& staging) {
-  TRY_ASSIGN(File file, File::OpenRead(staging.PathOf(manifests::ObjectName::Intent())));
-  FileSource stored(file);
+  auto file = File::OpenRead(staging.PathOf(manifests::ObjectName::Intent()));
+  if (!file && file.error().code == ErrorCode::kNotFound) {
+    return Fail(ErrorCode::kCorrupt, "intent-malformed", "the bundle has no object 'intent'");
+  }
+  if (!file) return std::unexpected(std::move(file.error()));
+  FileSource stored(*file);
   manifests::ZstdSource decoded(stored, mirror::exchange::kMaxIntentBytes);
   return mirror::exchange::ReadIntentObject(decoded);
 }

@@ -14,6 +14,10 @@ constexpr std::size_t kPiece = 1 << 20;
 /// Rows and fragments that documents become, roughly.
 constexpr std::uint64_t kDatabaseFactor = 8;
 
+std::filesystem::path FolderOf(mirror::Mirror& mirror, const Sha256Digest& manifest) {
+  return mirror.staging() / ("import-" + manifest.ToHex().substr(0, 32));
+}
+
 }  // namespace
 
 /// Writes one object or part at its place and hashes what the store will ask for.
@@ -46,9 +50,7 @@ class Staging::Slot : public manifests::ObjectSlot {
 };
 
 Staging::Staging(mirror::Mirror& mirror, const manifests::VerifiedIndex& index)
-    : mirror_(mirror),
-      index_(index),
-      folder_(mirror.staging() / ("import-" + index.manifest().digest().ToHex().substr(0, 32))) {}
+    : mirror_(mirror), index_(index), folder_(FolderOf(mirror, index.manifest().digest())) {}
 
 Result<std::unique_ptr<Staging>> Staging::Open(mirror::Mirror& mirror,
                                                const manifests::VerifiedIndex& index) {
@@ -160,6 +162,10 @@ Result<std::vector<mirror::VerifiedContent>> Staging::TakeContent() {
     }
   }
   return out;
+}
+
+Result<void> Staging::RemoveFolder(mirror::Mirror& mirror, const Sha256Digest& manifest) {
+  return RemoveTree(FolderOf(mirror, manifest));
 }
 
 Result<void> Staging::Remove(bool content) {

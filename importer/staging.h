@@ -33,6 +33,8 @@ class Staging : public manifests::ObjectReceiver {
 
   /// The staged content files, whole and verified; call after every volume was verified.
   Result<std::vector<mirror::VerifiedContent>> TakeContent();
+  /// Removes the folder of a bundle whose import has ended.
+  static Result<void> RemoveFolder(mirror::Mirror& mirror, const Sha256Digest& manifest);
   /// Removes the folder of the bundle; staged content files with it when `content` is set.
   Result<void> Remove(bool content);
 

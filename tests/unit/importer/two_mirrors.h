@@ -197,7 +197,8 @@ class TwoMirrors : public testing::Test {
     EXPECT_EQ(Visible(site), before);
     EXPECT_EQ(AuditRecords(site), records + 1);
     EXPECT_EQ(mirror::ReadAudit(site.db(), 0, 1)->front().entry.action, "import.refused");
-    for (const std::string& name : ListDirectory(site.staging()).value()) {
+    const auto staged = ListDirectory(site.staging());
+    for (const std::string& name : *staged) {
       EXPECT_FALSE(name.starts_with("import-")) << name;
     }
   }
