@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "exporter/sync_filter.h"
@@ -97,6 +98,7 @@ class SyncRun {
 
  private:
   Result<void> MetadataOnce(const mirror::JobLock* lock);
+  Result<std::string> LoadKey();
   Result<std::optional<std::string>> Anchor(std::string_view kind, std::string_view filter);
   Result<bool> Has(const UpdateId& id);
   Result<std::vector<UpdateId>> Unknown(const std::vector<UpdateId>& listed);
@@ -138,8 +140,13 @@ class SyncRun {
 
 Result<void> SyncRun::MetadataOnce(const mirror::JobLock* lock) {
   load_.reset();
+  live_.reset();
+  emptied_products_.clear();
+  intent_.reset();
+  new_declines_ = 0;
   if (lock != nullptr) {
-    TRY_ASSIGN(auto load, CatalogLoad::Open(mirror_, *lock, "sync"));
+    TRY_ASSIGN(const std::string key, LoadKey());
+    TRY_ASSIGN(auto load, CatalogLoad::Open(mirror_, *lock, "sync", key));
     load_.emplace(std::move(load));
   }
   TRY(upstream_.Authorize(), "authorization");
@@ -155,6 +162,19 @@ Result<void> SyncRun::MetadataOnce(const mirror::JobLock* lock) {
   TRY(Guard());
   if (load_) TRY(Commit());
   return {};
+}
+
+// Rows of an interrupted sync are adopted by one that asks the same upstream for the same.
+Result<std::string> SyncRun::LoadKey() {
+  TRY_ASSIGN(const mirror::Subscription wanted, mirror_.catalog().ReadSubscription());
+  Sha256Hasher hasher;
+  hasher.Update(upstream_.url()).Update("\n");
+  for (const Guid& guid : wanted.products) hasher.Update("product:" + guid.ToString() + "\n");
+  for (const Guid& guid : wanted.classifications) {
+    hasher.Update("classification:" + guid.ToString() + "\n");
+  }
+  for (const std::string& language : wanted.languages) hasher.Update("language:" + language + "\n");
+  return hasher.Finish().ToHex();
 }
 
 Result<std::optional<std::string>> SyncRun::Anchor(std::string_view kind, std::string_view filter) {
@@ -241,6 +261,7 @@ Result<bool> SyncRun::FullListDue() {
   if (!last) return true;
   const auto at = UtcTime::ParseXml(*last);
   if (!at) return true;
+  if (*at > mirror_.clock().Now()) return true;  // a clock that was ahead must not put it off
   const auto days = std::chrono::hours(24) * mirror_.config().sync.full_list_days;
   return *at + std::chrono::duration_cast<std::chrono::seconds>(days) <= mirror_.clock().Now();
 }
@@ -327,6 +348,12 @@ Result<void> SyncRun::Deployments() {
   TRY_ASSIGN(auto answer, upstream_.GetDeployments(anchor, updates_anchor_));
   sent_anchor_ = false;
   deployments_anchor_ = answer.anchor;
+  // The list of groups is always whole, and every server has All Computers at least: an upstream
+  // that lost its groups must not take our approvals and assignments along.
+  if (answer.groups.empty()) {
+    return Fail(ErrorCode::kTransient, "no-groups",
+                "GetDeployments: the answer lists no group, not even All Computers");
+  }
   mirror::IntentImport intent;
   intent.groups_are_full = true;
   intent.declined_are_full = true;

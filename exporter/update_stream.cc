@@ -111,7 +111,8 @@ class DecodedQueue {
   struct Item {
     UpdateId update;
     Result<DecodedRevision> decoded;
-    std::uint64_t bytes;
+    std::uint64_t bytes;   ///< as they came
+    std::uint64_t memory;  ///< what the item holds: a small cabinet may be a large document
   };
 
   // false when the other side has given up.
@@ -119,7 +120,7 @@ class DecodedQueue {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return closed_ || items_.empty() || HasRoom(); });
     if (closed_) return false;
-    bytes_ += item.bytes;
+    memory_ += item.memory;
     items_.push_back(std::move(item));
     filled_.notify_one();
     return true;
@@ -130,7 +131,7 @@ class DecodedQueue {
     if (items_.empty()) return std::nullopt;
     Item item = std::move(items_.front());
     items_.pop_front();
-    bytes_ -= item.bytes;
+    memory_ -= item.memory;
     room_.notify_one();
     return item;
   }
@@ -143,14 +144,14 @@ class DecodedQueue {
 
  private:
   static constexpr std::size_t kMaxItems = 256;
-  static constexpr std::uint64_t kMaxBytes = 32ULL << 20;
-  bool HasRoom() const { return items_.size() < kMaxItems && bytes_ < kMaxBytes; }
+  static constexpr std::uint64_t kMaxBytes = 64ULL << 20;
+  bool HasRoom() const { return items_.size() < kMaxItems && memory_ < kMaxBytes; }
 
   std::mutex mutex_;
   std::condition_variable room_;
   std::condition_variable filled_;
   std::deque<Item> items_;
-  std::uint64_t bytes_ = 0;
+  std::uint64_t memory_ = 0;
   bool closed_ = false;
 };
 
@@ -232,10 +233,11 @@ Result<LoadOutcome> LoadUpdates(Upstream& upstream, CatalogLoad& load,
   const auto receive = [&](FetchedUpdate update) -> Result<void> {
     const UpdateId id = update.data.id;
     auto incoming = ToIncoming(std::move(update));
-    std::uint64_t bytes = incoming ? incoming->bytes.size() : 0;
+    const std::uint64_t bytes = incoming ? incoming->bytes.size() : 0;
     auto decoded = incoming ? DecodedRevision::Decode(std::move(*incoming), max_document_bytes)
                             : Result<DecodedRevision>(std::unexpected(incoming.error()));
-    if (queue.Push({id, std::move(decoded), bytes})) return {};
+    const std::uint64_t memory = decoded ? decoded->memory_bytes() : 0;
+    if (queue.Push({id, std::move(decoded), bytes, memory})) return {};
     return Fail(ErrorCode::kCancelled, "sync: stopped");
   };
   std::jthread producer([&] {
