@@ -26,7 +26,6 @@ namespace {
 constexpr const char* kConfigName = "gapferry.yaml";
 /// Written first and removed last by Init: what lies beside it may be thrown away.
 constexpr const char* kUnfinishedName = "init.unfinished";
-constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
 
 Result<Database> OpenDatabase(const std::filesystem::path& path, const SchemaScripts& scripts,
                               DatabaseOptions options, bool create) {
