@@ -311,7 +311,10 @@ std::vector<Command> ClientCommands() {
        .description =
            "Fetches the files of offered updates by ranges, continues where an earlier "
            "run stopped, and checks size, SHA-1 and SHA-256 before a file gets its name.",
-       .examples = {{"gapferry client download --server http://wsus:8530 --as pc1.yaml"}},
+       .examples = {{"gapferry client download --server http://wsus:8530 --as pc1.yaml"},
+                    {"gapferry client download --server http://wsus:8530 --as pc1.yaml --update "
+                     "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10",
+                     "only this one"}},
        .options = {kServer,
                    kAs,
                    kState,

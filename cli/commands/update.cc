@@ -194,8 +194,8 @@ Result<void> ReportApproved(Context& context, mirror::Mirror& mirror, const Wish
     list.push_back(ApprovedToJson(row, title, approved[i], group));
   }
   if (files > 0) {
-    context.Print(fmt::format("not offered before {} ({}) of it are here: {}",
-                              Plural(files, "file"), FormatByteCount(bytes),
+    context.Print(fmt::format("{} not here yet ({}); what waits is not offered: {}",
+                              Plural(files, "file is", "files are"), FormatByteCount(bytes),
                               WhatBringsFiles(context, mirror.config())));
   }
   context.Emit({{"approved", std::move(list)},
