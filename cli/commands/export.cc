@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -142,7 +143,8 @@ Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
   }
   TRY(context.Confirm("May these lines leave?"));
   TRY_ASSIGN(const auto written,
-             exporter::WriteReturn(mirror, lock, *prepared, *context.args().Text("to"),
+             exporter::WriteReturn(mirror, lock, *prepared,
+                                   std::filesystem::absolute(*context.args().Text("to")),
                                    mirror::CurrentActor()));
   context.Print(written.path.string());
   context.Emit({{"return", written.path.string()},
@@ -181,7 +183,7 @@ Result<ExitCode> Export(Context& context) {
     return ExitCode::kDone;
   }
   exporter::ExportOptions options;
-  options.to = *to;
+  options.to = std::filesystem::absolute(*to);
   options.actor = mirror::CurrentActor();
   options.progress = &context.progress();
   options.stop = context.stop();

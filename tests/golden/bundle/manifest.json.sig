@@ -1,0 +1,1 @@
+34750f98bd59fcfc946da45aaabe933b origin MTOxcVBC9Z+AiBsmIg3BesnNZ2EH4c1tTLDiVaZPxzafzcrKpSNkyPfWJT8Wtzk/SYeoC//hA/q/QWRRu4D6Cw==
