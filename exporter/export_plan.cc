@@ -126,14 +126,32 @@ Result<void> CollectIntent(Mirror& mirror, ExportPlan& plan) {
   return {};
 }
 
-Result<void> CollectContent(Mirror& mirror, ExportPlan& plan) {
+/// What the site holds by its receipts, and by the word of whoever says that bundle `since` has
+/// arrived; never what the site itself asks for.
+Result<std::set<Sha1Digest>> BelievedFiles(mirror::Ledger& ledger, const mirror::Site& site,
+                                           std::optional<std::uint64_t> since,
+                                           const std::vector<Sha1Digest>& requested) {
+  TRY_ASSIGN(auto believed, ledger.Believed(site.guid));
+  if (!since) return believed;
+  TRY_ASSIGN(const auto pins, ledger.Pins(site.guid, *since));
+  for (const mirror::PinnedFile& file : pins) believed.insert(file.sha1);
+  for (const Sha1Digest& sha1 : requested) believed.erase(sha1);
+  return believed;
+}
+
+Result<void> CollectContent(Mirror& mirror, const ExportRequest& request, ExportPlan& plan) {
   mirror::Ledger ledger(mirror.db());
   const bool all = mirror.config().content.download == mirror::ContentPolicy::kAll;
   TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror, all));
-  TRY_ASSIGN(const auto believed, ledger.Believed(plan.site.guid));
   TRY_ASSIGN(const auto requested, ledger.Requested(plan.site.guid));
-  std::set<Sha1Digest> wanted(requested.begin(), requested.end());
+  TRY_ASSIGN(const auto believed, BelievedFiles(ledger, plan.site, request.since, requested));
+  std::set<Sha1Digest> wanted;
   for (const auto& file : needed) wanted.insert(file.sha1);
+  for (const Sha1Digest& sha1 : requested) {
+    // A site refuses a file that no update declares.
+    TRY_ASSIGN(const auto declared, mirror::exchange::DeclarationsOf(mirror, sha1));
+    if (!declared.empty()) wanted.insert(sha1);
+  }
   for (const Sha1Digest& sha1 : wanted) {
     if (believed.contains(sha1)) {
       ++plan.believed_files;
@@ -190,7 +208,7 @@ Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
   plan.intent.full = plan.full;
   TRY(CollectRevisions(mirror, plan));
   TRY(CollectIntent(mirror, plan));
-  TRY(CollectContent(mirror, plan));
+  TRY(CollectContent(mirror, request, plan));
   TRY(ProveClosure(mirror, plan));
   return plan;
 }

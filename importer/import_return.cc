@@ -1,7 +1,9 @@
 #include "importer/import_return.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "base/canonical_json.h"
@@ -122,13 +124,42 @@ std::vector<mirror::DownstreamServer> Ordered(std::vector<mirror::DownstreamServ
   return out;
 }
 
+/// Writes in transactions that are short enough for `serve` to write its own in between. What was
+/// written when a run ends early is written again by the next one.
+class ShortWrites {
+ public:
+  explicit ShortWrites(mirror::Database& db) : db_(db) {}
+  template <class Work>
+  Result<void> Run(const Work& work) {
+    if (!tx_) {
+      TRY_ASSIGN(auto tx, mirror::Transaction::Begin(db_, mirror::TransactionKind::kWrite));
+      tx_.emplace(std::move(tx));
+      since_ = std::chrono::steady_clock::now();
+    }
+    TRY(work());
+    return std::chrono::steady_clock::now() - since_ < kHeld ? Result<void>() : Commit();
+  }
+  Result<void> Commit() {
+    if (!tx_) return {};
+    TRY(tx_->Commit());
+    tx_.reset();
+    return {};
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kHeld{100};
+  mirror::Database& db_;
+  std::optional<mirror::Transaction> tx_;
+  std::chrono::steady_clock::time_point since_;
+};
+
 Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from) {
   ReturnDocument& document = from.document;
   if (document.header.level == mirror::ReturnLevel::kReceipt) return {};
   TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
-  TRY_ASSIGN(auto tx, mirror::Transaction::Begin(activity->db(), mirror::TransactionKind::kWrite));
+  ShortWrites writes(activity->db());
   for (const auto& server : Ordered(document.servers, from.site.guid)) {
-    TRY(activity->PutServer(server));
+    TRY(writes.Run([&] { return activity->PutServer(server); }));
   }
   std::map<std::string, std::vector<mirror::UpdateStatus>> statuses;
   for (const auto& change : document.statuses) {
@@ -136,11 +167,16 @@ Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from) {
   }
   for (mirror::Computer& computer : document.computers) {
     ClampTimes(computer, document.header.created);
-    TRY(activity->PutComputer(computer));
-    TRY(activity->PutStatus(computer.id, /*replace_all=*/true, statuses[computer.id]));
+    const auto put = [&]() -> Result<void> {
+      TRY(activity->PutComputer(computer));
+      return activity->PutStatus(computer.id, /*replace_all=*/true, statuses[computer.id]);
+    };
+    TRY(writes.Run(put));
   }
-  for (const auto& totals : document.activities) TRY(activity->PutInstallActivity(totals));
-  return tx.Commit();
+  for (const auto& totals : document.activities) {
+    TRY(writes.Run([&] { return activity->PutInstallActivity(totals); }));
+  }
+  return writes.Commit();
 }
 
 mirror::ReturnEffect EffectOf(const TrustedReturn& from) {

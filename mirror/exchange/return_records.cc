@@ -262,7 +262,13 @@ std::string EncodeReturn(ReturnDocument document) {
 
 Result<ReturnDocument> DecodeReturn(std::string_view text) {
   if (text.size() > kMaxReturnBytes) return Malformed(1, "the file is too large");
-  return Reader(text).Read();
+  TRY_ASSIGN(auto document, Reader(text).Read());
+  // Order and repetition could say what no field may say.
+  const std::string again = EncodeReturn(document);
+  if (again == text) return document;
+  const auto differ = std::ranges::mismatch(again, text);
+  const auto line = std::count(text.begin(), differ.in2, '\n') + 1;
+  return Malformed(static_cast<std::uint64_t>(line), "is not what a sender writes there");
 }
 
 }  // namespace gapferry::mirror::exchange

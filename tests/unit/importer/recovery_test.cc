@@ -206,6 +206,35 @@ TEST_F(RecoveryTest, AReturnOfAnEpochThatTheSiteHasLeftIsLate) {
   EXPECT_EQ(Far().site_epoch, epoch);
 }
 
+TEST_F(RecoveryTest, TheOrderOfAReturnSaysNothing) {
+  Publish({Plain(1), Plain(2)}, /*with_content=*/false);
+  Approve({TestGuid(9, 1), 1}, "Office");
+  Approve({TestGuid(9, 2), 1}, "Office");
+  MustImport(MustExport());
+  const std::string text = *ReadTextFile(MustReturn(), 1 << 20);
+  ASSERT_TRUE(mirror::exchange::DecodeReturn(text).has_value());
+  const auto first = text.find("{\"record\":\"request\"");
+  const auto second = text.find("{\"record\":\"request\"", first + 1);
+  const auto end = text.find('\n', second) + 1;
+  ASSERT_NE(second, std::string::npos);
+  const std::string swapped = text.substr(0, first) + text.substr(second, end - second) +
+                              text.substr(first, second - first) + text.substr(end);
+  const auto refused = mirror::exchange::DecodeReturn(swapped);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().reason, "return-malformed");
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("return line 3"));
+}
+
+TEST_F(RecoveryTest, ARequestForWhatNoUpdateDeclaresStopsNoBundle) {
+  Publish({Plain(1)});
+  MustImport(MustExport());
+  ASSERT_TRUE(Apply(MustReturn()).has_value());
+  Hold(near_, "stray");
+  Exec(near_, "INSERT INTO site_request (site, sha1) VALUES (?, ?)", Far().guid, Sha1("stray"));
+  Publish({Plain(2)});
+  MustImport(MustExport());
+}
+
 TEST_F(RecoveryTest, WhatMayNotLeaveAnyMoreIsGivenUp) {
   Publish({Plain(1)});
   MustImport(MustExport());
