@@ -141,6 +141,12 @@ Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
   for (const std::string_view line : Split(prepared->text, '\n')) {
     if (!line.empty()) context.Say("  " + std::string(line));
   }
+  if (context.args().Has("dry-run")) {
+    context.Emit({{"level", mirror::ReturnLevelName(prepared->header.level)},
+                  {"lines", prepared->header.lines + 1},
+                  {"bytes", prepared->text.size()}});
+    return ExitCode::kDone;
+  }
   TRY(context.Confirm("May these lines leave?"));
   TRY_ASSIGN(const auto written,
              exporter::WriteReturn(mirror, lock, *prepared,
