@@ -154,17 +154,21 @@ std::string RevisionsText(const Portrait& portrait) {
 
 void AddDecisions(Table& table, const Portrait& portrait, const GroupNames& groups) {
   const UpdateView& view = portrait.view;
-  table.push_back({"state", StateText(view, groups)});
+  constexpr std::size_t kStateWidth = 86;
+  table.push_back({"state", Cut(StateText(view, groups), kStateWidth)});
   for (const auto& approval : view.approvals) {
+    constexpr std::size_t kGroupWidth = 36;
     std::string text =
-        fmt::format("  {} for '{}' by {}, {}", DeploymentActionName(approval.action),
-                    EscapeForDisplay(GroupName(groups, approval.group)),
-                    EscapeForDisplay(approval.admin_name, 40), Minute(approval.last_change));
-    if (approval.update.revision != view.summary.row.update.revision) {
-      text += fmt::format(", revision {}", approval.update.revision);
-    }
+        fmt::format("  {} for '{}'", DeploymentActionName(approval.action),
+                    Cut(EscapeForDisplay(GroupName(groups, approval.group)), kGroupWidth));
     if (approval.effective_deadline) {
       text += fmt::format(", deadline {}", Minute(*approval.effective_deadline));
+    }
+    table.push_back({"", text});
+    text = fmt::format("    by {}, {}", EscapeForDisplay(approval.admin_name, 40),
+                       Minute(approval.last_change));
+    if (approval.update.revision != view.summary.row.update.revision) {
+      text += fmt::format(", revision {}", approval.update.revision);
     }
     table.push_back({"", text});
   }
@@ -204,7 +208,7 @@ void PrintPortrait(Context& context, const Portrait& portrait, const GroupNames&
   context.Print(Wrap(ShownTitle(summary.title), kWidth, ""));
   std::string kind(protocol::UpdateTypeName(summary.row.type));
   for (const std::string& category : portrait.categories) kind += ", " + category;
-  Table table = {{"id", RevisionsText(portrait)}, {"kind", kind}};
+  Table table = {{"id", RevisionsText(portrait)}, {"kind", Cut(kind, 86)}};
   if (!summary.kb_article.empty() || !summary.severity.empty()) {
     std::string article = summary.kb_article.empty() ? "" : "KB" + summary.kb_article;
     if (!article.empty() && !summary.severity.empty()) article += ", ";
