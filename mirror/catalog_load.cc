@@ -66,7 +66,18 @@ Result<bool> RemoveSome(Database& db, FragmentStore& fragments, ChangeId change)
   return true;
 }
 
+Result<void> RemoveFileUrls(Database& db, ChangeId change) {
+  for (;;) {
+    TRY(
+        db.Run("DELETE FROM file_url WHERE (sha1, change_id) IN (SELECT sha1, change_id "
+               "FROM file_url WHERE change_id = ? LIMIT 2000)",
+               change));
+    if (db.ChangedRows() == 0) return {};
+  }
+}
+
 Result<void> RemoveChange(Database& db, FragmentStore& fragments, ChangeId change) {
+  TRY(RemoveFileUrls(db, change));
   for (;;) {
     TRY_ASSIGN(const bool more, RemoveSome(db, fragments, change));
     if (!more) return db.Run("DELETE FROM change WHERE id = ? AND generation IS NULL", change);
@@ -226,7 +237,7 @@ Result<void> CatalogLoad::Flush() {
   TRY(impl.WriteBuffer());
   if (impl.urls.empty()) return {};
   TRY_ASSIGN(auto tx, Transaction::Begin(impl.db, TransactionKind::kWrite));
-  TRY(WriteFileUrls(impl.db, impl.urls));
+  TRY(WriteFileUrls(impl.db, impl.change, impl.urls));
   TRY(tx.Commit());
   impl.urls.clear();
   return {};

@@ -108,7 +108,10 @@ Result<Subscription> Catalog::ReadSubscription() {
 }
 
 Result<std::optional<std::string>> Catalog::FileUrl(const Sha1Digest& sha1) {
-  TRY_ASSIGN(auto row, db_.Prepare("SELECT url FROM file_url WHERE sha1 = ?"));
+  TRY_ASSIGN(auto row,
+             db_.Prepare("SELECT u.url FROM file_url u JOIN change c ON c.id = u.change_id "
+                         "WHERE u.sha1 = ? AND c.generation IS NOT NULL "
+                         "ORDER BY u.change_id DESC LIMIT 1"));
   row.BindAll(sha1);
   TRY_ASSIGN(const bool found, row.Step());
   if (!found) return std::optional<std::string>();

@@ -186,11 +186,14 @@ Result<void> WriteRevisionRows(Database& db, RevisionId id, ChangeId change,
   return WriteDrivers(db, id, d);
 }
 
-Result<void> WriteFileUrls(Database& db, const std::vector<IncomingRevision::FileUrl>& urls) {
+Result<void> WriteFileUrls(Database& db, ChangeId change,
+                           const std::vector<IncomingRevision::FileUrl>& urls) {
   if (urls.empty()) return {};
-  TRY_ASSIGN(auto put, db.Prepare("INSERT INTO file_url (sha1, url) VALUES (?, ?) ON CONFLICT DO "
-                                  "UPDATE SET url = excluded.url WHERE url <> excluded.url"));
-  for (const auto& file : urls) TRY(put.Run(file.sha1, file.url));
+  TRY_ASSIGN(auto put, db.Prepare("INSERT INTO file_url (sha1, change_id, url) SELECT ?1, ?2, ?3 "
+                                  "WHERE ?3 <> coalesce((SELECT url FROM file_url WHERE sha1 = ?1 "
+                                  "AND change_id < ?2 ORDER BY change_id DESC LIMIT 1), '') "
+                                  "ON CONFLICT DO UPDATE SET url = excluded.url"));
+  for (const auto& file : urls) TRY(put.Run(file.sha1, change, file.url));
   return {};
 }
 

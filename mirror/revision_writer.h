@@ -18,7 +18,8 @@ Result<void> WriteRevisionRows(Database& db, RevisionId id, ChangeId change,
                                const DecodedRevision::Impl& revision);
 
 /// Remembers where the vendor offers files; the latest word counts.
-Result<void> WriteFileUrls(Database& db, const std::vector<IncomingRevision::FileUrl>& urls);
+Result<void> WriteFileUrls(Database& db, ChangeId change,
+                           const std::vector<IncomingRevision::FileUrl>& urls);
 
 /// Replaces the parts [first, first + count) of a document; false when there were no more.
 Result<bool> WriteDocumentParts(Database& db, RevisionId id, ByteView bytes, std::size_t first,

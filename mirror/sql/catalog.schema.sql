@@ -159,10 +159,14 @@ CREATE TABLE driver (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX driver_by_hardware ON driver (hardware_id);
 
+-- At the vendor's content network. Of several the one of the newest visible change counts.
 CREATE TABLE file_url (
-  sha1 BLOB PRIMARY KEY,
-  url TEXT NOT NULL                        -- at the vendor's content network
+  sha1 BLOB NOT NULL,
+  change_id INTEGER NOT NULL REFERENCES change (id),
+  url TEXT NOT NULL,
+  PRIMARY KEY (sha1, change_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX file_url_by_change ON file_url (change_id);
 
 -- Held files: verified and under content/.
 CREATE TABLE content (

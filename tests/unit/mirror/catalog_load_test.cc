@@ -270,6 +270,39 @@ TEST_F(CatalogLoadTest, AbandonLeavesNothing) {
   EXPECT_EQ(mirror_.catalog().Published()->name, before.name);
 }
 
+TEST_F(CatalogLoadTest, AddressesOfFilesAreSeenWithTheCommitOnly) {
+  const Sha1Digest file = Sha1("leaf content");
+  const auto with_url = [&](std::int32_t revision, const std::string& url) {
+    auto document = Family()[1];
+    document.id.revision = revision;
+    auto incoming = document.Incoming();
+    incoming.file_urls = {{file, url}};
+    return incoming;
+  };
+  const auto lock = Lock(mirror_);
+  {
+    auto load = CatalogLoad::Open(mirror_, lock, "sync");
+    ASSERT_TRUE(load->Add(with_url(200, "http://vendor.example/1")));
+    ASSERT_TRUE(load->Flush());
+    EXPECT_EQ(mirror_.catalog().FileUrl(file).value(), std::nullopt);
+    Commit(*load);
+    EXPECT_EQ(mirror_.catalog().FileUrl(file).value(), "http://vendor.example/1");
+  }
+  {
+    auto load = CatalogLoad::Open(mirror_, lock, "import", "refused");
+    ASSERT_TRUE(load->Add(with_url(201, "http://elsewhere.example/1")));
+    ASSERT_TRUE(load->Flush());
+    EXPECT_EQ(mirror_.catalog().FileUrl(file).value(), "http://vendor.example/1");
+    ASSERT_TRUE(load->Abandon());
+  }
+  EXPECT_EQ(mirror_.catalog().FileUrl(file).value(), "http://vendor.example/1");
+  auto load = CatalogLoad::Open(mirror_, lock, "sync");
+  ASSERT_TRUE(load->Add(with_url(202, "http://vendor.example/2")));
+  Commit(*load);
+  EXPECT_EQ(mirror_.catalog().FileUrl(file).value(), "http://vendor.example/2");
+  EXPECT_EQ(mirror_.db().QueryInt("SELECT count(*) FROM file_url").value(), 2);
+}
+
 TEST_F(CatalogLoadTest, IdsAreNeverGivenTwice) {
   RevisionId first = 0;
   {
