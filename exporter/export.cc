@@ -66,6 +66,23 @@ fs::path WorkFolder(Mirror& mirror, const Manifest& draft) {
   return mirror.staging() / ("export-" + draft.DirectoryName());
 }
 
+/// Folders of this stream's earlier bundles, which are signed or given up.
+void TidyWorkFolders(Mirror& mirror, const Manifest& draft) {
+  const std::string prefix = "export-gapferry-" + draft.stream + "-";
+  const auto names = ListDirectory(mirror.staging());
+  if (!names) return;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(prefix) ||
+        name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) {
+      continue;
+    }
+    if (const auto removed = RemoveTree(mirror.staging() / name); !removed) {
+      Log(LogLevel::kWarning, "remains of an export not removed",
+          {{"why", removed.error().message}});
+    }
+  }
+}
+
 /// Whether `last` is what `plan` would write again, number and clock aside.
 Result<bool> IsSameBundle(Mirror& mirror, const BundleOut& last, const ExportPlan& plan,
                           Manifest draft) {
@@ -226,6 +243,7 @@ Result<std::optional<BundleOut>> ChooseBundle(Mirror& mirror, const ExportReques
     result = std::move(*repeated);
     return std::optional<BundleOut>();
   }
+  TidyWorkFolders(mirror, draft);
   TRY_ASSIGN(BundleOut bundle, ReserveNew(mirror, plan, draft));
   return std::optional(std::move(bundle));
 }

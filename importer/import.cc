@@ -69,7 +69,7 @@ class Import {
       if (!keep) Tidy(staging->Remove(/*content=*/true));
       return WithContext(std::move(done.error()), name_);
     }
-    Tidy(staging->Remove(/*content=*/false));
+    Tidy(Staging::RemoveFolders(mirror_));
     return std::move(result_);
   }
 

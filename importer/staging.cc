@@ -168,6 +168,14 @@ Result<void> Staging::RemoveFolder(mirror::Mirror& mirror, const Sha256Digest& m
   return RemoveTree(FolderOf(mirror, manifest));
 }
 
+Result<void> Staging::RemoveFolders(mirror::Mirror& mirror) {
+  TRY_ASSIGN(const auto names, ListDirectory(mirror.staging()));
+  for (const std::string& name : names) {
+    if (name.starts_with("import-")) TRY(RemoveTree(mirror.staging() / name));
+  }
+  return {};
+}
+
 Result<void> Staging::Remove(bool content) {
   if (content) {
     for (const auto& [sha1, place] : content_) TRY(RemoveFile(place.path));

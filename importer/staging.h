@@ -35,6 +35,9 @@ class Staging : public manifests::ObjectReceiver {
   Result<std::vector<mirror::VerifiedContent>> TakeContent();
   /// Removes the folder of a bundle whose import has ended.
   static Result<void> RemoveFolder(mirror::Mirror& mirror, const Sha256Digest& manifest);
+  /// Removes the folders of all bundles: after one was imported, others that were begun are older,
+  /// or begin anew.
+  static Result<void> RemoveFolders(mirror::Mirror& mirror);
   /// Removes the folder of the bundle; staged content files with it when `content` is set.
   Result<void> Remove(bool content);
 
