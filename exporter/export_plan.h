@@ -16,8 +16,10 @@ namespace gapferry::exporter {
 struct ExportRequest {
   std::string site;  ///< stream, name or GUID
   bool full = false;
-  std::optional<std::uint64_t> since;  ///< a delta from the target of this bundle
-  std::uint64_t volume_bytes = 0;      ///< 0: one volume
+  /// A delta from the target of this bundle, whose files the site is taken to hold: somebody knows
+  /// that it has arrived.
+  std::optional<std::uint64_t> since;
+  std::uint64_t volume_bytes = 0;  ///< 0: one volume
 };
 
 /// What a bundle would carry. Made from one consistent view of the mirror; changes nothing.

@@ -97,6 +97,13 @@ class LoopTest(unittest.TestCase):
             card.write_text(gapferry("identity", "show", "--mirror", giver.path).out)
             taker.run(noun, "add", card, "--yes")
 
+    def check_since(self, connected):
+        """Without a receipt all is sent again, unless somebody knows that a bundle has arrived."""
+        again = connected.run("export", "--for", "plant", "--dry-run")
+        self.assertEqual((again["scope"], again["held_by_site"]), ("full", 0))
+        known = connected.run("export", "--for", "plant", "--since", "1", "--dry-run")
+        self.assertEqual((known["scope"], known["content_files"]), ("delta", 1))
+
     def export(self, connected, *words):
         result = connected.run("export", "--to", self.world.directory("stick"), "--for", "plant", *words)
         bundle = pathlib.Path(result["bundle"])
@@ -125,6 +132,7 @@ class LoopTest(unittest.TestCase):
                 connected.run("update", "approve", self.guid(CUMULATIVE + "5", 1), self.guid("tool/0", 1),
                               "--group", "Workstations")
                 connected.run("sync")
+                self.check_since(connected)
                 self.bring_back(connected, site)
                 second = self.export(connected)
                 sizes = [sum(f.stat().st_size for f in b.iterdir()) for b in (first, second)]
