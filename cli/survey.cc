@@ -114,7 +114,7 @@ class Notices {
     FindApprovals();
     TRY(FindConflicts());
     TRY(FindSites());
-    FindReturns();
+    TRY(FindReturns());
     return {};
   }
 
@@ -280,16 +280,17 @@ class Notices {
   }
 
   /// A receipt tells the sender that it may send less.
-  void FindReturns() {
-    if (!all_.last_import) return;
-    const mirror::JobRecord* written = LastGood("export-return");
-    const UtcTime at = written == nullptr ? UtcTime{} : written->started_at;
-    if (at < all_.last_import->imported_at) {
+  Result<void> FindReturns() {
+    if (!all_.last_import) return {};
+    mirror::Ledger ledger(mirror_.db());
+    TRY_ASSIGN(const auto written, ledger.LastReturn(all_.last_import->sender));
+    if (!written || written->created_at < all_.last_import->imported_at) {
       Add("return-due",
           fmt::format("the receipt for bundle {} has not been written yet",
                       all_.last_import->sequence),
           "export --return --to DIR");
     }
+    return {};
   }
 
   const Context& context_;
