@@ -6,7 +6,11 @@ Result<JobLock> JobLock::Acquire(const std::filesystem::path& mirror, std::strin
   auto lock = FileLock::Acquire(mirror / "job.lock", job);
   if (!lock) {
     Error error = std::move(lock).error();
-    if (error.code == ErrorCode::kBusy) error.reason = "job-running";
+    if (error.code == ErrorCode::kBusy) {
+      error.reason = "job-running";
+      error.message = "mirror '" + mirror.string() + "' is " + error.message;
+      error.next = "wait until it has ended, or stop it with Ctrl-C; it goes on where it stopped";
+    }
     return std::unexpected(std::move(error));
   }
   return JobLock(std::move(*lock));
