@@ -19,6 +19,11 @@ if(GAPFERRY_SANITIZE)
   target_link_options(sanitize_interface INTERFACE -fsanitize=${GAPFERRY_SANITIZE})
 endif()
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # CMake's own choice links one part after the other.
+  set(CMAKE_CXX_COMPILE_OPTIONS_IPO -flto=auto -fno-fat-lto-objects)
+endif()
+
 add_library(harden_interface INTERFACE)
 target_compile_options(harden_interface INTERFACE
   $<$<CONFIG:Release>:-fstack-protector-strong -fcf-protection -D_FORTIFY_SOURCE=2>)
