@@ -218,7 +218,7 @@ Result<ExitCode> RunList(Context& context) {
     if (wish.Names(computer)) computers.push_back(computer);
     return {};
   }));
-  std::ranges::stable_sort(computers, [](const auto& a, const auto& b) {
+  SortStably(computers, [](const auto& a, const auto& b) {
     return a.details.full_domain_name < b.details.full_domain_name;
   });
   std::vector<ComputerView> views;
@@ -313,7 +313,7 @@ void PrintComputer(Context& context, const ComputerView& view, const Names& name
 }
 
 void PrintStatuses(Context& context, std::vector<StatusRow> rows) {
-  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) {
+  SortStably(rows, [](const auto& a, const auto& b) {
     return Urgency(a.status.state) < Urgency(b.status.state);
   });
   const bool all = context.global().verbose > 0;

@@ -213,8 +213,7 @@ Result<ExitCode> RunLog(Context& context) {
   std::vector<Entry> entries;
   if (!context.args().Has("jobs")) TRY(AddAudit(mirror, filter, entries));
   TRY(AddJobs(mirror, filter, entries));
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const Entry& a, const Entry& b) { return a.at > b.at; });
+  SortStably(entries, [](const Entry& a, const Entry& b) { return a.at > b.at; });
   if (entries.size() > filter.limit)
     entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(filter.limit), entries.end());
   if (entries.empty()) context.Print("nothing fits");
