@@ -4,12 +4,14 @@
 #include <set>
 
 #include "manifests/card.h"
+#include "mirror/activity.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
 #include "mirror/exchange/needed_files.h"
 #include "mirror/intent.h"
 #include "mirror/job_history.h"
+#include "mirror/rollup_state.h"
 
 namespace gapferry::exporter {
 namespace {
@@ -233,6 +235,43 @@ Result<manifests::UpstreamSync> LastUpstreamSync(Mirror& mirror, mirror::Generat
   return sync;
 }
 
+namespace {
+
+Result<std::set<Guid>> ServersBelow(mirror::Activity& activity, const Guid& site) {
+  TRY_ASSIGN(const auto servers, activity.Servers());
+  std::set<Guid> below = {site};
+  for (std::size_t before = 0; before != below.size();) {
+    before = below.size();
+    for (const auto& server : servers) {
+      if (below.contains(server.parent)) below.insert(server.id);
+    }
+  }
+  return below;
+}
+
+/// What the site is told about its returns: how much the upstream wants, and which of its computers
+/// the upstream has deleted.
+Result<manifests::Acknowledgement> AcknowledgementFor(Mirror& mirror, const mirror::Site& site) {
+  manifests::Acknowledgement out{site.guid, site.applied_return, /*detailed=*/true, {}};
+  TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
+  mirror::RollupState told(*activity);
+  TRY_ASSIGN(const auto upstream, told.ReadUpstream());
+  if (upstream) out.detailed = upstream->detailed;
+  TRY_ASSIGN(const auto deleted, told.DeletedUpstream());
+  TRY_ASSIGN(const auto below, ServersBelow(*activity, site.guid));
+  std::set<Guid> computers;
+  for (const std::string& id : deleted) {
+    const auto guid = Guid::Parse(id);
+    if (!guid || computers.size() == manifests::kMaxDeletedComputers) continue;
+    TRY_ASSIGN(const auto computer, activity->Find(id));
+    if (computer && below.contains(computer->parent_server)) computers.insert(*guid);
+  }
+  out.deleted_computers.assign(computers.begin(), computers.end());
+  return out;
+}
+
+}  // namespace
+
 Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const manifests::Card card, manifests::DecodeCard(plan.site.card));
@@ -261,7 +300,8 @@ Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan
   draft.scope = plan.full ? manifests::Scope::kFull : manifests::Scope::kDelta;
   draft.created = mirror.clock().Now();
   TRY_ASSIGN(draft.upstream_sync, LastUpstreamSync(mirror, plan.target.name.generation));
-  draft.acknowledgements = {{plan.site.guid, plan.site.applied_return, true, {}}};
+  TRY_ASSIGN(auto acknowledgement, AcknowledgementFor(mirror, plan.site));
+  draft.acknowledgements.push_back(std::move(acknowledgement));
   draft.audit_head = head.hash;
   draft.totals = {plan.revisions_carried, plan.content.size(), plan.content_bytes};
   return draft;

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "mirror/job_history.h"
+#include "mirror/rollup_state.h"
 #include "tests/unit/importer/two_mirrors.h"
 
 // What interruptions, restored mirrors and late couriers leave behind.
@@ -184,6 +185,27 @@ TEST_F(RecoveryTest, ARestoredSenderCanGoOnWithALowerNumber) {
   EXPECT_EQ(delta->manifest.scope, manifests::Scope::kDelta);
   EXPECT_EQ(delta->manifest.sequence, 3u);
   MustImport(delta->path);
+}
+
+TEST_F(RecoveryTest, TheManifestTellsASiteWhatTheUpstreamWantsAndDeleted) {
+  mirror::Activity* activity = *near_.activity();
+  mirror::RollupState told(*activity);
+  ASSERT_TRUE(told.Begin(TestGuid(7, 1), TestGuid(7, 2), /*detailed=*/false).has_value());
+  mirror::Computer of_site;
+  of_site.id = TestGuid(8, 1).ToString();
+  of_site.parent_server = far_.identity().guid;
+  mirror::Computer own;
+  own.id = TestGuid(8, 2).ToString();
+  ASSERT_TRUE(activity->PutComputer(of_site).has_value());
+  ASSERT_TRUE(activity->PutComputer(own).has_value());
+  ASSERT_TRUE(told.MarkDeleted({of_site.id, own.id}, clock_.Now()).has_value());
+  Publish({Plain(1)});
+  const auto bundle = Export();
+  ASSERT_TRUE(bundle.has_value()) << bundle.error().message;
+  ASSERT_EQ(bundle->manifest.acknowledgements.size(), 1u);
+  EXPECT_FALSE(bundle->manifest.acknowledgements[0].detailed);
+  EXPECT_EQ(bundle->manifest.acknowledgements[0].deleted_computers,
+            std::vector<Guid>{TestGuid(8, 1)});
 }
 
 // ---- Returns -----------------------------------------------------------------------------------
