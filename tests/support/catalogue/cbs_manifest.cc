@@ -62,9 +62,10 @@ void AppendCbsManifest(std::uint64_t seed, const Revision& revision, std::string
       .Attribute("restart", "possible")
       .Close();
   for (std::uint32_t number = 0; out.size() - start < revision.manifest_bytes; ++number) {
-    const std::string component =
-        fmt::format("Microsoft-Windows-{}-{:08x}",
-                    kComponents[random.Below(std::size(kComponents))], random.Next() & 0xFFFFFFFF);
+    // One draw per statement: compilers order the arguments of a call as they like.
+    const auto kind = kComponents[random.Below(std::size(kComponents))];
+    const std::uint64_t suffix = random.Next() & 0xFFFFFFFF;
+    const std::string component = fmt::format("Microsoft-Windows-{}-{:08x}", kind, suffix);
     xml.Open("update").Attribute("name", fmt::format("{}-{}_neutral_PACKAGE", kb, number)).Close();
     xml.Open("applicable").Attribute("disposition", "detect").Close();
     xml.Open("detectUpdate").Close();

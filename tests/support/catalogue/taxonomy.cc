@@ -166,9 +166,9 @@ void Builder::PublishDetectoids() {
   for (std::uint32_t i = 0; count() - before < shape_.detectoids; ++i) {
     const std::string path = fmt::format("product-code-{}", i);
     Random random(options_.seed, path);
-    AddDetectoid(path,
-                 fmt::format("Product Detectoid for ProductName Suite {} Build {}", i,
-                             random.Between(1000, 9999)),
+    // Before the call: compilers order the arguments of a call as they like.
+    const std::uint64_t build = random.Between(1000, 9999);
+    AddDetectoid(path, fmt::format("Product Detectoid for ProductName Suite {} Build {}", i, build),
                  {.kind = RecipeKind::kMsiProduct,
                   .a = static_cast<std::uint32_t>(random.Between(1, 16)),
                   .b = static_cast<std::uint32_t>(random.Between(1000, 9999)),
