@@ -18,12 +18,18 @@ void PutLine(std::FILE* stream, std::string_view line) {
   std::fflush(stream);
 }
 
+/// The next step of failures that every command may meet.
+std::string NextStep(const Error& error) {
+  if (!error.next.empty() || error.reason != "job-running") return error.next;
+  return "wait until it has ended, or stop it with Ctrl-C there; it goes on where it stopped";
+}
+
 void ReportError(const Error& error, bool json) {
   if (json) {
     const nlohmann::json object = {
         {"message_type", "exit_error"},       {"code", static_cast<int>(ExitCodeFor(error.code))},
         {"error", ErrorCodeName(error.code)}, {"reason", error.reason},
-        {"message", error.message},           {"next", error.next}};
+        {"message", error.message},           {"next", NextStep(error)}};
     const std::string line = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     // On both streams, so that whoever reads only one of them still learns how it ended.
     PutLine(stderr, line);
@@ -31,7 +37,7 @@ void ReportError(const Error& error, bool json) {
     return;
   }
   PutLine(stderr, "gapferry: " + error.message);
-  if (!error.next.empty()) PutLine(stderr, "next: " + error.next);
+  if (const std::string next = NextStep(error); !next.empty()) PutLine(stderr, "next: " + next);
 }
 
 LogLevel LevelFor(int verbose) {

@@ -1,8 +1,6 @@
 #include "cli/context.h"
 
 #include <fmt/format.h>
-#include <pwd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,31 +19,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kConfiguration = "gapferry.yaml";
 
-std::string UserName(uid_t uid) {
-  std::array<char, 4096> buffer{};
-  passwd entry{};
-  passwd* found = nullptr;
-  if (getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr) {
-    return std::to_string(uid);
-  }
-  return entry.pw_name;
-}
-
 std::unexpected<Error> FailNext(ErrorCode code, std::string reason, std::string message,
                                 std::string next) {
   return std::unexpected(Error{code, std::move(message), std::move(reason), std::move(next)});
-}
-
-/// Files made by somebody else would lock the owner out of parts of the mirror later.
-Result<void> CheckOwner(const fs::path& mirror) {
-  struct stat status {};
-  if (::stat(mirror.c_str(), &status) != 0) return FailErrno(errno, mirror.string());
-  if (status.st_uid == ::geteuid()) return {};
-  const std::string owner = UserName(status.st_uid);
-  return FailNext(ErrorCode::kUsage, "not-owner",
-                  fmt::format("mirror '{}' belongs to user {}, this command runs as {}",
-                              mirror.string(), owner, UserName(::geteuid())),
-                  fmt::format("sudo -u {} gapferry ... --mirror {}", owner, mirror.string()));
 }
 
 struct Named {
@@ -98,7 +74,6 @@ Result<fs::path> Context::MirrorPath() const {
                                 kConfiguration),
                     fmt::format("gapferry init {}", path.string()));
   }
-  TRY(CheckOwner(path));
   return path;
 }
 

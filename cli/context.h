@@ -45,8 +45,7 @@ class Context {
 
   /// The absolute path of the mirror: --mirror, else GAPFERRY_MIRROR, else the current directory if
   /// it holds gapferry.yaml. Fails with kUsage when none is named, with kNotFound when the
-  /// directory is no mirror, and with kUsage when it belongs to another user (naming the line to
-  /// type).
+  /// directory is no mirror.
   Result<std::filesystem::path> MirrorPath() const;
 
   /// One line (or several) of the result for people; a newline is added when missing.

@@ -9,7 +9,6 @@ Result<JobLock> JobLock::Acquire(const std::filesystem::path& mirror, std::strin
     if (error.code == ErrorCode::kBusy) {
       error.reason = "job-running";
       error.message = "mirror '" + mirror.string() + "' is " + error.message;
-      error.next = "wait until it has ended, or stop it with Ctrl-C; it goes on where it stopped";
     }
     return std::unexpected(std::move(error));
   }
