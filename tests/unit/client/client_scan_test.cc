@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "client/download.h"
@@ -51,8 +52,12 @@ std::string Bundling(std::initializer_list<std::initializer_list<int>> groups) {
 
 class ClientTest : public ::testing::Test {
  protected:
-  ClientTest() : directory_(std::filesystem::path(::testing::TempDir()) / "gapferry-client-test") {
-    EXPECT_TRUE(RemoveTree(directory_).has_value());
+  // A folder of its own: ctest runs the tests of one program side by side.
+  ClientTest() {
+    std::string pattern =
+        (std::filesystem::path(::testing::TempDir()) / "gapferry-client-XXXXXX").string();
+    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
     facts_ = *Facts::Parse("name: pc1.example\ntarget_group: Pilots\ndrivers:\n  PCI\\A: 1.0.0.0\n",
                            "facts");
     server_.cookie_expiration = clock_.Now() + std::chrono::hours(1);
