@@ -134,7 +134,8 @@ Result<protocol::SyncInfo> ClientService::DriverPass(
   scan.cached_drivers = parameters.cached_driver_ids;
   scan.devices = parameters.system_spec;
   if (parameters.computer_spec) scan.computer_ids = *parameters.computer_spec;
-  scan.feature_key = parameters.feature_score_matching_key.value_or("");
+  // Not value_or: the view must not outlive a temporary string.
+  if (const auto& key = parameters.feature_score_matching_key) scan.feature_key = *key;
   scan.anchor = cookie.anchor;
   const DriverScanAnswer found =
       call.index->ScanDrivers(call.index->GroupsOf(cookie.client_id), scan);
