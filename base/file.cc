@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <fstream>
 
 #include "base/text.h"
 
@@ -276,19 +277,67 @@ Result<void> CheckFreeSpace(const fs::path& path, std::uint64_t needed_bytes) {
                                        " free, needed are " + FormatByteCount(needed_bytes));
 }
 
+namespace {
+
+constexpr std::size_t kMaxLockText = 8192;
+
+Result<FileLock::Text> ReadLockText(File& file) {
+  Bytes bytes(kMaxLockText);
+  TRY_ASSIGN(const std::size_t count, file.ReadAt(0, bytes));
+  bytes.resize(count);
+  const auto lines = Split(AsText(bytes), '\n');
+  FileLock::Text text;
+  text.holder = TrimAscii(lines[0]);
+  if (lines.size() > 1) text.note = lines[1];
+  return text;
+}
+
+/// By the kernel's list of locks.
+bool IsLocked(const fs::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return false;
+  std::ifstream locks("/proc/locks");
+  const std::string inode = ":" + std::to_string(info.st_ino);
+  std::string line;
+  while (std::getline(locks, line)) {
+    // "1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF"; "1: ->" is one that waits.
+    if (line.find("FLOCK") == std::string::npos || line.find("->") != std::string::npos) continue;
+    for (const std::string_view word : Split(line, ' ')) {
+      if (word.ends_with(inode)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 Result<FileLock> FileLock::Acquire(const fs::path& path, std::string_view holder) {
   TRY_ASSIGN(File file, File::OpenUpdate(path));
   if (Retry([&] { return ::flock(file.fd(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno != EWOULDBLOCK) return FailErrno(errno, "cannot lock " + Quoted(path));
-    Bytes text(200);
-    TRY_ASSIGN(const std::size_t count, file.ReadAt(0, text));
-    text.resize(count);
-    return Fail(ErrorCode::kBusy, "held by " + EscapeForDisplay(TrimAscii(AsText(text))));
+    TRY_ASSIGN(const Text text, ReadLockText(file));
+    return Fail(ErrorCode::kBusy, "held by " + EscapeForDisplay(text.holder));
   }
   const std::string text = std::string(holder) + " (pid " + std::to_string(::getpid()) + ")\n";
   TRY(file.Truncate(0));
   TRY(file.WriteAllAt(0, AsBytes(text)));
-  return FileLock(std::move(file));
+  return FileLock(std::move(file), text.size());
+}
+
+Result<void> FileLock::Annotate(std::string_view note) {
+  const std::string line = std::string(note) + '\n';
+  TRY(file_.WriteAllAt(note_at_, AsBytes(line)));
+  return file_.Truncate(note_at_ + line.size());
+}
+
+Result<FileLock::Text> FileLock::Look(const fs::path& path) {
+  const bool held = IsLocked(path);
+  auto file = File::OpenRead(path);
+  if (!file && file.error().code == ErrorCode::kNotFound) return Text{};
+  if (!file) return std::unexpected(std::move(file).error());
+  TRY_ASSIGN(Text text, ReadLockText(*file));
+  text.held = held;
+  return text;
 }
 
 }  // namespace gapferry

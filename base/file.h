@@ -108,17 +108,33 @@ Result<std::uint64_t> FreeBytes(const fs::path& path);
 /// Fails with kNoSpace, naming path, needed and free bytes.
 Result<void> CheckFreeSpace(const fs::path& path, std::uint64_t needed_bytes);
 
-/// An exclusive advisory lock on a file, held until destruction or process end. The file's text is
-/// `holder` and the pid, so that another process can name who holds it.
+/// An exclusive advisory lock on a file, held until destruction or process end. The file's first
+/// line is `holder` and the pid, so that another process can name who holds it; a second line may
+/// say more. Thread-compatible.
 class FileLock {
  public:
   FileLock(FileLock&&) noexcept = default;
   /// Fails with kBusy naming the holder.
   static Result<FileLock> Acquire(const fs::path& path, std::string_view holder);
 
+  /// Replaces the second line; `note` has no line end. Not synced: it is of use only while the lock
+  /// is held, and after a crash as far as it got.
+  Result<void> Annotate(std::string_view note);
+
+  struct Text {
+    std::string holder;
+    std::string note;  ///< empty: none
+    bool held = false;
+  };
+  /// What the file says, and whether some process holds the lock, without touching it: who asks
+  /// must not make one that starts in this moment believe that another one runs. A note that is
+  /// written in this moment may be cut or mixed. Both empty when there is no file.
+  static Result<Text> Look(const fs::path& path);
+
  private:
-  explicit FileLock(File file) : file_(std::move(file)) {}
+  FileLock(File file, std::uint64_t note_at) : file_(std::move(file)), note_at_(note_at) {}
   File file_;
+  std::uint64_t note_at_ = 0;
 };
 
 }  // namespace gapferry

@@ -55,5 +55,29 @@ TEST_F(FileTest, LockNamesItsHolder) {
   EXPECT_EQ(second.error().message, "held by sync (pid " + std::to_string(::getpid()) + ")");
 }
 
+TEST_F(FileTest, ALockTellsWhatItsHolderDoesWithoutBeingTouched) {
+  const auto nobody = FileLock::Look(dir_ / "lock");
+  ASSERT_TRUE(nobody.has_value());
+  EXPECT_EQ(nobody->holder, "");
+  EXPECT_FALSE(nobody->held);
+  {
+    auto lock = FileLock::Acquire(dir_ / "lock", "sync");
+    ASSERT_TRUE(lock.has_value());
+    ASSERT_TRUE(lock->Annotate("a long note about the work").has_value());
+    ASSERT_TRUE(lock->Annotate("short").has_value());
+    const auto seen = FileLock::Look(dir_ / "lock");
+    ASSERT_TRUE(seen.has_value());
+    EXPECT_EQ(seen->holder, "sync (pid " + std::to_string(::getpid()) + ")");
+    EXPECT_EQ(seen->note, "short");
+    EXPECT_TRUE(seen->held);
+    const auto refused = FileLock::Acquire(dir_ / "lock", "export");
+    EXPECT_EQ(refused.error().message, "held by " + seen->holder);
+  }
+  const auto left = FileLock::Look(dir_ / "lock");
+  ASSERT_TRUE(left.has_value());
+  EXPECT_EQ(left->note, "short");  // what it did last can still be told
+  EXPECT_FALSE(left->held);
+}
+
 }  // namespace
 }  // namespace gapferry
