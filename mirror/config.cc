@@ -84,6 +84,28 @@ Result<ContentPolicy> ParsePolicy(std::string_view text) {
               fmt::format("'{}' is none of approved, all, none", EscapeForDisplay(text)));
 }
 
+std::string_view SourceName(ContentSource source) {
+  switch (source) {
+    case ContentSource::kUpstream:
+      return "upstream";
+    case ContentSource::kVendor:
+      return "vendor";
+    case ContentSource::kUpstreamThenVendor:
+      return "upstream-then-vendor";
+  }
+  return "upstream";
+}
+
+Result<ContentSource> ParseSource(std::string_view text) {
+  for (const auto source :
+       {ContentSource::kUpstream, ContentSource::kVendor, ContentSource::kUpstreamThenVendor}) {
+    if (text == SourceName(source)) return source;
+  }
+  return Fail(ErrorCode::kUsage, fmt::format("'{}' is none of upstream, vendor, "
+                                             "upstream-then-vendor",
+                                             EscapeForDisplay(text)));
+}
+
 struct Unit {
   std::string_view name;
   std::uint64_t factor;
@@ -122,6 +144,29 @@ std::string WriteWithUnit(std::uint64_t value, std::span<const Unit> units) {
   return fmt::format("{}{}", value, units.front().factor == 1 ? units.front().name : "");
 }
 
+bool IsHttpUrl(std::string_view text) {
+  const std::string lower = ToLowerAscii(text);
+  const std::size_t scheme = lower.starts_with("http://")    ? 7
+                             : lower.starts_with("https://") ? 8
+                                                             : 0;
+  const bool printable = text.find_first_of(" \t\r\n\"<>\\") == std::string_view::npos;
+  return scheme != 0 && text.size() > scheme && text[scheme] != '/' && printable;
+}
+
+// The value is not shown: it may carry a password.
+Result<std::string> ParseProxy(std::string_view text) {
+  if (!text.empty() && !IsHttpUrl(text)) {
+    return Fail(ErrorCode::kUsage, "the value is no URL such as http://proxy.example:3128");
+  }
+  return std::string(text);
+}
+
+Result<std::optional<TimeWindow>> ParseWindow(std::string_view text) {
+  if (text.empty()) return std::optional<TimeWindow>();
+  TRY_ASSIGN(const TimeWindow window, TimeWindow::Parse(text));
+  return std::optional<TimeWindow>(window);
+}
+
 Result<bool> ParseBool(std::string_view text) {
   if (text == "true") return true;
   if (text == "false") return false;
@@ -130,12 +175,7 @@ Result<bool> ParseBool(std::string_view text) {
 }
 
 Result<std::string> ParseHttpUrl(std::string_view text) {
-  const std::string lower = ToLowerAscii(text);
-  const std::size_t scheme = lower.starts_with("http://")    ? 7
-                             : lower.starts_with("https://") ? 8
-                                                             : 0;
-  const bool printable = text.find_first_of(" \t\r\n\"<>\\") == std::string_view::npos;
-  if (scheme == 0 || text.size() == scheme || text[scheme] == '/' || !printable) {
+  if (!IsHttpUrl(text)) {
     return Fail(ErrorCode::kUsage, fmt::format("'{}' is no URL such as http://wsus.example:8530",
                                                EscapeForDisplay(text)));
   }
@@ -298,6 +338,13 @@ void ReadUpstream(Section section, Config::Upstream& upstream) {
   section.Take("wsus", upstream.wsus, ParseHttpUrl);
   section.Take("gap", upstream.gap, ParseBool);
   section.Take("content_url", upstream.content_url, ParseHttpUrl);
+  section.Take("proxy", upstream.proxy, ParseProxy);
+  section.Take("ca_file", upstream.ca_file, AnyText);
+  section.Take("client_certificate", upstream.client_certificate, AnyText);
+  section.Take("client_key", upstream.client_key, AnyText);
+  if (!upstream.client_key.empty() && upstream.client_certificate.empty()) {
+    section.Complain(section.node(), "'upstream.client_key' needs 'upstream.client_certificate'");
+  }
   if (upstream.gap && !upstream.wsus.empty()) {
     section.Complain(section.node(), "'upstream' has either wsus or gap, not both");
   }
@@ -311,6 +358,10 @@ void ReadRest(Section& root, Config& config) {
   Section content = root.Sub("content");
   content.Take("download", config.content.download, ParsePolicy);
   content.Take("express", config.content.express, ParseBool);
+  content.Take("source", config.content.source, ParseSource);
+  content.Take("ask_upstream", config.content.ask_upstream, ParseBool);
+  content.Take("bandwidth", config.content.bandwidth, ParseBandwidth);
+  content.Take("window", config.content.window, ParseWindow);
   content.Finish();
   Section import = root.Sub("import");
   import.TakeDuration("deadline_floor", config.import.deadline_floor);
@@ -329,6 +380,30 @@ void ReadRest(Section& root, Config& config) {
 }
 
 }  // namespace
+
+Result<std::uint64_t> ParseBandwidth(std::string_view text) {
+  constexpr std::uint64_t kLeast = 1024;
+  std::string spelled(text);
+  if (spelled.ends_with('K') || spelled.ends_with('M') || spelled.ends_with('G')) spelled += "iB";
+  const auto value = ParseWithUnit(spelled, kByteUnits, /*unit_required=*/false, 1ULL << 40);
+  if (!value || (*value > 0 && *value < kLeast)) {
+    return Fail(ErrorCode::kUsage,
+                fmt::format("'{}' is no number of bytes per second such as 500K or 2M, at least 1K "
+                            "(0: no limit)",
+                            EscapeForDisplay(text)));
+  }
+  return *value;
+}
+
+Result<std::chrono::seconds> ParseDuration(std::string_view text) {
+  const auto seconds =
+      ParseWithUnit(text, kTimeUnits, /*unit_required=*/true, 100ULL * 366 * 86400);
+  if (!seconds) {
+    return Fail(ErrorCode::kUsage,
+                fmt::format("'{}' is no time such as 90s, 15m, 2h or 1d", EscapeForDisplay(text)));
+  }
+  return std::chrono::seconds(static_cast<std::int64_t>(*seconds));
+}
 
 Result<Config> ParseConfig(std::string_view text, std::string_view file_name) {
   std::optional<Error> error;
@@ -435,22 +510,39 @@ std::string WriteConfig(const Config& c) {
       "upstream:\n"
       "  {}\n"
       "  gap: {}\n"
-      "  {}   # absent: the same host, by the protocol's rule\n\n"
+      "  {}   # absent: the same host, by the protocol's rule\n"
+      "  {}   # may hold USER:PASSWORD@; absent: direct. The environment "
+      "counts for nothing\n"
+      "  {}   # PEM, relative to this directory; absent: the system's authorities\n"
+      "  {}   # PEM, for upstreams that ask for one\n"
+      "  {}   # PEM; absent: in the file of the certificate\n\n"
       "# true: groups, approvals and declines come from above and are not changed here.\n"
       "replica: {}\n\n",
       Optional("wsus", c.upstream.wsus, "http://wsus.example:8530"), c.upstream.gap,
-      Optional("content_url", c.upstream.content_url, "http://wsus.example:8530"), c.replica);
+      Optional("content_url", c.upstream.content_url, "http://wsus.example:8530"),
+      Optional("proxy", c.upstream.proxy, "http://proxy.example:3128"),
+      Optional("ca_file", c.upstream.ca_file.string(), "keys/upstream-ca.pem"),
+      Optional("client_certificate", c.upstream.client_certificate.string(), "keys/client.pem"),
+      Optional("client_key", c.upstream.client_key.string(), "keys/client.key"), c.replica);
   out += fmt::format(
       "# What leaves this side in returns: receipt, summary (counts) or detailed (computers).\n"
       "return:\n  level: {}\n\n"
       "content:\n"
       "  download: {}           # approved, all or none\n"
-      "  express: {}               # also express (.psf) files\n\n"
+      "  express: {}               # also express (.psf) files\n"
+      "  source: {}           # upstream, vendor (the addresses the upstream passes on) or\n"
+      "                             # upstream-then-vendor\n"
+      "  ask_upstream: {}           # to fetch for us what it has not stored itself\n"
+      "  bandwidth: {}                 # bytes per second of all downloads, such as 500K or 2M; 0: "
+      "no limit\n"
+      "  {}   # local time of day for downloads; absent: at any time\n\n"
       "import:\n"
       "  deadline_floor: {}           # no deadline arrives earlier than this after the import\n"
       "  max_document_bytes: {}   # of one update's metadata, decoded\n"
       "  max_file_bytes: {}\n\n",
       ReturnLevelName(c.return_level), PolicyName(c.content.download), c.content.express,
+      SourceName(c.content.source), c.content.ask_upstream, ByteCount(c.content.bandwidth),
+      Optional("window", c.content.window ? c.content.window->ToString() : "", "22:00-05:00"),
       Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
       ByteCount(c.import.max_file_bytes));
   out += fmt::format(

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "mirror/time_window.h"
 
 namespace gapferry::mirror {
 
@@ -28,6 +29,13 @@ enum class ContentPolicy {
   kApproved,  ///< files of updates approved for installation, and of what they bundle
   kAll,       ///< files of every update of the subscription
   kNone,      ///< metadata only
+};
+
+/// Where content comes from.
+enum class ContentSource {
+  kUpstream,            ///< the upstream's content folder
+  kVendor,              ///< the vendor's network, by the addresses the upstream passes on
+  kUpstreamThenVendor,  ///< the vendor's network for what the upstream does not deliver
 };
 
 struct HttpsConfig {
@@ -59,7 +67,11 @@ struct Config {
     std::string wsus;  ///< URL of an update server; empty when fed by a gap or by nothing
     bool gap = false;
     bool has_any() const { return gap || !wsus.empty(); }
-    std::string content_url;  ///< empty: derived from wsus by the protocol's rule
+    std::string content_url;        ///< empty: derived from wsus by the protocol's rule
+    std::string proxy;              ///< URL, may carry credentials: never shown; empty: direct
+    std::filesystem::path ca_file;  ///< PEM, relative to the mirror; empty: the system's
+    std::filesystem::path client_certificate;  ///< PEM, relative to the mirror
+    std::filesystem::path client_key;          ///< PEM; empty: in the file of the certificate
   } upstream;
 
   /// Groups, approvals and declines come from above and are not changed here.
@@ -69,6 +81,10 @@ struct Config {
   struct Content {
     ContentPolicy download = ContentPolicy::kApproved;
     bool express = false;  ///< also express (.psf) payloads
+    ContentSource source = ContentSource::kUpstream;
+    bool ask_upstream = true;          ///< to fetch what it has not stored (DownloadFiles)
+    std::uint64_t bandwidth = 0;       ///< bytes per second of all downloads together; 0: no limit
+    std::optional<TimeWindow> window;  ///< of the day for downloads; absent: at any time
   } content;
 
   struct Import {
@@ -88,6 +104,12 @@ struct Config {
     std::uint64_t events_kept_days = 90;
   } limits;
 };
+
+/// Bytes per second as `content.bandwidth` and `sync --bandwidth` take them: "500K", "2M", "1MiB"
+/// (K and M are KiB and MiB); 0, or at least 1K. Fails with kUsage.
+Result<std::uint64_t> ParseBandwidth(std::string_view text);
+/// "90s", "15m", "2h", "1d"; "0s" is allowed. Fails with kUsage.
+Result<std::chrono::seconds> ParseDuration(std::string_view text);
 
 /// Reads gapferry.yaml. Unknown keys, repeated keys, wrong types and values out of range fail with
 /// kUsage and "FILE:LINE:COLUMN: ...".

@@ -17,6 +17,14 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.serve.content_url = "http://content.example";
   config.serve.evaluate_unapproved = false;
   config.upstream.wsus = "http://wsus.example:8530";
+  config.upstream.proxy = "http://user:pass@proxy.example:3128";
+  config.upstream.ca_file = "keys/ca.pem";
+  config.upstream.client_certificate = "keys/client.pem";
+  config.upstream.client_key = "keys/client.key";
+  config.content.source = ContentSource::kUpstreamThenVendor;
+  config.content.ask_upstream = false;
+  config.content.bandwidth = 3 << 19;
+  config.content.window = TimeWindow{22 * 60, 5 * 60};
   config.replica = true;
   config.return_level = ReturnLevel::kDetailed;
   config.content.download = ContentPolicy::kAll;
@@ -31,6 +39,13 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->serve.https->key, "keys/server.key");
   EXPECT_FALSE(read->serve.evaluate_unapproved);
   EXPECT_EQ(read->upstream.wsus, "http://wsus.example:8530");
+  EXPECT_EQ(read->upstream.proxy, config.upstream.proxy);
+  EXPECT_EQ(read->upstream.ca_file, "keys/ca.pem");
+  EXPECT_EQ(read->upstream.client_key, "keys/client.key");
+  EXPECT_EQ(read->content.source, ContentSource::kUpstreamThenVendor);
+  EXPECT_FALSE(read->content.ask_upstream);
+  EXPECT_EQ(read->content.bandwidth, 3U << 19);
+  EXPECT_EQ(read->content.window, config.content.window);
   EXPECT_TRUE(read->replica);
   EXPECT_EQ(read->import.deadline_floor, std::chrono::hours(36));
 }
@@ -44,6 +59,25 @@ TEST(Config, DefaultsAreReadBack) {
   EXPECT_TRUE(read->upstream.gap);
   EXPECT_EQ(read->serve.http.port, 8530);
   EXPECT_FALSE(read->serve.https.has_value());
+  EXPECT_EQ(read->content.source, ContentSource::kUpstream);
+  EXPECT_TRUE(read->content.ask_upstream);
+  EXPECT_EQ(read->content.bandwidth, 0U);
+  EXPECT_FALSE(read->content.window.has_value());
+  EXPECT_TRUE(read->upstream.proxy.empty());
+}
+
+TEST(Config, BandwidthTakesShortUnits) {
+  EXPECT_EQ(ParseBandwidth("500K").value(), 500U << 10);
+  EXPECT_EQ(ParseBandwidth("2M").value(), 2U << 20);
+  EXPECT_EQ(ParseBandwidth("2MiB").value(), 2U << 20);
+  EXPECT_EQ(ParseBandwidth("4096").value(), 4096U);
+  EXPECT_EQ(ParseBandwidth("0").value(), 0U);
+  for (const char* text : {"", "K", "1023", "-1", "2 M", "2m", "1e6", "99999999999G"}) {
+    EXPECT_FALSE(ParseBandwidth(text)) << text;
+  }
+  EXPECT_EQ(ParseDuration("15m").value(), std::chrono::minutes(15));
+  EXPECT_EQ(ParseDuration("0s").value(), std::chrono::seconds(0));
+  EXPECT_EQ(ParseDuration("15").error().message, "'15' is no time such as 90s, 15m, 2h or 1d");
 }
 
 struct BadCase {
@@ -75,6 +109,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"bad_bool", "name: a\nreplica: maybe\n", "f.yaml:2:10: 'replica': 'maybe' is"},
         BadCase{"both", "name: a\nupstream:\n  wsus: http://x\n  gap: true\n",
                 "f.yaml:3:3: 'upstream' has either wsus or gap"},
+        BadCase{"proxy", "name: a\nupstream:\n  proxy: user:secret@proxy\n",
+                "f.yaml:3:10: 'upstream.proxy': the value is no URL such as"},
+        BadCase{"half_client_certificate", "name: a\nupstream:\n  client_key: k\n",
+                "f.yaml:3:3: 'upstream.client_key' needs 'upstream.client_certificate'"},
+        BadCase{"source", "name: a\ncontent:\n  source: moon\n",
+                "f.yaml:3:11: 'content.source': 'moon' is none of upstream, vendor"},
+        BadCase{"bandwidth", "name: a\ncontent:\n  bandwidth: 10\n",
+                "f.yaml:3:14: 'content.bandwidth': '10' is no number of bytes per second"},
+        BadCase{"window", "name: a\ncontent:\n  window: 22-5\n",
+                "f.yaml:3:11: 'content.window': '22-5' is no part of a day such as 22:00-05:00"},
         BadCase{"replica_of_nobody", "name: a\nreplica: true\n",
                 "f.yaml: 'replica' is true, but there is no upstream"},
         BadCase{"half_https", "name: a\nserve:\n  https:\n    key: k\n",

@@ -1,0 +1,56 @@
+#include "mirror/time_window.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <optional>
+
+#include "base/text.h"
+
+namespace gapferry::mirror {
+namespace {
+
+constexpr int kMinutesPerHour = 60;
+
+std::optional<int> ParseMinute(std::string_view text) {
+  if (text.size() != 5 || text[2] != ':') return std::nullopt;
+  const auto hour = ParseInt<int>(text.substr(0, 2));
+  const auto minute = ParseInt<int>(text.substr(3));
+  if (!hour || !minute || *hour < 0 || *hour > 23 || *minute < 0 || *minute > 59) {
+    return std::nullopt;
+  }
+  return *hour * kMinutesPerHour + *minute;
+}
+
+}  // namespace
+
+Result<TimeWindow> TimeWindow::Parse(std::string_view text) {
+  if (text.size() == 11 && text[5] == '-') {
+    const auto from = ParseMinute(text.substr(0, 5));
+    const auto to = ParseMinute(text.substr(6));
+    if (from && to && *from != *to) return TimeWindow{*from, *to};
+  }
+  return Fail(ErrorCode::kUsage,
+              fmt::format("'{}' is no part of a day such as 22:00-05:00", EscapeForDisplay(text)));
+}
+
+std::string TimeWindow::ToString() const {
+  return fmt::format("{:02}:{:02}-{:02}:{:02}", from_minute / kMinutesPerHour,
+                     from_minute % kMinutesPerHour, to_minute / kMinutesPerHour,
+                     to_minute % kMinutesPerHour);
+}
+
+bool TimeWindow::Contains(int minute_of_day) const {
+  if (from_minute < to_minute) return minute_of_day >= from_minute && minute_of_day < to_minute;
+  return minute_of_day >= from_minute || minute_of_day < to_minute;
+}
+
+int LocalMinuteOfDay(UtcTime time) {
+  const auto seconds = static_cast<std::time_t>(time.UnixSeconds());
+  std::tm local{};
+  ::tzset();  // localtime_r need not look at TZ
+  ::localtime_r(&seconds, &local);
+  return local.tm_hour * kMinutesPerHour + local.tm_min;
+}
+
+}  // namespace gapferry::mirror
