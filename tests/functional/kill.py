@@ -14,7 +14,7 @@ import shutil
 import unittest
 
 import small_catalogue
-from fake_upstream import FakeUpstream
+from wsus import WsusServer
 from harness import KILL_POINTS, World, sanitized, tree_digest
 
 ALL = bool(os.environ.get("GAPFERRY_KILL_ALL"))
@@ -43,7 +43,7 @@ class KillTest(unittest.TestCase):
     def setUp(self):
         self.world = World().__enter__()
         self.addCleanup(self.world.__exit__)
-        upstream = FakeUpstream()
+        upstream = WsusServer()
         self.upstream = upstream.__enter__()
         self.addCleanup(upstream.__exit__)
         small_catalogue.fill(self.upstream)

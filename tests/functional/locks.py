@@ -5,11 +5,11 @@ import time
 import unittest
 
 import small_catalogue
-from fake_upstream import FakeUpstream
+from wsus import WsusServer
 from harness import World
 
 
-class SlowUpstream(FakeUpstream):
+class SlowUpstream(WsusServer):
     """Holds each GetUpdateData back until it is released, so that a sync can be met in the middle."""
 
     def __init__(self):

@@ -10,7 +10,7 @@ import sys
 import unittest
 
 import small_catalogue
-from fake_upstream import FakeUpstream
+from wsus import WsusServer
 from harness import KILL_POINTS, Mirror, World, sanitized
 
 INSIDE = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
@@ -53,7 +53,7 @@ class NetworkTest(unittest.TestCase):
         words = namespace()
         if words is None:
             self.skipTest("no network namespace can be made here")
-        with World() as world, FakeUpstream() as upstream:
+        with World() as world, WsusServer() as upstream:
             small_catalogue.fill(upstream)
             mirror = small_catalogue.connected(world, upstream)
             small_catalogue.join(world, mirror)

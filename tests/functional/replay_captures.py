@@ -10,7 +10,7 @@ import unittest
 import xml.etree.ElementTree as ET
 
 import xpress
-from fake_upstream import FakeUpstream, document
+from wsus import WsusServer, document
 from harness import SHARED, World
 
 SCAN = SHARED / "captures/scan"
@@ -51,7 +51,7 @@ def normalized(fragment):
 
 def fill(world):
     """A mirror with the recorded documents and all they refer to."""
-    with FakeUpstream() as upstream:
+    with WsusServer() as upstream:
         upstream.mu_url = "http://download.example/file"
         for name in ("56309036-r101.category-company", "6964aab4-r100.category-productfamily",
                      "dd78b8a1-r202.category-product"):

@@ -1,13 +1,13 @@
-"""A catalogue of a dozen documents in a FakeUpstream, for tests that run a step hundreds of times.
+"""A catalogue of a dozen documents in a WsusServer, for tests that run a step hundreds of times.
 
-    with FakeUpstream() as upstream:
+    with WsusServer() as upstream:
         fill(upstream)      # company, family, product, classification, detectoid, 3 leaves, a bundle
         advance(upstream)   # a new leaf, a new revision of the first one, the second one expired
 """
 import hashlib
 import uuid
 
-from fake_upstream import document
+from wsus import document
 
 
 def guid(name):

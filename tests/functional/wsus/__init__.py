@@ -1,0 +1,15 @@
+"""An update server for the tests: a believable upstream, and one that misbehaves on demand.
+
+cabinet.py    cabinets that carry metadata
+documents.py  update documents
+catalogue.py  what the server holds: revisions, anchors, deployments
+operations.py the operations of the protocol and their checks
+trouble.py    what goes wrong, and how it looks on the wire
+server.py     HTTP
+"""
+from .documents import Document, document, file_element, identity
+from .operations import ALL_COMPUTERS, UNASSIGNED, answer, envelope
+from .server import WsusServer
+
+__all__ = ["ALL_COMPUTERS", "Document", "UNASSIGNED", "WsusServer", "answer", "document", "envelope",
+           "file_element", "identity"]
