@@ -41,6 +41,7 @@ struct RevisionRow {
   bool is_withdrawn = false;  ///< the upstream does not list it any more
   /// A file it declares contradicts what is known under that SHA-1: never offer it.
   bool has_digest_conflict = false;
+  bool needs_file_keys = false;  ///< its files are encrypted: Catalog::FileKeys
   bool can_uninstall = false;
   std::optional<Guid> eula_id;
   std::string compatible_protocol_version;  ///< "1.4"; empty when not given
@@ -79,6 +80,15 @@ struct RevisionRelations {
   std::vector<Guid> superseded;
   std::vector<DeclaredFile> files;
 };
+
+/// The key of a file that the vendor encrypts. A secret: goes to update servers, clients and
+/// bundles only; never to logs, audit, JSON or error texts.
+struct FileKey {
+  Sha1Digest sha1;
+  Bytes key;
+  bool operator==(const FileKey&) const = default;
+};
+inline constexpr std::size_t kMaxFileKeyBytes = 128;
 
 struct UpdateText {
   std::string title;
@@ -189,6 +199,9 @@ class Catalog {
   Result<std::optional<RevisionRelations>> Relations(RevisionId id);
   Result<std::vector<DeclaredFile>> Files(RevisionId id);
   Result<std::vector<protocol::DriverMetadata>> Drivers(RevisionId id);
+  /// Keys of the files that a revision declares, each file once, ascending; a file the vendor gave
+  /// no key for is not listed. Empty for all but the few revisions with needs_file_keys.
+  Result<std::vector<FileKey>> FileKeys(RevisionId id);
   /// The payload of a revision and of everything it bundles, each file once.
   struct Payload {
     std::uint64_t files = 0;

@@ -23,6 +23,7 @@ namespace {
 constexpr auto kLockBudget = std::chrono::milliseconds(120);
 constexpr std::size_t kBufferedRevisions = 512;
 constexpr std::size_t kBufferedBytes = 8 << 20;
+constexpr std::size_t kBufferedUrls = 4096;
 /// Documents of more parts are written in transactions of their own.
 constexpr std::size_t kPartsPerTransaction = 8;
 constexpr std::int64_t kRemovedPerTransaction = 200;
@@ -67,6 +68,7 @@ Result<bool> RemoveSome(Database& db, FragmentStore& fragments, ChangeId change)
 }
 
 Result<void> RemoveFileUrls(Database& db, ChangeId change) {
+  TRY(db.Run("DELETE FROM file_key WHERE change_id = ?", change));  // few
   for (;;) {
     TRY(
         db.Run("DELETE FROM file_url WHERE (sha1, change_id) IN (SELECT sha1, change_id "
@@ -132,6 +134,7 @@ struct CatalogLoad::Impl {
   std::uint64_t adopted = 0;
   std::deque<DecodedRevision> buffer;
   std::vector<IncomingRevision::FileUrl> urls;
+  std::vector<FileKey> keys;
   std::size_t buffered_bytes = 0;
   std::unordered_map<protocol::UpdateId, Sha256Digest> buffered;
   std::map<protocol::UpdateId, bool> withdrawn;  ///< as asked for
@@ -216,6 +219,9 @@ Result<Added> CatalogLoad::Add(DecodedRevision revision) {
   auto& urls = revision.impl_->incoming.file_urls;
   impl.urls.insert(impl.urls.end(), urls.begin(), urls.end());
   urls.clear();
+  auto& keys = revision.impl_->incoming.file_keys;
+  impl.keys.insert(impl.keys.end(), keys.begin(), keys.end());
+  keys.clear();
   if (known) return Added::kKnown;
   if (revision.impl_->incoming.bytes.size() > kMaxPartsBytes) {
     return Fail(ErrorCode::kUnsupported,
@@ -235,11 +241,32 @@ Result<Added> CatalogLoad::Add(DecodedRevision revision) {
 Result<void> CatalogLoad::Flush() {
   Impl& impl = *impl_;
   TRY(impl.WriteBuffer());
-  if (impl.urls.empty()) return {};
+  if (impl.urls.empty() && impl.keys.empty()) return {};
   TRY_ASSIGN(auto tx, Transaction::Begin(impl.db, TransactionKind::kWrite));
   TRY(WriteFileUrls(impl.db, impl.change, impl.urls));
+  TRY(WriteFileKeys(impl.db, impl.change, impl.keys));
   TRY(tx.Commit());
   impl.urls.clear();
+  impl.keys.clear();
+  return {};
+}
+
+Result<void> CatalogLoad::AddFileUrls(std::vector<IncomingRevision::FileUrl> urls) {
+  auto& kept = impl_->urls;
+  kept.insert(kept.end(), std::make_move_iterator(urls.begin()),
+              std::make_move_iterator(urls.end()));
+  return kept.size() >= kBufferedUrls ? Flush() : Result<void>();
+}
+
+Result<void> CatalogLoad::AddFileKeys(std::vector<FileKey> keys) {
+  for (const FileKey& one : keys) {
+    if (one.key.empty() || one.key.size() > kMaxFileKeyBytes) {
+      return Fail(ErrorCode::kCorrupt, "bad-file-key",
+                  fmt::format("key of file {}: {} bytes, expected 1 to {}", one.sha1.ToHex(),
+                              one.key.size(), kMaxFileKeyBytes));
+    }
+  }
+  impl_->keys.insert(impl_->keys.end(), keys.begin(), keys.end());
   return {};
 }
 
@@ -408,6 +435,7 @@ Result<void> CatalogLoad::Abandon() {
   impl_->buffered.clear();
   impl_->buffered_bytes = 0;
   impl_->urls.clear();
+  impl_->keys.clear();
   impl_->withdrawn.clear();
   impl_->prepared.reset();
   if (impl_->published) return Fail(ErrorCode::kInternal, "the load is published already");

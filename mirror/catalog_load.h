@@ -31,6 +31,7 @@ struct IncomingRevision {
     std::string url;
   };
   std::vector<FileUrl> file_urls;
+  std::vector<FileKey> file_keys;  ///< secret
 };
 
 /// A revision decoded, parsed and with its fragments derived: the expensive half of loading, free
@@ -87,6 +88,10 @@ class CatalogLoad {
   /// with another text; nothing has changed then.
   Result<Added> Add(DecodedRevision revision);
   Result<Added> Add(IncomingRevision incoming);
+  /// Remembers addresses and keys of files that come apart from their revisions; visible with the
+  /// commit, like those given to Add.
+  Result<void> AddFileUrls(std::vector<IncomingRevision::FileUrl> urls);
+  Result<void> AddFileKeys(std::vector<FileKey> keys);
 
   /// Known with a document, published or in the open change.
   Result<bool> Has(const protocol::UpdateId& update);

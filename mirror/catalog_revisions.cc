@@ -174,6 +174,24 @@ Result<std::vector<protocol::DriverMetadata>> Catalog::Drivers(RevisionId id) {
   }
 }
 
+Result<std::vector<FileKey>> Catalog::FileKeys(RevisionId id) {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare("SELECT DISTINCT f.sha1, (SELECT k.key FROM file_key k JOIN change c "
+                         "ON c.id = k.change_id WHERE k.sha1 = f.sha1 "
+                         "AND c.generation IS NOT NULL ORDER BY k.change_id DESC LIMIT 1) AS key "
+                         "FROM revision_file f WHERE f.revision_id = ? AND key IS NOT NULL "
+                         "ORDER BY f.sha1"));
+  rows.BindAll(id);
+  std::vector<FileKey> keys;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return keys;
+    const ByteView key = rows.Blob(1);
+    keys.push_back({rows.DigestAt<Sha1Digest>(0), Bytes(key.begin(), key.end())});
+    TRY(rows.Check());
+  }
+}
+
 Result<Catalog::Payload> Catalog::PayloadOf(RevisionId id) {
   TRY_ASSIGN(auto row, db_.Prepare("WITH RECURSIVE part(id) AS (VALUES (?1) UNION "
                                    "SELECT j.id FROM part p "

@@ -139,6 +139,7 @@ Result<StateName> CommitTransaction::Write() {
     TRY(CheckExpected(impl.expected_state, impl.before.state_digest));
     if (impl.documents) {
       TRY(db().Run("DELETE FROM file_url WHERE change_id = ?", impl.documents->change));
+      TRY(db().Run("DELETE FROM file_key WHERE change_id = ?", impl.documents->change));
       TRY(db().Run("DELETE FROM change WHERE id = ?", impl.documents->change));
     }
     return impl.before.name;

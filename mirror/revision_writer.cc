@@ -57,6 +57,14 @@ std::string DetailOf(const UpdateDocument& document) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// Where the fragment's kind is told in a form that we do not know, encrypted files tell.
+bool NeedsFileKeys(const UpdateDocument& document) {
+  return document.needs_file_keys ||
+         (document.has_secured_fragment &&
+          std::any_of(document.files.begin(), document.files.end(),
+                      [](const auto& file) { return file.is_encrypted; }));
+}
+
 std::string DriverDetail(const protocol::DriverMetadata& driver) {
   nlohmann::json json = nlohmann::json::object();
   if (!driver.compatible_providers.empty()) json["providers"] = driver.compatible_providers;
@@ -167,14 +175,15 @@ Result<void> WriteRevisionRows(Database& db, RevisionId id, ChangeId change,
       db.Run("INSERT INTO revision (id, change_id, type, category_type, is_expired, "
              "is_explicitly_deployable, is_locally_published, can_uninstall, eula_id, "
              "protocol_version, handler, severity, kb_articles, created_at, default_language, "
-             "document_form, document_sha256, document_bytes, stored_bytes, detail) "
-             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             "document_form, document_sha256, document_bytes, stored_bytes, detail, "
+             "needs_file_keys) "
+             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
              id, change, static_cast<int>(d.type), static_cast<int>(CategoryTypeOf(d)),
              d.is_expired ? 1 : 0, d.explicitly_deployable ? 1 : 0, d.is_locally_published ? 1 : 0,
              d.has_uninstall_behavior ? 1 : 0, d.eula_id, d.compatible_protocol_version, d.handler,
              d.msrc_severity, Joined(d.kb_articles), d.creation_date, d.default_language,
              static_cast<int>(revision.incoming.form), revision.sha256, revision.document_bytes,
-             revision.incoming.bytes.size(), DetailOf(d)));
+             revision.incoming.bytes.size(), DetailOf(d), NeedsFileKeys(d) ? 1 : 0));
   if (const auto* text = d.Text("en")) {
     TRY(
         db.Run("INSERT INTO revision_text (revision_id, language, title, description) "
@@ -194,6 +203,18 @@ Result<void> WriteFileUrls(Database& db, ChangeId change,
                                   "AND change_id < ?2 ORDER BY change_id DESC LIMIT 1), '') "
                                   "ON CONFLICT DO UPDATE SET url = excluded.url"));
   for (const auto& file : urls) TRY(put.Run(file.sha1, change, file.url));
+  return {};
+}
+
+Result<void> WriteFileKeys(Database& db, ChangeId change, const std::vector<FileKey>& keys) {
+  for (const FileKey& one : keys) {
+    TRY(
+        db.Run("INSERT INTO file_key (sha1, change_id, key) SELECT ?1, ?2, ?3 "
+               "WHERE ?3 IS NOT (SELECT key FROM file_key WHERE sha1 = ?1 AND change_id < ?2 "
+               "ORDER BY change_id DESC LIMIT 1) "
+               "ON CONFLICT DO UPDATE SET key = excluded.key",
+               one.sha1, change, ByteView(one.key)));
+  }
   return {};
 }
 

@@ -21,6 +21,9 @@ Result<void> WriteRevisionRows(Database& db, RevisionId id, ChangeId change,
 Result<void> WriteFileUrls(Database& db, ChangeId change,
                            const std::vector<IncomingRevision::FileUrl>& urls);
 
+/// Remembers the keys of files; the latest word counts.
+Result<void> WriteFileKeys(Database& db, ChangeId change, const std::vector<FileKey>& keys);
+
 /// Replaces the parts [first, first + count) of a document; false when there were no more.
 Result<bool> WriteDocumentParts(Database& db, RevisionId id, ByteView bytes, std::size_t first,
                                 std::size_t count);

@@ -115,6 +115,7 @@ struct UpdateDocument {
   bool is_beta = false;
   bool is_locally_published = false;
   bool has_secured_fragment = false;  ///< file addresses or decryption keys come apart from it
+  bool needs_file_keys = false;       ///< its SecuredFragment says FileDecryption
   bool os_upgrade = false;
   bool per_user = false;
   std::optional<Guid> eula_id;

@@ -38,6 +38,7 @@ constexpr Rule kGrammar[] = {
     {Node::kProperties, "CveID", Node::kCve},
     {Node::kProperties, "Language", Node::kLanguage},
     {Node::kProperties, "SecuredFragment", Node::kSecuredFragment},
+    {Node::kSecuredFragment, "FileDecryption", Node::kFileDecryption},
     {Node::kLocalizedCollection, "LocalizedProperties", Node::kLocalized},
     {Node::kLocalizedCollection, "EulaFile", Node::kEulaFile},
     {Node::kLocalized, "Language", Node::kLocalizedLanguage},
@@ -102,6 +103,7 @@ bool KeepsText(Node node) {
     case Node::kBulletin:
     case Node::kCve:
     case Node::kLanguage:
+    case Node::kSecuredFragment:
     case Node::kLocalizedLanguage:
     case Node::kTitle:
     case Node::kDescription:
@@ -239,6 +241,9 @@ Result<void> UpdateDocumentReader::Enter(Node node, const XmlElement& element) {
       return {};
     case Node::kSecuredFragment:
       document_.has_secured_fragment = true;
+      return {};
+    case Node::kFileDecryption:
+      document_.needs_file_keys = true;
       return {};
     case Node::kLocalized:
       document_.localized.emplace_back();
@@ -436,6 +441,9 @@ Result<void> UpdateDocumentReader::Leave(Node node) {
       return append(d.cve_ids);
     case Node::kLanguage:
       return append(d.languages);
+    case Node::kSecuredFragment:  // as a text, or as a child
+      d.needs_file_keys = d.needs_file_keys || trimmed == "FileDecryption";
+      return {};
     case Node::kLocalizedLanguage:
       d.localized.back().language = trimmed;
       return {};

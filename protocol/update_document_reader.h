@@ -41,6 +41,7 @@ class UpdateDocumentReader {
     kCve,
     kLanguage,
     kSecuredFragment,
+    kFileDecryption,
     kLocalized,
     kLocalizedLanguage,
     kTitle,

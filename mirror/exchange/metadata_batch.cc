@@ -26,6 +26,18 @@ Result<JsonValue::Array> Urls(Catalog& catalog, RevisionId id) {
   return urls;
 }
 
+// Only where there are any: nearly no revision has keys.
+Result<JsonValue::Array> Keys(Catalog& catalog, const RevisionRow& row) {
+  JsonValue::Array keys;
+  if (!row.needs_file_keys) return keys;
+  TRY_ASSIGN(const auto held, catalog.FileKeys(row.id));
+  for (const FileKey& one : held) {
+    if (keys.size() == kMaxUrlsPerRevision) break;
+    keys.push_back(JsonValue::Object{{"key", Base64Encode(one.key)}, {"sha1", one.sha1.ToHex()}});
+  }
+  return keys;
+}
+
 IncomingRevision ReadUrls(JsonFields& fields, IncomingRevision revision) {
   for (const JsonValue& item : fields.List("urls", kMaxUrlsPerRevision)) {
     JsonFields url(item, "url");
@@ -38,18 +50,46 @@ IncomingRevision ReadUrls(JsonFields& fields, IncomingRevision revision) {
   return revision;
 }
 
+// Messages must not show a key, whatever is wrong with it.
+void ReadKeys(JsonFields& fields, IncomingRevision& revision) {
+  if (!fields.Has("keys")) return;
+  const auto& items = fields.List("keys", kMaxUrlsPerRevision);
+  if (items.empty()) fields.Refuse("field 'keys' is empty");
+  for (const JsonValue& item : items) {
+    JsonFields key(item, "key");
+    FileKey one;
+    one.sha1 = key.Sha1Value("sha1");
+    const std::string text = key.Text("key", 2 * kMaxFileKeyBytes);
+    if (const auto finished = key.Finish(); !finished) {
+      fields.Refuse("field 'keys' is malformed");
+      return;
+    }
+    auto bytes = Base64Decode(text);
+    const bool fits = bytes && !bytes->empty() && bytes->size() <= kMaxFileKeyBytes &&
+                      Base64Encode(*bytes) == text;
+    const bool rising = revision.file_keys.empty() || revision.file_keys.back().sha1 < one.sha1;
+    if (!fits || !rising) {
+      fields.Refuse("the key of file " + one.sha1.ToHex() + " is malformed or out of order");
+      return;
+    }
+    one.key = std::move(*bytes);
+    revision.file_keys.push_back(std::move(one));
+  }
+}
+
 }  // namespace
 
 Result<void> WriteMetadataRecord(Catalog& catalog, const RevisionRow& row, Sink& sink) {
   TRY_ASSIGN(const auto info, catalog.Document(row.id));
   TRY_ASSIGN(auto urls, Urls(catalog, row.id));
-  const JsonValue header =
-      JsonValue::Object{{"form", info.form == DocumentForm::kCabinet ? "cabinet" : "plain"},
-                        {"sha256", info.sha256.ToHex()},
-                        {"size", info.stored_bytes},
-                        {"update", row.update.ToString()},
-                        {"urls", std::move(urls)}};
-  TRY(sink.Write(AsBytes(WriteCanonicalJson(header) + "\n")));
+  TRY_ASSIGN(auto keys, Keys(catalog, row));
+  JsonValue::Object header{{"form", info.form == DocumentForm::kCabinet ? "cabinet" : "plain"},
+                           {"sha256", info.sha256.ToHex()},
+                           {"size", info.stored_bytes},
+                           {"update", row.update.ToString()},
+                           {"urls", std::move(urls)}};
+  if (!keys.empty()) header.emplace("keys", std::move(keys));
+  TRY(sink.Write(AsBytes(WriteCanonicalJson(JsonValue(std::move(header))) + "\n")));
   TRY(catalog.CopyDocument(row.id, sink), "document of " + row.update.ToString());
   return sink.Write(AsBytes("\n"));
 }
@@ -70,6 +110,7 @@ Result<std::optional<IncomingRevision>> MetadataBatchReader::Next() {
   const auto id = protocol::UpdateId::Parse(update);
   if (!id || id->ToString() != update) fields.Refuse("field 'update' is no GUID/revision");
   revision = ReadUrls(fields, std::move(revision));
+  ReadKeys(fields, revision);
   if (const auto finished = fields.Finish(); !finished) {
     return Malformed(reader_.lines(), finished.error().message);
   }

@@ -67,6 +67,7 @@ CREATE TABLE revision (
   is_withdrawn INTEGER NOT NULL DEFAULT 0,
   withdrawn_generation INTEGER,            -- last time is_withdrawn changed; null: never
   has_digest_conflict INTEGER NOT NULL DEFAULT 0,
+  needs_file_keys INTEGER NOT NULL DEFAULT 0,  -- its files are encrypted: keys come apart from it
   eula_id BLOB,                            -- null: no licence to accept
   protocol_version TEXT NOT NULL,          -- CompatibleProtocolVersion, '' when not given
   handler TEXT NOT NULL,
@@ -167,6 +168,16 @@ CREATE TABLE file_url (
   PRIMARY KEY (sha1, change_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX file_url_by_change ON file_url (change_id);
+
+-- Keys of files that the vendor encrypts: secrets, never shown. Of several the one of the newest
+-- visible change counts.
+CREATE TABLE file_key (
+  sha1 BLOB NOT NULL,
+  change_id INTEGER NOT NULL REFERENCES change (id),
+  key BLOB NOT NULL,
+  PRIMARY KEY (sha1, change_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX file_key_by_change ON file_key (change_id);
 
 -- Held files: verified and under content/.
 CREATE TABLE content (

@@ -486,8 +486,15 @@ def read_metadata(raw):
     while at < len(raw):
         end = raw.index(b"\n", at)
         head = canonical(raw[at:end], "metadata record")
+        keys = {"keys": list_of(dict)} if "keys" in head else {}
         fields(head, "metadata record", form=["plain", "cabinet"], sha256=SHA256, size=COUNT,
-               update=UPDATE, urls=list_of(dict))
+               update=UPDATE, urls=list_of(dict), **keys)
+        names = [key["sha1"] for key in head.get("keys", [])]
+        require(names == sorted(set(names)) and ("keys" not in head or names), "keys: order")
+        for key in head.get("keys", []):
+            fields(key, "key", sha1=SHA1, key=TEXT)
+            secret = base64.b64decode(key["key"], validate=True)
+            require(1 <= len(secret) <= 128, "keys: size")
         for url in head["urls"]:
             fields(url, "url", sha1=SHA1, url=TEXT)
         stored = raw[end + 1:end + 1 + head["size"]]

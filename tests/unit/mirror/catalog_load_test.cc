@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "mirror/exchange/metadata_batch.h"
 #include "mirror/fragment_store.h"
 #include "mirror/intent.h"
 #include "mirror/load_digests.h"
@@ -268,6 +269,58 @@ TEST_F(CatalogLoadTest, AbandonLeavesNothing) {
         << table;
   }
   EXPECT_EQ(mirror_.catalog().Published()->name, before.name);
+}
+
+TEST_F(CatalogLoadTest, KeysOfFilesAreSeenWithTheCommitAndTravelInTheRecord) {
+  for (const char* form : {"FileDecryption", "<upd:FileDecryption/>", "<upd:FileUrl/>"}) {
+    Mirror mirror = MakeMirror("keys-" + std::to_string(std::string_view(form).size()));
+    const bool needs = std::string_view(form).find("FileDecryption") != std::string_view::npos;
+    TestDocument document = Family()[1];
+    document.id = {TestGuid(0x33, 7), 1};
+    document.prerequisites.clear();
+    document.files = {{"first"}, {"second"}, {"first"}};
+    document.property_children =
+        std::string("<upd:SecuredFragment>") + form + "</upd:SecuredFragment>";
+    const FileKey key{Sha1(std::string_view("second")), {1, 2, 3, 250}};
+    const auto lock = Lock(mirror);
+    auto load = CatalogLoad::Open(mirror, lock, "sync");
+    ASSERT_TRUE(load->Add(document.Incoming()));
+    ASSERT_TRUE(load->AddFileKeys({key}));
+    EXPECT_EQ(load->AddFileKeys({{key.sha1, {}}}).error().reason, "bad-file-key");
+    ASSERT_TRUE(load->Flush());
+    const auto loading = mirror.db().QueryInt("SELECT id FROM revision").value();
+    EXPECT_TRUE(mirror.catalog().FileKeys(static_cast<RevisionId>(*loading))->empty());
+    Commit(*load);
+    const auto row = mirror.catalog().Find(document.id).value();
+    EXPECT_EQ(row->needs_file_keys, needs) << form;
+    EXPECT_EQ(mirror.catalog().FileKeys(row->id).value(), std::vector<FileKey>{key});
+
+    MemorySink record(1 << 20);
+    ASSERT_TRUE(exchange::WriteMetadataRecord(mirror.catalog(), *row, record));
+    MemorySource bytes(record.bytes());
+    exchange::MetadataBatchReader reader(bytes, 1 << 20);
+    const auto read = reader.Next();
+    ASSERT_TRUE(read.has_value()) << read.error().message;
+    EXPECT_EQ((*read)->file_keys, needs ? std::vector<FileKey>{key} : std::vector<FileKey>{});
+  }
+}
+
+TEST_F(CatalogLoadTest, AKeyThatIsMalformedIsRefusedWithoutBeingShown) {
+  const std::string sha1 = Sha1(std::string_view("second")).ToHex();
+  const std::string head =
+      R"(","sha256":")" + std::string(64, '0') +
+      R"(","size":1,"update":"33333333-0000-4000-8000-000000000001/1","urls":[]})" + "\nx\n";
+  for (const std::string key : {"U0VDUkVU=", "U0VDUkVU!", "", "U0VD UkVU"}) {
+    const std::string record = R"({"form":"plain","keys":[{"key":")" + key + R"(","sha1":")" +
+                               sha1 + R"("}])" + head.substr(1);
+    MemorySource bytes(AsBytes(record));
+    exchange::MetadataBatchReader reader(bytes, 1 << 20);
+    const auto read = reader.Next();
+    ASSERT_FALSE(read.has_value());
+    EXPECT_EQ(read.error().reason, "metadata-malformed");
+    EXPECT_EQ(read.error().message.find("U0VD"), std::string::npos) << read.error().message;
+    EXPECT_NE(read.error().message.find(sha1), std::string::npos) << read.error().message;
+  }
 }
 
 TEST_F(CatalogLoadTest, AddressesOfFilesAreSeenWithTheCommitOnly) {
