@@ -33,6 +33,7 @@ struct Transfer {
   std::size_t sent = 0;
   std::size_t header_bytes = 0;
   bool body_started = false;
+  bool answer_shown = false;
 
   void Abort(Error failure) {
     if (!error) error = std::move(failure);
@@ -71,10 +72,22 @@ std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* user
   return bytes;
 }
 
+// Shows a 2xx answer to the caller, once.
+bool ShowAnswer(Transfer& transfer) {
+  if (transfer.answer_shown || transfer.response.status / 100 != 2) return true;
+  transfer.answer_shown = true;
+  if (!transfer.request.on_answer) return true;
+  auto accepted = transfer.request.on_answer(transfer.response);
+  if (accepted) return true;
+  transfer.Abort(std::move(accepted).error());
+  return false;
+}
+
 // Checks before the first byte of a body reaches the sink.
 bool BodyMayStart(Transfer& transfer) {
   transfer.body_started = true;
-  if (transfer.request.range_first > 0 && transfer.response.status == 200) {
+  if (transfer.request.range_first > 0 && transfer.response.status == 200 &&
+      !transfer.request.accept_whole) {
     transfer.Abort(
         {ErrorCode::kTransient, "server ignored the range asked for", "range-ignored", {}});
     return false;
@@ -91,7 +104,7 @@ bool BodyMayStart(Transfer& transfer) {
       return false;
     }
   }
-  return true;
+  return ShowAnswer(transfer);
 }
 
 std::size_t OnBody(char* data, std::size_t size, std::size_t count, void* user) {
@@ -161,6 +174,26 @@ ErrorCode CodeOf(CURLcode code) {
   }
 }
 
+// What a failure of curl means for the caller; text of the TLS library decides where its code is
+// too coarse: a server that wants our certificate says so only when it is first read from.
+Error FailureOf(CURLcode code, const std::string& text) {
+  Error error{CodeOf(code), text, {}, {}};
+  if (code == CURLE_PEER_FAILED_VERIFICATION) error.reason = "certificate-refused";
+  if (code == CURLE_SSL_CACERT_BADFILE) error.reason = "ca-file";
+  if (code == CURLE_SSL_CERTPROBLEM) error.reason = "client-certificate";
+  const bool alert = text.find("SSL routines") != std::string::npos &&
+                     text.find(" alert ") != std::string::npos &&
+                     (text.find("certificate") != std::string::npos ||
+                      text.find("unknown ca") != std::string::npos);
+  if (alert) {
+    error.code = ErrorCode::kUntrusted;
+    error.reason = "client-certificate-refused";
+  }
+  return error;
+}
+
+constexpr long kProxyAuthenticationRequired = 407;
+
 }  // namespace
 
 struct CurlFetcher::Impl {
@@ -217,14 +250,19 @@ void CurlFetcher::Impl::Configure(const FetchRequest& request, Transfer& transfe
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_PROXY, options.proxy.c_str());  // "" switches the environment off
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");  // else the environment's no_proxy counts
   curl_easy_setopt(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
   if (!options.ca_file.empty()) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
     curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, options.ca_file.c_str());
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, nullptr);
   }
   if (!options.client_certificate.empty()) {
     curl_easy_setopt(easy, CURLOPT_SSLCERT, options.client_certificate.c_str());
-    curl_easy_setopt(easy, CURLOPT_SSLKEY, options.client_key.c_str());
+    curl_easy_setopt(
+        easy, CURLOPT_SSLKEY,
+        (options.client_key.empty() ? options.client_certificate : options.client_key).c_str());
   }
   ConfigureMethod(request, transfer);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.list);
@@ -257,20 +295,28 @@ Result<FetchResponse> CurlFetcher::Fetch(const FetchRequest& request, Sink& sink
                        : fmt::format("Range: bytes={}-", request.range_first));
     if (!request.if_range.empty()) headers.Append("If-Range: " + request.if_range);
   }
-  Transfer transfer{request, sink, std::move(stop), impl_->easy, {}, {}, 0, 0, false};
+  Transfer transfer{request, sink, std::move(stop), impl_->easy, {}, {}, 0, 0, false, false};
   char error_text[CURL_ERROR_SIZE] = "";
   impl_->Configure(request, transfer, headers, error_text);
   const CURLcode code = curl_easy_perform(impl_->easy);
   long status = 0;
   curl_easy_getinfo(impl_->easy, CURLINFO_RESPONSE_CODE, &status);
+  long tunnel_status = 0;
+  curl_easy_getinfo(impl_->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel_status);
   transfer.response.status = static_cast<int>(status);
+  if (code == CURLE_OK) (void)ShowAnswer(transfer);  // of an empty body
   if (transfer.error) return WithContext(std::move(*transfer.error), Shown(request));
   if (code == CURLE_ABORTED_BY_CALLBACK) {
     return Fail(ErrorCode::kCancelled, fmt::format("{}: stopped", Shown(request)));
   }
+  if (status == kProxyAuthenticationRequired || tunnel_status == kProxyAuthenticationRequired) {
+    return Fail(ErrorCode::kUsage, "proxy-refused",
+                fmt::format("{}: proxy {} wants other credentials (HTTP status 407)",
+                            Shown(request), DisplayUrl(impl_->options.proxy)));
+  }
   if (code != CURLE_OK) {
     const char* text = error_text[0] != '\0' ? error_text : curl_easy_strerror(code);
-    return Fail(CodeOf(code), fmt::format("{}: {}", Shown(request), EscapeForDisplay(text)));
+    return WithContext(FailureOf(code, EscapeForDisplay(text)), Shown(request));
   }
   if (IsRedirect(transfer.response.status) && request.method != "GET") {
     return Fail(ErrorCode::kUnsupported,

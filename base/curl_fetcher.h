@@ -9,10 +9,12 @@ namespace gapferry {
 
 struct CurlOptions {
   std::string user_agent = "gapferry";
-  std::string proxy;    ///< URL; empty: direct. The environment is never consulted
-  std::string ca_file;  ///< PEM; empty: the system's store
-  std::string client_certificate;
-  std::string client_key;
+  /// URL, may carry credentials; empty: direct. Everything goes by it, name look-ups of the servers
+  /// included. The environment is never consulted.
+  std::string proxy;
+  std::string ca_file;             ///< PEM; empty: the system's store
+  std::string client_certificate;  ///< PEM; empty: none
+  std::string client_key;          ///< PEM; empty: in the file of the certificate
 };
 
 /// Fetcher over libcurl (HTTP/1.1). Connections are kept between calls. No name is looked up for an

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -17,6 +18,8 @@ namespace gapferry {
 
 using HttpHeader = std::pair<std::string, std::string>;
 
+struct FetchResponse;
+
 /// One HTTP request. The body is a view: it must live until Fetch returns.
 struct FetchRequest {
   std::string method = "GET";
@@ -24,12 +27,18 @@ struct FetchRequest {
   std::vector<HttpHeader> headers;
   ByteView body;
 
-  /// Resume: asks for bytes from `range_first` (to `range_last`, inclusive, if given). An answer
-  /// 200 to a request with range_first > 0 is an error with reason "range-ignored", before any byte
-  /// reaches the sink. With `if_range` (an ETag) the server sends the part only if unchanged.
+  /// Resume: asks for bytes from `range_first` (to `range_last`, inclusive, if given). With
+  /// `if_range` (a strong ETag or a Last-Modified) the server sends the part only if the object is
+  /// unchanged, else all of it with status 200. That is an error with reason "range-ignored" before
+  /// any byte reaches the sink, unless `accept_whole` is set: the body begins with byte 0 then.
   std::uint64_t range_first = 0;
   std::optional<std::uint64_t> range_last;
   std::string if_range;
+  bool accept_whole = false;
+
+  /// Called once with status and headers of a 2xx answer before its first byte reaches the sink.
+  /// Its error ends the transfer and is what Fetch returns.
+  std::function<Result<void>(const FetchResponse&)> on_answer;
 
   /// The sink gets bodies of 2xx answers only; an error page is read and dropped.
   bool success_body_only = false;
@@ -61,10 +70,13 @@ class Fetcher {
   /// Sends `request` and streams the body of the final answer to `sink`, whatever its status: an
   /// HTTP error status is an answer, not a failure. Fails with
   ///   kTransient  no name, no connection, reset, time-out, stalled, truncated
-  ///   kUntrusted  the peer's certificate is not accepted
+  ///   kUntrusted  the peer's certificate is not accepted (reason "certificate-refused"), or ours
+  ///               is asked for or refused ("client-certificate-refused")
   ///   kCorrupt    no HTTP, or more than max_body_bytes
   ///   kCancelled  `stop` was requested
-  ///   kUsage      an URL that is none, or of another scheme
+  ///   kUsage      an URL that is none, or of another scheme; a proxy that wants other credentials
+  ///               (reason "proxy-refused"); files of authorities ("ca-file") or of our certificate
+  ///               ("client-certificate") that cannot be read
   /// or with the sink's own error. Messages carry the URL without credentials.
   virtual Result<FetchResponse> Fetch(const FetchRequest& request, Sink& sink,
                                       std::stop_token stop) = 0;

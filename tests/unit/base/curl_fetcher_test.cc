@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -158,6 +159,101 @@ TEST(CurlFetcher, StopsWhenAsked) {
   request.url = server.Url("/");
   MemorySink sink(10);
   EXPECT_EQ(Fetcher()->Fetch(request, sink, stop.get_token()).error().code, ErrorCode::kCancelled);
+}
+
+TEST(CurlFetcher, TakesTheWholeInsteadOfAPartWhenAskedAndShowsItFirst) {
+  CannedServer server({Answer("200 OK", "ETag: \"new\"\r\n", "abcdef")});
+  FetchRequest request;
+  request.url = server.Url("/f");
+  request.range_first = 3;
+  request.accept_whole = true;
+  MemorySink sink(100);
+  int shown = 0;
+  request.on_answer = [&](const FetchResponse& answer) -> Result<void> {
+    ++shown;
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(answer.Header("etag"), "\"new\"");
+    EXPECT_EQ(answer.TotalBytes(), 6u);
+    EXPECT_TRUE(sink.bytes().empty());
+    return {};
+  };
+  ASSERT_TRUE(Fetcher()->Fetch(request, sink, {}).has_value());
+  EXPECT_EQ(shown, 1);
+  EXPECT_EQ(AsText(sink.bytes()), "abcdef");
+}
+
+TEST(CurlFetcher, EndsWhenTheCallerRefusesTheAnswer) {
+  CannedServer server({Answer("200 OK", "", "abcdef"), Answer("200 OK", "", ""),
+                       Answer("404 Not Found", "", "page")});
+  FetchRequest request;
+  request.url = server.Url("/f");
+  MemorySink sink(100);
+  int shown = 0;
+  request.on_answer = [&](const FetchResponse&) -> Result<void> {
+    ++shown;
+    return Fail(ErrorCode::kCorrupt, "not-mine", "another size");
+  };
+  EXPECT_EQ(Fetcher()->Fetch(request, sink, {}).error().reason, "not-mine");
+  EXPECT_EQ(Fetcher()->Fetch(request, sink, {}).error().reason, "not-mine");  // without a body
+  EXPECT_TRUE(sink.bytes().empty());
+  request.success_body_only = true;
+  EXPECT_EQ(Fetcher()->Fetch(request, sink, {})->status, 404);
+  EXPECT_EQ(shown, 2);
+}
+
+// The proxy is a server that is asked for the whole URL; the name is never looked up here.
+TEST(CurlFetcher, GoesByTheProxyAndByNothingElse) {
+  ::setenv("no_proxy", "*", 1);
+  ::setenv("NO_PROXY", "*", 1);
+  CannedServer proxy({Answer("200 OK", "", "by proxy")});
+  CurlOptions options;
+  options.proxy = proxy.Url("");
+  options.proxy.insert(options.proxy.find("127."), "user:se%40cret@");
+  FetchRequest request;
+  request.url = "http://wsus.invalid:8530/f";
+  MemorySink sink(100);
+  const auto answer = (*CurlFetcher::Create(options))->Fetch(request, sink, {});
+  ::unsetenv("no_proxy");
+  ::unsetenv("NO_PROXY");
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(AsText(sink.bytes()), "by proxy");
+  const std::string& sent = proxy.requests().at(0);
+  EXPECT_NE(sent.find("GET http://wsus.invalid:8530/f HTTP/1.1\r\n"), std::string::npos) << sent;
+  EXPECT_NE(sent.find("Proxy-Authorization: Basic dXNlcjpzZUBjcmV0\r\n"), std::string::npos);
+}
+
+TEST(CurlFetcher, TakesNoProxyFromTheEnvironment) {
+  CannedServer server({Answer("200 OK", "", "direct")});
+  for (const char* name : {"http_proxy", "all_proxy", "ALL_PROXY"}) {
+    ::setenv(name, "http://127.0.0.1:1", 1);
+  }
+  FetchRequest request;
+  request.url = server.Url("/f");
+  MemorySink sink(100);
+  const auto answer = Fetcher()->Fetch(request, sink, {});
+  for (const char* name : {"http_proxy", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(AsText(sink.bytes()), "direct");
+}
+
+TEST(CurlFetcher, NamesAProxyThatRefusesWithoutItsPassword) {
+  CannedServer proxy({Answer("407 Proxy Authentication Required", "", "who?"),
+                      Answer("407 Proxy Authentication Required", "", "who?")});
+  CurlOptions options;
+  options.proxy = proxy.Url("");
+  options.proxy.insert(options.proxy.find("127."), "user:secret@");
+  const auto fetcher = *CurlFetcher::Create(options);
+  for (const char* url : {"http://wsus.invalid/f", "https://wsus.invalid/f"}) {
+    FetchRequest request;
+    request.url = url;
+    MemorySink sink(100);
+    const auto refused = fetcher->Fetch(request, sink, {});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, ErrorCode::kUsage);
+    EXPECT_EQ(refused.error().reason, "proxy-refused");
+    EXPECT_EQ(refused.error().message, std::string("GET ") + url + ": proxy " + proxy.Url("") +
+                                           " wants other credentials (HTTP status 407)");
+  }
 }
 
 TEST(Url, IsShownWithoutCredentialsAndQuery) {
