@@ -5,9 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/curl_fetcher.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/upstream_next.h"
+#include "exporter/fetchers.h"
 #include "mirror/mirror.h"
 
 namespace gapferry::cli {
@@ -43,20 +44,9 @@ Result<ExitCode> RunRollup(Context& context) {
   TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path));
   exporter::RollupOptions options;
   options.dry_run = context.args().Has("dry-run");
-  const exporter::FetcherFactory fetchers = []() -> Result<std::unique_ptr<Fetcher>> {
-    TRY_ASSIGN(auto fetcher, CurlFetcher::Create({}));
-    return std::unique_ptr<Fetcher>(std::move(fetcher));
-  };
-  auto report = exporter::Rollup(mirror, fetchers, options, context.progress(), context.stop());
-  if (!report) {
-    Error& error = report.error();
-    if (error.reason == "no-upstream") {
-      error.next = "set upstream.wsus in gapferry.yaml to the URL of an update server";
-    } else if (error.code == ErrorCode::kTransient || error.code == ErrorCode::kCancelled) {
-      error.next = "type the same command again: it goes on where it stopped";
-    }
-    return std::unexpected(std::move(error));
-  }
+  auto report = exporter::Rollup(mirror, exporter::HttpFetchers(mirror), options,
+                                 context.progress(), context.stop());
+  if (!report) return std::unexpected(WithUpstreamNext(context, std::move(report).error()));
   Describe(context, *report, options.dry_run);
   if (report->busy) context.Warn("the upstream stayed busy: the rest goes with the next rollup");
   if (report->uncertain_installs > 0) {

@@ -7,10 +7,11 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/curl_fetcher.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/upstream_next.h"
+#include "exporter/fetchers.h"
 #include "exporter/sync.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
@@ -113,11 +114,11 @@ Result<CategoryNames> NamesOf(Context& context, Mirror& mirror) {
   context.Say("no categories are known yet: asking the upstream for them");
   exporter::SyncOptions options;
   options.categories_only = true;
-  const exporter::FetcherFactory fetchers = []() -> Result<std::unique_ptr<Fetcher>> {
-    TRY_ASSIGN(auto fetcher, CurlFetcher::Create({}));
-    return std::unique_ptr<Fetcher>(std::move(fetcher));
-  };
-  TRY(exporter::Sync(mirror, fetchers, options, context.progress(), context.stop()));
+  if (auto done = exporter::Sync(mirror, exporter::HttpFetchers(mirror), options,
+                                 context.progress(), context.stop());
+      !done) {
+    return std::unexpected(WithUpstreamNext(context, std::move(done).error()));
+  }
   return CategoryNames::Read(mirror.catalog());
 }
 

@@ -6,10 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/curl_fetcher.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/upstream_next.h"
+#include "exporter/fetchers.h"
 #include "mirror/catalog.h"
 #include "mirror/mirror.h"
 
@@ -21,17 +22,6 @@ using exporter::SyncReport;
 using nlohmann::json;
 
 constexpr std::size_t kShown = 10;
-
-void AddNextStep(Error& error) {
-  if (!error.next.empty()) return;
-  if (error.reason == "no-upstream") {
-    error.next = "set upstream.wsus in gapferry.yaml to the URL of an update server";
-  } else if (error.reason == "unknown-language") {
-    error.next = "gapferry subscription set --language LANGUAGE";
-  } else if (error.code == ErrorCode::kTransient || error.code == ErrorCode::kCancelled) {
-    error.next = "type the same command again: it goes on where it stopped";
-  }
-}
 
 json ToJson(const SyncReport& report, bool dry_run) {
   json withdrawn = json::array();
@@ -138,15 +128,9 @@ Result<ExitCode> RunSync(Context& context) {
   options.full = context.args().Has("full");
   options.dry_run = context.args().Has("dry-run");
   options.accept_removals = context.args().Number("accept-removals");
-  const exporter::FetcherFactory fetchers = []() -> Result<std::unique_ptr<Fetcher>> {
-    TRY_ASSIGN(auto fetcher, CurlFetcher::Create({}));
-    return std::unique_ptr<Fetcher>(std::move(fetcher));
-  };
-  auto report = exporter::Sync(mirror, fetchers, options, context.progress(), context.stop());
-  if (!report) {
-    AddNextStep(report.error());
-    return std::unexpected(std::move(report.error()));
-  }
+  auto report = exporter::Sync(mirror, exporter::HttpFetchers(mirror), options, context.progress(),
+                               context.stop());
+  if (!report) return std::unexpected(WithUpstreamNext(context, std::move(report).error()));
   Describe(context, *report, options.dry_run);
   WarnOfProblems(context, *report);
   context.Emit(ToJson(*report, options.dry_run));
