@@ -16,6 +16,7 @@ class MemoryBytes : public StoredBytes {
  public:
   explicit MemoryBytes(Bytes bytes) : bytes_(std::make_shared<const Bytes>(std::move(bytes))) {}
   std::uint64_t size_bytes() const override { return bytes_->size(); }
+  std::uint64_t held_bytes() const override { return bytes_->size(); }
   Result<std::unique_ptr<Source>> Open() const override {
     return std::unique_ptr<Source>(std::make_unique<Reader>(bytes_));
   }
@@ -86,6 +87,8 @@ class RenderingSource : public Source {
     const ByteView piece(raw_.data(), filled);
     if (rendering_ == Rendering::kBase64) {
       rendered_ = Base64Encode(piece);
+    } else if (rendering_ == Rendering::kMarkup) {
+      rendered_ = AsText(piece);
     } else {
       AppendEscapedText(rendered_, AsText(piece));
     }
@@ -177,9 +180,19 @@ std::optional<std::uint64_t> AnswerBody::DecodedBytes() const {
       total += (*prepared)->decoded_bytes();
     } else {
       const auto& stored = std::get<StoredPiece>(piece);
-      if (stored.rendering != Rendering::kBase64) return std::nullopt;
-      total += Base64Size(stored.bytes->size_bytes());
+      if (stored.rendering == Rendering::kEscapedText) return std::nullopt;
+      const std::uint64_t size = stored.bytes->size_bytes();
+      total += stored.rendering == Rendering::kBase64 ? Base64Size(size) : size;
     }
+  }
+  return total;
+}
+
+std::uint64_t AnswerBody::HeldBytes() const {
+  std::uint64_t total = 0;
+  for (const AnswerPiece& piece : pieces_) {
+    if (const auto* literal = std::get_if<std::string>(&piece)) total += literal->size();
+    if (const auto* stored = std::get_if<StoredPiece>(&piece)) total += stored->bytes->held_bytes();
   }
   return total;
 }
@@ -218,10 +231,9 @@ Result<std::unique_ptr<AnswerSource>> AnswerSource::Create(AnswerBody body,
                                                            ContentEncoding encoding) {
   auto impl = std::make_unique<Impl>();
   impl->encoding = encoding;
-  impl->pieces = body.pieces();
-  if (encoding == ContentEncoding::kIdentity) {
-    impl->size = body.DecodedBytes();
-  } else {
+  if (encoding == ContentEncoding::kIdentity) impl->size = body.DecodedBytes();
+  impl->pieces = std::move(body).TakePieces();
+  if (encoding == ContentEncoding::kXpress) {
     XpressEncoder encoder;
     std::uint64_t total = 0;
     bool known = true;

@@ -30,13 +30,19 @@ class StoredBytes {
   virtual ~StoredBytes() = default;
   virtual std::uint64_t size_bytes() const = 0;
   virtual Result<std::unique_ptr<Source>> Open() const = 0;
+  /// What is in memory as long as this object is.
+  virtual std::uint64_t held_bytes() const { return 0; }
 };
 
 /// StoredBytes in memory.
 std::shared_ptr<const StoredBytes> StoreInMemory(Bytes bytes);
 
 /// How stored bytes appear in the body.
-enum class Rendering { kEscapedText, kBase64 };
+enum class Rendering {
+  kEscapedText,
+  kBase64,
+  kMarkup,  ///< as they are
+};
 
 struct StoredPiece {
   std::shared_ptr<const StoredBytes> bytes;
@@ -57,6 +63,9 @@ class AnswerBody {
   void Append(StoredPiece piece);
 
   const std::vector<AnswerPiece>& pieces() const { return pieces_; }
+  std::vector<AnswerPiece> TakePieces() && { return std::move(pieces_); }
+  /// What the body keeps in memory.
+  std::uint64_t HeldBytes() const;
   /// Size as identity; nothing when a piece must be read to know it (escaped stored text).
   std::optional<std::uint64_t> DecodedBytes() const;
 

@@ -303,7 +303,8 @@ void WriteFault11(XmlWriter& xml, const SoapFault& fault, SoapStyle style) {
   xml.Close();
 }
 
-// [MS-WSUSSS] 2.2.9.2: a Detail child without namespace beside SOAP's own elements.
+// [MS-WSUSSS] 2.2.9.2: a Detail child without namespace beside SOAP's own one, which other callers
+// look at.
 void WriteFault12(XmlWriter& xml, const SoapFault& fault, SoapStyle style) {
   const std::string prefix = style == SoapStyle::kClassic ? "soap:" : "s:";
   const bool ours = fault.code == FaultCode::kInternalServerError;
@@ -318,6 +319,7 @@ void WriteFault12(XmlWriter& xml, const SoapFault& fault, SoapStyle style) {
   xml.Close();
   xml.Close();
   if (!fault.actor.empty()) xml.Element(prefix + "Node", fault.actor);
+  WriteDetail(xml, prefix + "Detail", fault);
   WriteDetail(xml, "Detail", fault);
   xml.Close();
 }

@@ -153,6 +153,15 @@ void FieldWriter::OptionalStored(std::string_view name,
   xml_.Close();
 }
 
+void FieldWriter::Markup(std::string_view name, std::shared_ptr<const StoredBytes> markup) {
+  xml_.Open(name);
+  if (markup->size_bytes() > 0) {
+    FlushLiteral();
+    body_.Append(StoredPiece{std::move(markup), Rendering::kMarkup});
+  }
+  xml_.Close();
+}
+
 // ---- Envelopes ---------------------------------------------------------------------------------
 
 namespace {

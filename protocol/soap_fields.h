@@ -277,6 +277,8 @@ class FieldWriter {
     if (value) Text(name, *value);
   }
   void OptionalStored(std::string_view name, const std::shared_ptr<const StoredBytes>& value);
+  /// An element whose content is that markup.
+  void Markup(std::string_view name, std::shared_ptr<const StoredBytes> markup);
 
  private:
   void FlushLiteral();

@@ -97,16 +97,25 @@ template <class Io>
 void Fields(Io& io, Ref<Io, GetRevisionIdListResponse> m) {
   io.Group("GetRevisionIdListResult", [&] {
     io.Lenient("Anchor", m.anchor);
+    if constexpr (!Io::kReads) {
+      if (m.list) return io.Markup("NewRevisions", MarkupOf(m.list));
+    }
     io.List("NewRevisions", "UpdateIdentity", m.new_revisions, EmptyList::kWrite);
   });
 }
 
 // ---- GetUpdateData, GetUpdateDecryptionData ----------------------------------------------------
 
+template <class Io, class T>
+static void RequestedIds(Io& io, std::string_view name, std::string_view item,
+                         Ref<Io, std::vector<T>> ids, Ref<Io, bool> present) {
+  if constexpr (Io::kReads) present = io.Has(name);
+  io.List(name, item, ids, present ? EmptyList::kWrite : EmptyList::kOmit);
+}
 template <class Io>
 void Fields(Io& io, Ref<Io, GetUpdateDataRequest> m) {
   io.OptionalStruct("cookie", m.cookie);
-  io.List("updateIds", "UpdateIdentity", m.update_ids, EmptyList::kOmit);
+  RequestedIds<Io, UpdateId>(io, "updateIds", "UpdateIdentity", m.update_ids, m.has_update_ids);
 }
 template <class Io>
 void Fields(Io& io, Ref<Io, UpdateData> m) {
@@ -131,7 +140,7 @@ void Fields(Io& io, Ref<Io, GetUpdateDataResponse> m) {
 template <class Io>
 void Fields(Io& io, Ref<Io, GetUpdateDecryptionDataRequest> m) {
   io.OptionalStruct("cookie", m.cookie);
-  io.List("updateIds", "UpdateIdentity", m.update_ids, EmptyList::kOmit);
+  RequestedIds<Io, UpdateId>(io, "updateIds", "UpdateIdentity", m.update_ids, m.has_update_ids);
 }
 template <class Io>
 void Fields(Io& io, Ref<Io, SyncFileDecryption> m) {
@@ -199,6 +208,52 @@ void Fields(Io& io, Ref<Io, GetDeploymentsResponse> m) {
   });
 }
 
+// ---- Drivers -----------------------------------------------------------------------------------
+
+template <class Io>
+void Fields(Io& io, Ref<Io, HardwareIdAndDelta> m) {
+  io.Lenient("Id", m.id);
+  io.Lenient("Delta", m.delta);
+}
+template <class Io>
+void Fields(Io& io, Ref<Io, DriverFilter> m) {
+  if constexpr (!Io::kReads) io.Group("DssProtocolVersion", [] {});  // present, ignored
+  io.Optional("Anchor", m.anchor);
+  io.List("Categories", "IdAndDelta", m.categories, EmptyList::kWrite);
+  io.List("ComputerIds", "IdAndDelta", m.computer_ids, EmptyList::kWrite);
+  io.List("PnpHardwareIds", "HardwareIdAndDelta", m.pnp_hardware_ids, EmptyList::kWrite);
+}
+template <class Io>
+void Fields(Io& io, Ref<Io, GetDriverIdListRequest> m) {
+  io.OptionalStruct("cookie", m.cookie);
+  io.LenientStruct("filter", m.filter);
+}
+template <class Io>
+void Fields(Io& io, Ref<Io, GetDriverIdListResponse> m) {
+  io.Group("GetDriverIdListResult", [&] {
+    io.Lenient("Anchor", m.anchor);
+    io.List("NewRevisions", "UpdateIdentity", m.new_revisions, EmptyList::kWrite);
+    io.List("NewDriverSets", "guid", m.new_driver_sets, EmptyList::kWrite);
+    io.List("RemovedDriverSets", "guid", m.removed_driver_sets, EmptyList::kWrite);
+  });
+}
+template <class Io>
+void Fields(Io& io, Ref<Io, GetDriverSetDataRequest> m) {
+  io.OptionalStruct("cookie", m.cookie);
+  RequestedIds<Io, Guid>(io, "driverSets", "guid", m.driver_sets, m.has_driver_sets);
+}
+template <class Io>
+void Fields(Io& io, Ref<Io, DriverSetData> m) {
+  io.Value("DriverSetId", m.id);
+  io.Optional("DriverSetXml", m.xml);
+}
+template <class Io>
+void Fields(Io& io, Ref<Io, GetDriverSetDataResponse> m) {
+  io.Group("GetDriverSetDataResult", [&] {
+    io.List("DriverSets", "ServerSyncDriverSetData", m.driver_sets, EmptyList::kWrite);
+  });
+}
+
 // ---- Operations nobody calls -------------------------------------------------------------------
 
 template <class Io>
@@ -243,6 +298,8 @@ SYNC_MESSAGES(GetUpdateData, ns::kServerSync, "GetUpdateData")
 SYNC_MESSAGES(GetUpdateDecryptionData, ns::kServerSync, "GetUpdateDecryptionData")
 SYNC_MESSAGES(DownloadFiles, ns::kServerSync, "DownloadFiles")
 SYNC_MESSAGES(GetDeployments, ns::kServerSync, "GetDeployments")
+SYNC_MESSAGES(GetDriverIdList, ns::kServerSync, "GetDriverIdList")
+SYNC_MESSAGES(GetDriverSetData, ns::kServerSync, "GetDriverSetData")
 SYNC_MESSAGES(GetRelatedRevisions, ns::kServerSync, "GetRelatedRevisionsForUpdates")
 SYNC_MESSAGES(Ping, ns::kMonitorable, "Ping")
 

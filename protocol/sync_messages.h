@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "protocol/common_messages.h"
+#include "protocol/update_id_list.h"
 
 // Messages of the Server Sync and DSS Authorization services, [MS-WSUSSS] 3.1.4 and 6.1. Members in
 // the order of the WSDL, which real servers write.
@@ -86,11 +87,14 @@ struct GetRevisionIdListRequest {
 struct GetRevisionIdListResponse {
   std::string anchor;
   std::vector<UpdateId> new_revisions;
+  /// Written instead of new_revisions when set; decoded messages have none.
+  std::shared_ptr<const UpdateIdList> list = nullptr;
 };
 
 struct GetUpdateDataRequest {
   std::optional<Cookie> cookie;
   std::vector<UpdateId> update_ids;
+  bool has_update_ids = true;  ///< false: the list is absent, not empty
 };
 struct UpdateData {
   UpdateId id;
@@ -113,6 +117,7 @@ struct GetUpdateDataResponse {
 struct GetUpdateDecryptionDataRequest {
   std::optional<Cookie> cookie;
   std::vector<UpdateId> update_ids;
+  bool has_update_ids = true;  ///< false: the list is absent, not empty
 };
 struct SyncFileDecryption {
   Sha1Digest file_digest;
@@ -168,6 +173,40 @@ struct GetDeploymentsResponse {
   std::vector<Guid> dead_deployments;
   std::vector<Guid> hidden_updates;
   std::vector<Guid> accepted_eulas;
+};
+
+/// [MS-WSUSSS] 3.1.4.7 and 3.1.4.8: asked of the vendor's service only.
+struct HardwareIdAndDelta {
+  std::string id;
+  bool delta = false;
+};
+struct DriverFilter {
+  std::optional<std::string> anchor;
+  std::vector<IdAndDelta> categories;
+  std::vector<IdAndDelta> computer_ids;
+  std::vector<HardwareIdAndDelta> pnp_hardware_ids;
+};
+struct GetDriverIdListRequest {
+  std::optional<Cookie> cookie;
+  DriverFilter filter;
+};
+struct GetDriverIdListResponse {
+  std::string anchor;
+  std::vector<UpdateId> new_revisions;
+  std::vector<Guid> new_driver_sets;
+  std::vector<Guid> removed_driver_sets;
+};
+struct GetDriverSetDataRequest {
+  std::optional<Cookie> cookie;
+  std::vector<Guid> driver_sets;
+  bool has_driver_sets = true;  ///< false: the list is absent, not empty
+};
+struct DriverSetData {
+  Guid id;
+  std::optional<std::string> xml;
+};
+struct GetDriverSetDataResponse {
+  std::vector<DriverSetData> driver_sets;
 };
 
 struct GetRelatedRevisionsRequest {

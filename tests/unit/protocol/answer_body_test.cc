@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "protocol/sync_codec.h"
 #include "protocol/wusp_codec.h"
 #include "protocol/xml_writer.h"
 #include "protocol/xpress.h"
@@ -50,7 +51,8 @@ AnswerBody Mixed(const std::string& large, Rendering rendering) {
 TEST(AnswerBody, IsTheSameTextInBothEncodingsAndAllReadSizes) {
   std::string large;
   for (int i = 0; i < 9000; ++i) large += "&lt;File " + std::to_string(i) + "/&gt;";
-  for (const Rendering rendering : {Rendering::kBase64, Rendering::kEscapedText}) {
+  for (const Rendering rendering :
+       {Rendering::kBase64, Rendering::kEscapedText, Rendering::kMarkup}) {
     const AnswerBody body = Mixed(large, rendering);
     const std::string expected = *Flatten(body, 1 << 24);
     for (const std::size_t piece : {1u, 4096u, 1u << 20}) {
@@ -75,6 +77,47 @@ TEST(AnswerBody, SaysItsSizeBeforeItIsReadWhereItCan) {
   const AnswerBody base64 = Mixed("x", Rendering::kBase64);
   EXPECT_EQ(base64.DecodedBytes(), Flatten(base64, 1 << 24)->size());
   EXPECT_FALSE(Mixed("x", Rendering::kEscapedText).DecodedBytes().has_value());
+}
+
+/// As many identities as wanted, none of them kept.
+class CountedList : public UpdateIdList {
+ public:
+  explicit CountedList(std::size_t size) : size_(size) {}
+  std::size_t size() const override { return size_; }
+  UpdateId At(std::size_t position) const override {
+    Guid guid;
+    for (std::size_t i = 0; i < 8; ++i) {
+      guid.bytes[i] = static_cast<std::uint8_t>(position >> (8 * i));
+    }
+    return {guid, static_cast<std::int32_t>(position * 7)};
+  }
+
+ private:
+  std::size_t size_;
+};
+
+TEST(AnswerBody, ListsAreWrittenWhileTheyAreRead) {
+  for (const std::size_t size : {0u, 1u, 100'000u}) {
+    GetRevisionIdListResponse whole;
+    GetRevisionIdListResponse streamed;
+    whole.anchor = streamed.anchor = "1,2026-10-04 16:33:26.668";
+    streamed.list = std::make_shared<CountedList>(size);
+    for (std::size_t i = 0; i < size; ++i) whole.new_revisions.push_back(streamed.list->At(i));
+    for (const SoapVersion version : {SoapVersion::k11, SoapVersion::k12}) {
+      const AnswerBody body = EncodeBody(streamed, version);
+      const std::string expected = Encode(whole, version);
+      EXPECT_EQ(*Flatten(body, 1 << 26), expected);
+      EXPECT_EQ(body.DecodedBytes(), expected.size());
+      EXPECT_LT(body.HeldBytes(), 2000u) << "the list itself is not kept as text";
+    }
+  }
+}
+
+TEST(AnswerBody, KnowsWhatItHolds) {
+  AnswerBody body("<a>");
+  body.Append(std::make_shared<FakePrepared>("hello"));
+  body.Append(StoredPiece{StoreInMemory(Bytes(1000)), Rendering::kBase64});
+  EXPECT_EQ(body.HeldBytes(), 1003u);
 }
 
 TEST(AnswerBody, KeepsLargeFragmentsApart) {

@@ -193,6 +193,15 @@ TEST_F(SoapGolden, Deployments) {
   answer.deployments = {deployment};
   answer.hidden_updates = {kTwo};
   Check("get_deployments_response", answer);
+  DriverFilter filter;
+  filter.anchor = "1,2026-10-04 16:33:26.668";
+  filter.categories = {{kOne, true}};
+  filter.computer_ids = {{kTwo, false}};
+  filter.pnp_hardware_ids = {{"pci\\ven_8086", true}};
+  Check("get_driver_id_list_request", GetDriverIdListRequest{kCookie, filter});
+  Check("get_driver_id_list_response", GetDriverIdListResponse{"2,b", {{kOne, 1}}, {kTwo}, {}});
+  Check("get_driver_set_data_request", GetDriverSetDataRequest{kCookie, {kOne}});
+  Check("get_driver_set_data_response", GetDriverSetDataResponse{{{kOne, "<d />"}}});
   Check("get_related_revisions_request", GetRelatedRevisionsRequest{kCookie, {kOne}});
   Check("get_related_revisions_response", GetRelatedRevisionsResponse{{{kOne, 200}}});
   Check("ping_request", PingRequest{1});
