@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace gapferry::mirror {
 
@@ -97,6 +98,8 @@ Result<AuditHead> VerifyAudit(Database& db) {
 }
 
 std::string CurrentActor() {
+  const char* started_by = std::getenv(kStartedByVariable);
+  if (started_by != nullptr && started_by == kScheduleActor) return std::string(kScheduleActor);
   passwd entry{};
   passwd* found = nullptr;
   char buffer[4096];

@@ -46,7 +46,11 @@ Result<std::vector<AuditRecord>> ReadAudit(Database& db, std::int64_t before, in
 /// Walks the whole chain; fails with kCorrupt naming the first record that does not fit.
 Result<AuditHead> VerifyAudit(Database& db);
 
-/// "user:NAME" of the process's user.
+/// Set to "schedule" for the jobs that `serve` starts by itself.
+inline constexpr const char* kStartedByVariable = "GAPFERRY_STARTED_BY";
+inline constexpr std::string_view kScheduleActor = "schedule";
+
+/// "user:NAME" of the process's user; "schedule" in a job that a schedule started.
 std::string CurrentActor();
 
 }  // namespace gapferry::mirror

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 
@@ -62,7 +63,19 @@ Result<ReturnLevel> ParseReturnLevel(std::string_view text) {
               fmt::format("'{}' is none of receipt, summary, detailed", EscapeForDisplay(text)));
 }
 
+std::string_view RollupDetailName(RollupDetail detail) {
+  return detail == RollupDetail::kDetailed ? "detailed" : "summary";
+}
+
 namespace {
+
+Result<RollupDetail> ParseRollupDetail(std::string_view text) {
+  for (const auto detail : {RollupDetail::kDetailed, RollupDetail::kSummary}) {
+    if (text == RollupDetailName(detail)) return detail;
+  }
+  return Fail(ErrorCode::kUsage,
+              fmt::format("'{}' is none of detailed, summary", EscapeForDisplay(text)));
+}
 
 std::string_view PolicyName(ContentPolicy policy) {
   switch (policy) {
@@ -244,6 +257,22 @@ class Section {
     out = static_cast<T>(*std::move(parsed));
   }
 
+  /// Parses each item of the list under `key` (a single value counts as a list of one).
+  template <class Each>
+  void TakeList(const char* key, Each each) {
+    if (!Has(key)) return;
+    const YAML::Node list = node_[key];
+    if (list.IsNull()) return;
+    const auto take = [&](const YAML::Node& item) {
+      if (error_) return;
+      if (!item.IsScalar()) return Complain(item, fmt::format("'{}' must be a list", Full(key)));
+      const Result<void> taken = each(std::string_view(item.Scalar()));
+      if (!taken) Complain(item, fmt::format("'{}': {}", Full(key), taken.error().message));
+    };
+    if (!list.IsSequence()) return take(list);
+    for (const auto& item : list) take(item);
+  }
+
   template <class T>
   void TakeNumber(const char* key, T& out, std::uint64_t least, std::uint64_t most) {
     Take(key, out, [&](std::string_view text) -> Result<std::uint64_t> {
@@ -329,8 +358,13 @@ void ReadServe(Section section, Config::Serve& serve) {
   section.Take("evaluate_unapproved", serve.evaluate_unapproved, ParseBool);
   section.TakeDuration("client_timeout", serve.client_timeout);
   section.TakeDuration("cookie_lifetime", serve.cookie_lifetime);
+  section.TakeDuration("downstream_cookie_lifetime", serve.downstream_cookie_lifetime);
+  if (serve.downstream_cookie_lifetime < std::chrono::seconds(1)) {
+    section.Complain(section.node(), "'serve.downstream_cookie_lifetime' is less than a second");
+  }
   section.TakeNumber("threads", serve.threads, 0, 1024);
   section.Take("content_url", serve.content_url, ParseHttpUrl);
+  section.Take("rollup", serve.rollup, ParseRollupDetail);
   section.Finish();
 }
 
@@ -351,7 +385,41 @@ void ReadUpstream(Section section, Config::Upstream& upstream) {
   section.Finish();
 }
 
+void ReadJobSchedule(Section& section, JobSchedule& schedule) {
+  section.TakeList("times", [&](std::string_view text) -> Result<void> {
+    TRY_ASSIGN(const auto time, ParseTimeOfDay(text));
+    schedule.times.push_back(time);
+    return {};
+  });
+  std::ranges::sort(schedule.times);
+  const auto repeated = std::ranges::unique(schedule.times);
+  schedule.times.erase(repeated.begin(), repeated.end());
+  std::uint8_t days = 0;
+  section.TakeList("days", [&](std::string_view text) -> Result<void> {
+    TRY_ASSIGN(const std::uint8_t some, ParseDays(text));
+    days = static_cast<std::uint8_t>(days | some);
+    return {};
+  });
+  if (days != 0) schedule.days = days;
+  section.TakeDuration("randomise", schedule.randomise);
+  if (schedule.randomise > JobSchedule::kMostSpread) {
+    section.Complain(section.node()["randomise"], "a start is put off by 12h at most");
+  }
+}
+
+void ReadSchedule(Section section, Schedule& schedule) {
+  Section sync = section.Sub("sync");
+  ReadJobSchedule(sync, schedule.sync);
+  sync.Finish();
+  Section rollup = section.Sub("rollup");
+  rollup.Take("after_sync", schedule.rollup_after_sync, ParseBool);
+  ReadJobSchedule(rollup, schedule.rollup);
+  rollup.Finish();
+  section.Finish();
+}
+
 void ReadRest(Section& root, Config& config) {
+  ReadSchedule(root.Sub("schedule"), config.schedule);
   Section returns = root.Sub("return");
   returns.Take("level", config.return_level, ParseReturnLevel);
   returns.Finish();
@@ -498,13 +566,16 @@ std::string WriteConfig(const Config& c) {
       "  client_timeout: {}             # a client that sends or takes nothing for so long is "
       "left\n"
       "  cookie_lifetime: {}            # clients renew by themselves\n"
+      "  downstream_cookie_lifetime: {} # so do update servers below\n"
       "  threads: {}                     # 0: as many as processors\n"
-      "  {}   # absent: the address a client came by\n\n",
+      "  {}   # absent: the address a client came by\n"
+      "  rollup: {}             # what servers below report: detailed (computers) or summary\n\n",
       c.serve.http.ToString(), HttpsPart(c), ByteCount(c.serve.max_request_bytes),
       c.serve.max_ids_per_request, c.serve.max_connections, c.serve.page_updates,
       c.serve.evaluate_unapproved, Seconds(c.serve.client_timeout),
-      Seconds(c.serve.cookie_lifetime), c.serve.threads,
-      Optional("content_url", c.serve.content_url, "http://updates.example:8530"));
+      Seconds(c.serve.cookie_lifetime), Seconds(c.serve.downstream_cookie_lifetime),
+      c.serve.threads, Optional("content_url", c.serve.content_url, "http://updates.example:8530"),
+      RollupDetailName(c.serve.rollup));
   out += fmt::format(
       "# Where updates come from: an update server (wsus) or bundles carried over a gap.\n"
       "upstream:\n"
@@ -545,6 +616,7 @@ std::string WriteConfig(const Config& c) {
       Optional("window", c.content.window ? c.content.window->ToString() : "", "22:00-05:00"),
       Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
       ByteCount(c.import.max_file_bytes));
+  out += WriteScheduleSection(c.schedule) + "\n";
   out += fmt::format(
       "sync:\n"
       "  parallel_requests: {}\n"

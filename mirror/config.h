@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "mirror/schedule.h"
 #include "mirror/time_window.h"
 
 namespace gapferry::mirror {
@@ -23,6 +24,13 @@ struct ListenAddress {
 enum class ReturnLevel { kReceipt, kSummary, kDetailed };
 std::string_view ReturnLevelName(ReturnLevel level);
 Result<ReturnLevel> ParseReturnLevel(std::string_view text);
+
+/// What update servers below report of their computers.
+enum class RollupDetail {
+  kDetailed,  ///< each computer with its status
+  kSummary,   ///< counts only
+};
+std::string_view RollupDetailName(RollupDetail detail);
 
 /// What `sync` downloads.
 enum class ContentPolicy {
@@ -59,8 +67,10 @@ struct Config {
     bool evaluate_unapproved = true;
     std::chrono::seconds client_timeout{60};
     std::chrono::minutes cookie_lifetime{60};
+    std::chrono::seconds downstream_cookie_lifetime{std::chrono::hours(4)};
     std::uint32_t threads = 0;  ///< 0: as many as processors
     std::string content_url;    ///< what clients are told; empty: the address they came by
+    RollupDetail rollup = RollupDetail::kDetailed;
   } serve;
 
   struct Upstream {
@@ -99,6 +109,9 @@ struct Config {
     std::uint32_t full_list_days = 30;  ///< a list without anchor at least this often
   } sync;
 
+  /// Jobs that `serve` starts by itself.
+  Schedule schedule;
+
   struct Limits {
     std::uint32_t withdraw_percent = 2;  ///< more than this needs --accept-removals
     std::uint64_t events_kept_days = 90;
@@ -115,6 +128,19 @@ Result<std::chrono::seconds> ParseDuration(std::string_view text);
 /// kUsage and "FILE:LINE:COLUMN: ...".
 Result<Config> LoadConfig(const std::filesystem::path& path);
 Result<Config> ParseConfig(std::string_view text, std::string_view file_name);
+
+/// Fails with kUsage, reason "no-upstream", when jobs are scheduled that talk to an upstream and
+/// this mirror has none: fed by bundles it never connects anywhere.
+Result<void> CheckSchedule(const Config& config);
+
+/// The `schedule` part of WriteConfig.
+std::string WriteScheduleSection(const Schedule& schedule);
+
+/// `text` (a gapferry.yaml) with another schedule; everything else, comments included, stays byte
+/// for byte. `file_name` is for messages. Fails as ParseConfig, and with kUsage and reason
+/// "edit-by-hand" where the text is laid out so that only a person can change it.
+Result<std::string> ReplaceSchedule(std::string_view text, std::string_view file_name,
+                                    const Schedule& schedule);
 
 /// The commented file that `init` writes for `config`: every key, with its meaning and default.
 /// ParseConfig of it gives `config` again.

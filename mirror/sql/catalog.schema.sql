@@ -280,13 +280,22 @@ CREATE TABLE subscription (
 CREATE TABLE job (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   kind TEXT NOT NULL,
+  actor TEXT NOT NULL,                     -- user:NAME, schedule
+  process TEXT NOT NULL,                   -- pid/start/boot, so that a killed one is known; '' none
   started_at INTEGER NOT NULL,
   ended_at INTEGER,                        -- null: running, or ended without a word
-  result INTEGER NOT NULL,                 -- 0 running, 1 done, 2 partly, 3 failed, 4 cancelled, 5 interrupted
+  result INTEGER NOT NULL,                 -- 0 running, 1 done, 2 partly, 3 failed, 4 cancelled, 5 interrupted, 6 postponed
   generation INTEGER,                      -- null: committed none
   detail TEXT NOT NULL
 ) STRICT;
 CREATE INDEX job_by_kind ON job (kind, id);
+
+-- Schedules as they were last seen: what was missed before one was made is not made up for.
+CREATE TABLE schedule_seen (
+  kind TEXT PRIMARY KEY,                   -- of the job
+  text TEXT NOT NULL,                      -- its times, days and spread
+  since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
   id INTEGER PRIMARY KEY,

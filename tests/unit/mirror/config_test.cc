@@ -16,6 +16,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.serve.page_updates = 30;
   config.serve.content_url = "http://content.example";
   config.serve.evaluate_unapproved = false;
+  config.serve.rollup = RollupDetail::kSummary;
   config.upstream.wsus = "http://wsus.example:8530";
   config.upstream.proxy = "http://user:pass@proxy.example:3128";
   config.upstream.ca_file = "keys/ca.pem";
@@ -30,6 +31,11 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.content.download = ContentPolicy::kAll;
   config.import.deadline_floor = std::chrono::hours(36);
   config.limits.withdraw_percent = 5;
+  config.schedule.sync.times = {std::chrono::hours(2), std::chrono::hours(14)};
+  config.schedule.sync.days = 0x1f;
+  config.schedule.sync.randomise = std::chrono::minutes(90);
+  config.schedule.rollup_after_sync = true;
+  config.schedule.rollup.times = {std::chrono::minutes(5)};
   const std::string text = WriteConfig(config);
   const auto read = ParseConfig(text, "gapferry.yaml");
   ASSERT_TRUE(read.has_value()) << read.error().message << "\n" << text;
@@ -38,6 +44,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->serve.http.host, "::1");
   EXPECT_EQ(read->serve.https->key, "keys/server.key");
   EXPECT_FALSE(read->serve.evaluate_unapproved);
+  EXPECT_EQ(read->serve.rollup, RollupDetail::kSummary);
   EXPECT_EQ(read->upstream.wsus, "http://wsus.example:8530");
   EXPECT_EQ(read->upstream.proxy, config.upstream.proxy);
   EXPECT_EQ(read->upstream.ca_file, "keys/ca.pem");
@@ -48,6 +55,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->content.window, config.content.window);
   EXPECT_TRUE(read->replica);
   EXPECT_EQ(read->import.deadline_floor, std::chrono::hours(36));
+  EXPECT_EQ(read->schedule, config.schedule);
 }
 
 TEST(Config, DefaultsAreReadBack) {
@@ -123,6 +131,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.yaml: 'replica' is true, but there is no upstream"},
         BadCase{"half_https", "name: a\nserve:\n  https:\n    key: k\n",
                 "f.yaml:4:5: 'serve.https' needs certificate and key"},
+        BadCase{"bad_rollup", "name: a\nserve:\n  rollup: all\n",
+                "f.yaml:3:11: 'serve.rollup': 'all' is none of detailed, summary"},
+        BadCase{"no_lifetime", "name: a\nserve:\n  downstream_cookie_lifetime: 0s\n",
+                "f.yaml:3:3: 'serve.downstream_cookie_lifetime' is less than a second"},
         BadCase{"level", "name: a\nreturn:\n  level: all\n", "f.yaml:3:10: 'return.level': 'all'"},
         BadCase{"duration", "name: a\nimport:\n  deadline_floor: 7\n",
                 "f.yaml:3:19: 'import.deadline_floor': '7' is no number with a unit"},
@@ -133,6 +145,78 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"number", "name: a\nlimits:\n  withdraw_percent: 101\n",
                 "f.yaml:3:21: 'limits.withdraw_percent': '101' is no number from 0 to 100"}),
     [](const auto& param) { return std::string(param.param.name); });
+
+// ---- The schedule ------------------------------------------------------------------------------
+
+Schedule TwiceADay() {
+  Schedule schedule;
+  schedule.sync.times = {std::chrono::hours(2), std::chrono::hours(14)};
+  schedule.sync.randomise = std::chrono::minutes(30);
+  schedule.rollup_after_sync = true;
+  return schedule;
+}
+
+TEST(ConfigSchedule, IsReadInItsShortForms) {
+  const auto read = ParseConfig(
+      "name: x\nupstream: {wsus: http://w}\nschedule:\n  sync: {times: [\"14:00\", \"02:00\", "
+      "\"14:00\"], days: [mon-wed, sun]}\n  rollup: {times: \"03:15\"}\n",
+      "f.yaml");
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  const std::vector<std::chrono::minutes> times = {std::chrono::hours(2), std::chrono::hours(14)};
+  EXPECT_EQ(read->schedule.sync.times, times);
+  EXPECT_EQ(read->schedule.sync.days, 64 + 7);
+  EXPECT_EQ(read->schedule.rollup.times.at(0), std::chrono::minutes(195));
+  EXPECT_FALSE(read->schedule.rollup_after_sync);
+}
+
+TEST(ConfigSchedule, IsReplacedAndNothingElseMoves) {
+  Config config;
+  config.name = "m";
+  config.upstream.wsus = "http://wsus:8530";
+  std::string text = WriteConfig(config);
+  text.insert(text.find("sync:\n  parallel"), "# said by a person\n");
+  text.insert(text.find("    days: []"), "    # the line is busy by day\n");
+  const auto changed = ReplaceSchedule(text, "f", TwiceADay());
+  ASSERT_TRUE(changed.has_value()) << changed.error().message;
+  EXPECT_EQ(ParseConfig(*changed, "f")->schedule, TwiceADay());
+  EXPECT_THAT(*changed, testing::HasSubstr("# said by a person\nsync:\n"));
+  EXPECT_THAT(*changed, testing::HasSubstr("# the line is busy by day\n"));
+  // Back again: what people wrote is still there, and nothing else has piled up.
+  const auto back = ReplaceSchedule(*changed, "f", Schedule{});
+  ASSERT_TRUE(back.has_value());
+  const auto again = ReplaceSchedule(*back, "f", TwiceADay());
+  EXPECT_EQ(*again, *changed);
+  EXPECT_EQ(back->size(), text.size());
+}
+
+TEST(ConfigSchedule, IsAddedWhereThereWasNone) {
+  const std::string text = "name: m\nupstream:\n  wsus: http://wsus:8530";
+  const auto changed = ReplaceSchedule(text, "f", TwiceADay());
+  ASSERT_TRUE(changed.has_value()) << changed.error().message;
+  EXPECT_TRUE(changed->starts_with(text + "\n"));
+  EXPECT_EQ(ParseConfig(*changed, "f")->schedule, TwiceADay());
+}
+
+TEST(ConfigSchedule, ALayoutThatOnlyPeopleUnderstandIsLeftAlone) {
+  for (const char* text : {"{name: m, schedule: {sync: {times: [\"02:00\"]}}}",
+                           "name: m\n\"schedule\":\n  sync:\n    times: [\"02:00\"]\n"}) {
+    const auto refused = ReplaceSchedule(text, "f", TwiceADay());
+    ASSERT_FALSE(refused.has_value()) << text;
+    EXPECT_EQ(refused.error().reason, "edit-by-hand");
+  }
+}
+
+TEST(ConfigSchedule, NeedsAnUpstream) {
+  Config config;
+  EXPECT_TRUE(CheckSchedule(config).has_value());
+  config.schedule = TwiceADay();
+  EXPECT_EQ(CheckSchedule(config).error().reason, "no-upstream");
+  config.upstream.gap = true;
+  EXPECT_THAT(CheckSchedule(config).error().message, testing::HasSubstr("fed by bundles"));
+  config.upstream.gap = false;
+  config.upstream.wsus = "http://wsus";
+  EXPECT_TRUE(CheckSchedule(config).has_value());
+}
 
 }  // namespace
 }  // namespace gapferry::mirror
