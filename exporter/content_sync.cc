@@ -6,29 +6,23 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
-#include <map>
+#include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 
 #include "base/file.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "mirror/catalog.h"
-#include "mirror/intent.h"
-#include "protocol/retry.h"
+#include "exporter/content_asking.h"
+#include "exporter/content_download.h"
+#include "mirror/content_store.h"
 
 namespace gapferry::exporter {
 
-using mirror::ContentExpectation;
-using mirror::ContentStore;
-using mirror::DeclaredFile;
-using mirror::DeploymentAction;
-using mirror::FileKind;
+using mirror::ContentSource;
 using mirror::Mirror;
-using mirror::RevisionRelations;
 using mirror::VerifiedContent;
 
 namespace {
@@ -36,274 +30,27 @@ namespace {
 constexpr std::uint64_t kSpareBytes = 64ULL << 20;
 constexpr std::size_t kPublishFiles = 256;
 constexpr std::uint64_t kPublishBytes = 1ULL << 30;
-constexpr std::size_t kDownloadFilesLimit = 100;  // MS-WSUSSS 3.1.4.9
-constexpr int kAttempts = 4;
+constexpr std::chrono::milliseconds kShortestPoll{250};
+constexpr std::chrono::milliseconds kFirstPoll{15'000};
+constexpr std::chrono::milliseconds kLongestPoll{600'000};
 
-// ---- What is needed ----------------------------------------------------------------------------
-
-class NeedFinder {
- public:
-  explicit NeedFinder(Mirror& mirror) : mirror_(mirror) {}
-
-  Result<std::vector<NeededFile>> Find() {
-    TRY_ASSIGN(const auto declined, mirror_.intent().Declined());
-    declined_.insert(declined.begin(), declined.end());
-    const auto policy = mirror_.config().content.download;
-    if (policy == mirror::ContentPolicy::kApproved) TRY(Approved());
-    if (policy != mirror::ContentPolicy::kNone) {
-      TRY(Everywhere(policy == mirror::ContentPolicy::kAll));
-    }
-    TRY(Wanted());
-    std::vector<NeededFile> needed;
-    for (auto& [sha1, expected] : files_) {
-      if (mirror_.content().Holds(sha1)) continue;
-      TRY_ASSIGN(auto url, mirror_.catalog().FileUrl(sha1));
-      needed.push_back({std::move(expected), std::move(url)});
-    }
-    return needed;
-  }
-
- private:
-  Result<void> Approved() {
-    TRY_ASSIGN(const auto deployments, mirror_.intent().Deployments());
-    for (const auto& deployment : deployments) {
-      const bool carries = deployment.action == DeploymentAction::kInstall ||
-                           deployment.action == DeploymentAction::kUninstall ||
-                           deployment.action == DeploymentAction::kOptionalInstall;
-      if (carries && !declined_.contains(deployment.update.guid)) TRY(Payload(deployment.update));
-    }
-    return {};
-  }
-
-  // The files of a revision and of what it bundles, at any depth.
-  Result<void> Payload(const protocol::UpdateId& root) {
-    std::vector<protocol::UpdateId> pending{root};
-    while (!pending.empty()) {
-      const protocol::UpdateId update = pending.back();
-      pending.pop_back();
-      if (!visited_.insert(update).second) continue;
-      TRY_ASSIGN(const auto row, mirror_.catalog().Find(update));
-      if (!row || row->has_digest_conflict) continue;
-      TRY_ASSIGN(const auto relations, mirror_.catalog().Relations(row->id));
-      if (!relations) continue;
-      for (const DeclaredFile& file : relations->files) Add(file);
-      for (const auto& group : relations->bundled) {
-        pending.insert(pending.end(), group.begin(), group.end());
-      }
-    }
-    return {};
-  }
-
-  // Licence texts of every live update: they are read before an approval. Payload too when asked.
-  Result<void> Everywhere(bool payload) {
-    return mirror_.catalog().ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
-      const auto& row = revision.row;
-      if (!row.is_latest || row.is_expired || row.is_withdrawn || row.has_digest_conflict)
-        return {};
-      if (declined_.contains(row.update.guid)) return {};
-      for (const DeclaredFile& file : revision.files) {
-        if (payload || file.kind == FileKind::kEula) Add(file);
-      }
-      return {};
-    });
-  }
-
-  // Asked for by servers below, or lost here. Only what a revision declares can be verified.
-  Result<void> Wanted() {
-    TRY_ASSIGN(const auto wanted, mirror_.content().Wanted());
-    std::unordered_set<Sha1Digest> open;
-    for (const Sha1Digest& sha1 : wanted) {
-      if (!files_.contains(sha1)) open.insert(sha1);
-    }
-    if (open.empty()) return {};
-    return mirror_.catalog().ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
-      for (const DeclaredFile& file : revision.files) {
-        if (open.contains(file.sha1)) Insert(file);
-      }
-      return {};
-    });
-  }
-
-  void Add(const DeclaredFile& file) {
-    const bool express = EqualsIgnoreCase(file.patching_type, "Express");
-    if (express && !mirror_.config().content.express) return;
-    Insert(file);
-  }
-
-  void Insert(const DeclaredFile& file) {
-    auto [at, inserted] = files_.try_emplace(file.sha1);
-    ContentExpectation& expected = at->second;
-    if (inserted) expected = {file.sha1, file.sha256, file.size_bytes, file.extension};
-    if (!expected.sha256) expected.sha256 = file.sha256;
-  }
-
-  Mirror& mirror_;
-  std::unordered_set<Guid> declined_;
-  std::unordered_set<protocol::UpdateId> visited_;
-  std::map<Sha1Digest, ContentExpectation> files_;
-};
-
-// ---- Downloading -------------------------------------------------------------------------------
-
-// Appends to a staged file and hashes what passes, when it began with the first byte.
-class StagingSink : public Sink {
- public:
-  StagingSink(File& file, std::uint64_t offset, Progress& progress)
-      : file_(file), offset_(offset), progress_(progress) {}
-
-  Result<void> Write(ByteView bytes) override {
-    TRY(file_.WriteAllAt(offset_, bytes));
-    offset_ += bytes.size();
-    written_ += bytes.size();
-    sha1_.Update(bytes);
-    sha256_.Update(bytes);
-    progress_.Advance(0, bytes.size());
-    return {};
-  }
-  std::uint64_t offset() const { return offset_; }
-  std::uint64_t written() const { return written_; }
-  Sha1Digest Sha1() { return sha1_.Finish(); }
-  Sha256Digest Sha256() { return sha256_.Finish(); }
-
- private:
-  File& file_;
-  std::uint64_t offset_;
-  std::uint64_t written_ = 0;
-  Progress& progress_;
-  Sha1Hasher sha1_;
-  Sha256Hasher sha256_;
-};
-
-struct Absent {};  // 404
-struct Downloaded {
+struct Finished {
   std::size_t index;
-  std::variant<VerifiedContent, Absent, Error> result;
-  std::uint64_t network_bytes;
-};
-
-// One file, on one thread with its own fetcher.
-class Download {
- public:
-  Download(Fetcher& fetcher, ContentStore& store, const ContentSyncOptions& options,
-           Progress& progress, std::stop_token stop)
-      : fetcher_(fetcher),
-        store_(store),
-        options_(options),
-        progress_(progress),
-        stop_(std::move(stop)) {}
-
-  std::variant<VerifiedContent, Absent, Error> Run(const NeededFile& needed) {
-    auto done = TryAll(needed);
-    if (!done) return std::move(done.error());
-    if (!*done) return Absent{};
-    return std::move(**done);
-  }
-  std::uint64_t network_bytes() const { return network_bytes_; }
-
- private:
-  std::string UrlOf(const NeededFile& needed) const {
-    if (options_.use_vendor_urls) return needed.vendor_url.value_or("");
-    return options_.content_root + "/Content/" +
-           mirror::ContentPath(needed.expected.sha1, needed.expected.extension);
-  }
-
-  // Nothing: the server does not have it.
-  Result<std::optional<VerifiedContent>> TryAll(const NeededFile& needed) {
-    const std::string url = UrlOf(needed);
-    if (url.empty()) {
-      return Fail(ErrorCode::kNotFound, "no-url",
-                  fmt::format("file {}: the upstream gave no address for it",
-                              needed.expected.sha1.ToHex(HexCase::kUpper)));
-    }
-    if (needed.expected.size_bytes > options_.max_file_bytes) {
-      return Fail(ErrorCode::kUnsupported, "file-too-large",
-                  fmt::format("file {}: {} bytes, at most {} are allowed",
-                              needed.expected.sha1.ToHex(HexCase::kUpper),
-                              needed.expected.size_bytes, options_.max_file_bytes));
-    }
-    const protocol::RetryPolicy policy{.attempts = kAttempts};
-    for (int attempt = 1;; ++attempt) {
-      protocol::AttemptOutcome outcome;
-      auto result = TryOnce(needed.expected, url, outcome);
-      if (result) return result;
-      // A damaged copy is worth one more try from the first byte; staging is empty by now.
-      const bool damaged = result.error().code == ErrorCode::kCorrupt && attempt == 1;
-      outcome.error = damaged ? ErrorCode::kTransient : result.error().code;
-      const auto wait = RetryWait(policy, attempt, outcome, 0, SystemClock().Now());
-      if (!wait) return result;
-      if (!WaitOrStop(*wait, stop_)) return Fail(ErrorCode::kCancelled, "download: stopped");
-    }
-  }
-
-  Result<std::optional<VerifiedContent>> TryOnce(const ContentExpectation& expected,
-                                                 const std::string& url,
-                                                 protocol::AttemptOutcome& outcome) {
-    TRY_ASSIGN(const auto staged, store_.StagedPath(expected));
-    TRY_ASSIGN(File file, File::OpenUpdate(staged));
-    TRY_ASSIGN(std::uint64_t have, file.Size());
-    if (have > expected.size_bytes) {
-      TRY(file.Truncate(0));
-      have = 0;
-    }
-    if (have == expected.size_bytes && have > 0) return Verify(staged, expected);
-    StagingSink sink(file, have, progress_);
-    FetchRequest request;
-    request.url = url;
-    request.range_first = have;
-    request.max_body_bytes = expected.size_bytes - have;
-    request.success_body_only = true;
-    auto answer = fetcher_.Fetch(request, sink, stop_);
-    network_bytes_ += sink.written();
-    if (!answer) {
-      if (answer.error().reason == "range-ignored") TRY(file.Truncate(0));
-      if (answer.error().code == ErrorCode::kCorrupt) TRY(file.Truncate(0));
-      return std::unexpected(std::move(answer.error()));
-    }
-    outcome.http_status = answer->status;
-    if (answer->status == 416) {  // what is staged does not fit what is there
-      TRY(file.Truncate(0));
-      return Fail(ErrorCode::kTransient, fmt::format("GET {}: HTTP status 416", DisplayUrl(url)));
-    }
-    if (answer->status != 200 && answer->status != 206) {
-      if (answer->status == 404 || answer->status == 410) return std::optional<VerifiedContent>();
-      return Fail(answer->status >= 500 || answer->status == 429 ? ErrorCode::kTransient
-                                                                 : ErrorCode::kUnsupported,
-                  "http-status",
-                  fmt::format("GET {}: HTTP status {}", DisplayUrl(url), answer->status));
-    }
-    TRY(file.Close());
-    if (have > 0) return Verify(staged, expected);
-    TRY_ASSIGN(auto verified, ContentStore::AcceptHashed(staged, expected, sink.Sha1(),
-                                                         sink.Sha256(), sink.offset()));
-    return std::optional<VerifiedContent>(std::move(verified));
-  }
-
-  static Result<std::optional<VerifiedContent>> Verify(const fs::path& staged,
-                                                       const ContentExpectation& expected) {
-    TRY_ASSIGN(auto verified, ContentStore::VerifyStaged(staged, expected));
-    return std::optional<VerifiedContent>(std::move(verified));
-  }
-
-  Fetcher& fetcher_;
-  ContentStore& store_;  // StagedPath only, which is thread-safe
-  const ContentSyncOptions& options_;
-  Progress& progress_;
-  std::stop_token stop_;
-  std::uint64_t network_bytes_ = 0;
+  Downloaded downloaded;
 };
 
 // Results on their way from the downloading threads to the one that owns the store.
 class ResultQueue {
  public:
-  void Push(Downloaded result) {
+  void Push(Finished result) {
     const std::lock_guard lock(mutex_);
     results_.push_back(std::move(result));
     filled_.notify_one();
   }
-  Downloaded Pop() {
+  Finished Pop() {
     std::unique_lock lock(mutex_);
     filled_.wait(lock, [&] { return !results_.empty(); });
-    Downloaded result = std::move(results_.front());
+    Finished result = std::move(results_.front());
     results_.pop_front();
     return result;
   }
@@ -311,7 +58,7 @@ class ResultQueue {
  private:
   std::mutex mutex_;
   std::condition_variable filled_;
-  std::deque<Downloaded> results_;
+  std::deque<Finished> results_;
 };
 
 class ContentRun {
@@ -323,123 +70,26 @@ class ContentRun {
         fetchers_(fetchers),
         options_(options),
         progress_(progress),
-        stop_(std::move(stop)) {}
-
-  Result<ContentReport> Run() {
-    TRY_ASSIGN(needed_, FindNeededFiles(mirror_));
-    report_.needed_files = needed_.size();
-    for (const NeededFile& file : needed_) report_.needed_bytes += file.expected.size_bytes;
-    if (needed_.empty()) return std::move(report_);
-    TRY_ASSIGN(const std::uint64_t staged, StagedBytes());
-    TRY(CheckFreeSpace(mirror_.path(), report_.needed_bytes - staged + kSpareBytes));
-    progress_.Begin("content", needed_.size(), report_.needed_bytes - staged);
-    TRY(DownloadAll());
-    TRY(Publish());
-    progress_.End();
-    if (stop_.stop_requested()) return Fail(ErrorCode::kCancelled, "content download: stopped");
-    TRY(AskUpstream());
-    return std::move(report_);
+        stop_(std::move(stop)),
+        window_(options.window, mirror.clock()),
+        wait_(options.wait ? options.wait : WaitOrStop) {
+    if (options.bandwidth > 0) limiter_.emplace(options.bandwidth);
   }
+
+  Result<ContentReport> Run();
 
  private:
-  Result<std::uint64_t> StagedBytes() {
-    std::uint64_t total = 0;
-    for (const NeededFile& file : needed_) {
-      TRY_ASSIGN(const auto staged, mirror_.content().StagedPath(file.expected));
-      std::error_code error;
-      const std::uintmax_t size = fs::file_size(staged, error);
-      if (!error) total += std::min<std::uint64_t>(size, file.expected.size_bytes);
-    }
-    return total;
-  }
-
-  Result<void> DownloadAll() {
-    std::vector<std::unique_ptr<Fetcher>> fetchers;
-    const std::size_t threads = std::min<std::size_t>(options_.parallel, needed_.size());
-    for (std::size_t i = 0; i < threads; ++i) {
-      TRY_ASSIGN(auto fetcher, fetchers_());
-      fetchers.push_back(std::move(fetcher));
-    }
-    ResultQueue queue;
-    std::atomic<std::size_t> next = 0;
-    std::stop_source give_up;
-    const std::stop_callback forward(stop_, [&] { give_up.request_stop(); });
-    std::vector<std::jthread> workers;
-    for (auto& fetcher : fetchers) {
-      workers.emplace_back([&, one = fetcher.get()] {
-        for (std::size_t i = next++; i < needed_.size(); i = next++) {
-          Download download(*one, mirror_.content(), options_, progress_, give_up.get_token());
-          auto result = give_up.stop_requested()
-                            ? std::variant<VerifiedContent, Absent, Error>(Cancelled())
-                            : download.Run(needed_[i]);
-          queue.Push({i, std::move(result), download.network_bytes()});
-        }
-      });
-    }
-    Result<void> outcome;
-    for (std::size_t received = 0; received < needed_.size(); ++received) {
-      Downloaded downloaded = queue.Pop();
-      if (!outcome) continue;  // draining: every worker must end before its data goes
-      outcome = Take(std::move(downloaded));
-      if (!outcome) give_up.request_stop();
-    }
-    return outcome;
-  }
-
-  static Error Cancelled() { return {ErrorCode::kCancelled, "content download: stopped", {}, {}}; }
-
-  Result<void> Take(Downloaded downloaded) {
-    const NeededFile& needed = needed_[downloaded.index];
-    report_.fetched_bytes += downloaded.network_bytes;
-    if (auto* verified = std::get_if<VerifiedContent>(&downloaded.result)) {
-      ++report_.fetched_files;
-      progress_.Advance(1, 0);
-      batch_bytes_ += verified->file().size_bytes;
-      batch_.push_back(std::move(*verified));
-      if (batch_.size() < kPublishFiles && batch_bytes_ < kPublishBytes) return {};
-      return Publish();
-    }
-    if (std::holds_alternative<Absent>(downloaded.result)) {
-      absent_.push_back(needed.expected.sha1);
-      return {};
-    }
-    Error& error = std::get<Error>(downloaded.result);
-    if (error.code == ErrorCode::kCancelled) return {};
-    if (error.code == ErrorCode::kNoSpace || error.code == ErrorCode::kInternal) {
-      return std::unexpected(std::move(error));
-    }
-    Log(LogLevel::kWarning, "content file not fetched",
-        {{"sha1", needed.expected.sha1.ToHex(HexCase::kUpper)}, {"why", error.message}});
-    report_.failed.push_back({needed.expected.sha1, std::move(error)});
-    return {};
-  }
-
-  Result<void> Publish() {
-    if (batch_.empty()) return {};
-    std::vector<Sha1Digest> held;
-    for (const VerifiedContent& one : batch_) held.push_back(one.file().sha1);
-    batch_bytes_ = 0;
-    TRY(mirror_.content().Publish(std::exchange(batch_, {})));
-    return mirror_.content().ForgetWanted(held);
-  }
-
-  // 404: the upstream has not stored it. An empty answer only means that it will (companion 2.7);
-  // the next sync asks again.
-  Result<void> AskUpstream() {
-    report_.waiting_files = absent_.size();
-    if (absent_.empty() || options_.use_vendor_urls) return {};
-    for (std::size_t i = 0; i < absent_.size(); i += kDownloadFilesLimit) {
-      const auto from = absent_.begin() + static_cast<std::ptrdiff_t>(i);
-      const auto count = std::min(kDownloadFilesLimit, absent_.size() - i);
-      const std::vector<Sha1Digest> some(from, from + static_cast<std::ptrdiff_t>(count));
-      if (const auto asked = upstream_.DownloadFiles(some); !asked) {
-        if (asked.error().code == ErrorCode::kCancelled) return asked;
-        progress_.Note("the upstream was not asked for missing files: " + asked.error().message);
-        return {};
-      }
-    }
-    return {};
-  }
+  Result<void> CheckSpace(std::uint64_t spare_bytes);
+  Result<std::uint64_t> MissingBytes();
+  Result<void> DownloadThese(const std::vector<std::size_t>& indices);
+  Result<void> Take(Finished finished);
+  Result<void> TakeFailure(const NeededFile& needed, Error error);
+  Result<void> Publish();
+  Result<void> AskUpstream();
+  Result<void> TellUnknown(const std::vector<Sha1Digest>& unknown);
+  Result<void> WaitForContent();
+  std::vector<ContentPlace> PlacesOf(const NeededFile& needed) const;
+  static Error Stopped() { return {ErrorCode::kCancelled, "content download: stopped", {}, {}}; }
 
   Mirror& mirror_;
   Upstream& upstream_;
@@ -447,18 +97,239 @@ class ContentRun {
   const ContentSyncOptions& options_;
   Progress& progress_;
   std::stop_token stop_;
+  WindowGate window_;
+  std::optional<RateLimiter> limiter_;
+  std::function<bool(std::chrono::milliseconds, std::stop_token)> wait_;
 
   std::vector<NeededFile> needed_;
+  std::vector<char> is_settled_;  // of needed_: fetched, or will not be
   std::vector<VerifiedContent> batch_;
   std::uint64_t batch_bytes_ = 0;
-  std::vector<Sha1Digest> absent_;
+  std::vector<std::size_t> absent_;  // of needed_: the upstream does not have them
   ContentReport report_;
 };
 
+Result<ContentReport> ContentRun::Run() {
+  TRY_ASSIGN(needed_, FindNeededFiles(mirror_));
+  is_settled_.assign(needed_.size(), 0);
+  report_.needed_files = needed_.size();
+  for (const NeededFile& file : needed_) report_.needed_bytes += file.LargestBytes();
+  if (needed_.empty()) return std::move(report_);
+  if (options_.window) report_.window = options_.window->ToString();
+  if (!window_.IsOpen()) {
+    report_.postponed_files = needed_.size();
+    return std::move(report_);
+  }
+  TRY(CheckSpace(kSpareBytes));
+  std::vector<std::size_t> all(needed_.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  TRY_ASSIGN(const std::uint64_t bytes, MissingBytes());
+  progress_.Begin("content", needed_.size(), bytes);
+  TRY(DownloadThese(all));
+  progress_.End();
+  if (stop_.stop_requested()) return std::unexpected(Stopped());
+  TRY(AskUpstream());
+  TRY(WaitForContent());
+  if (stop_.stop_requested()) return std::unexpected(Stopped());
+  report_.waiting_files = absent_.size();
+  if (report_.postponed_files == 0) report_.window.clear();
+  return std::move(report_);
+}
+
+// ---- Space -------------------------------------------------------------------------------------
+
+// What is still to come over the network: what is staged takes no more room.
+Result<std::uint64_t> ContentRun::MissingBytes() {
+  std::uint64_t missing = 0;
+  for (std::size_t i = 0; i < needed_.size(); ++i) {
+    if (is_settled_[i] != 0) continue;
+    const std::uint64_t wanted = needed_[i].LargestBytes();
+    TRY_ASSIGN(const auto staged, mirror_.content().StagedPath(needed_[i].expected));
+    std::error_code error;
+    const std::uintmax_t size = fs::file_size(staged, error);
+    missing += wanted - (error ? 0 : std::min<std::uint64_t>(size, wanted));
+  }
+  return missing;
+}
+
+Result<void> ContentRun::CheckSpace(std::uint64_t spare_bytes) {
+  TRY_ASSIGN(const std::uint64_t missing, MissingBytes());
+  return CheckFreeSpace(mirror_.path(), missing + spare_bytes);
+}
+
+// ---- Downloading -------------------------------------------------------------------------------
+
+std::vector<ContentPlace> ContentRun::PlacesOf(const NeededFile& needed) const {
+  std::vector<ContentPlace> places;
+  if (options_.source != ContentSource::kVendor) {
+    places.push_back({options_.content_root + "/Content/" +
+                          mirror::ContentPath(needed.expected.sha1, needed.expected.extension),
+                      /*is_upstream=*/true});
+  }
+  if (options_.source != ContentSource::kUpstream && needed.vendor_url &&
+      !needed.vendor_url->empty()) {
+    places.push_back({*needed.vendor_url, /*is_upstream=*/false});
+  }
+  return places;
+}
+
+Result<void> ContentRun::DownloadThese(const std::vector<std::size_t>& indices) {
+  std::vector<std::unique_ptr<Fetcher>> fetchers;
+  const std::size_t threads = std::min<std::size_t>(options_.parallel, indices.size());
+  for (std::size_t i = 0; i < threads; ++i) {
+    TRY_ASSIGN(auto fetcher, fetchers_());
+    fetchers.push_back(std::move(fetcher));
+  }
+  const DownloadShared shared{mirror_.content(),
+                              mirror_.clock(),
+                              progress_,
+                              window_,
+                              limiter_ ? &*limiter_ : nullptr,
+                              options_.max_file_bytes,
+                              wait_};
+  ResultQueue queue;
+  std::atomic<std::size_t> next = 0;
+  std::stop_source give_up;
+  const std::stop_callback forward(stop_, [&] { give_up.request_stop(); });
+  std::vector<std::jthread> workers;
+  for (auto& fetcher : fetchers) {
+    workers.emplace_back([&, one = fetcher.get()] {
+      for (std::size_t i = next++; i < indices.size(); i = next++) {
+        const NeededFile& needed = needed_[indices[i]];
+        queue.Push({indices[i], give_up.stop_requested()
+                                    ? Downloaded{Stopped(), 0}
+                                    : DownloadFile(*one, needed, PlacesOf(needed), shared,
+                                                   give_up.get_token())});
+      }
+    });
+  }
+  Result<void> outcome;
+  for (std::size_t received = 0; received < indices.size(); ++received) {
+    Finished finished = queue.Pop();
+    if (!outcome) continue;  // draining: every worker must end before its data goes
+    outcome = Take(std::move(finished));
+    if (!outcome) give_up.request_stop();
+  }
+  workers.clear();
+  TRY(std::move(outcome));
+  return Publish();
+}
+
+Result<void> ContentRun::Take(Finished finished) {
+  const NeededFile& needed = needed_[finished.index];
+  report_.fetched_bytes += finished.downloaded.network_bytes;
+  auto& result = finished.downloaded.result;
+  is_settled_[finished.index] = 1;
+  if (auto* verified = std::get_if<VerifiedContent>(&result)) {
+    ++report_.fetched_files;
+    progress_.Advance(1, 0);
+    batch_bytes_ += verified->file().size_bytes;
+    batch_.push_back(std::move(*verified));
+    if (batch_.size() < kPublishFiles && batch_bytes_ < kPublishBytes) return {};
+    TRY(Publish());
+    return CheckSpace(0);
+  }
+  if (std::holds_alternative<AbsentUpstream>(result)) {
+    absent_.push_back(finished.index);
+    return {};
+  }
+  return TakeFailure(needed, std::move(std::get<Error>(result)));
+}
+
+Result<void> ContentRun::TakeFailure(const NeededFile& needed, Error error) {
+  if (error.reason == "window-closed") {
+    ++report_.postponed_files;
+    return {};
+  }
+  if (error.code == ErrorCode::kCancelled) return {};
+  if (error.code == ErrorCode::kNoSpace || error.code == ErrorCode::kInternal) {
+    // What was verified until now is kept: it would only be fetched again.
+    if (const auto kept = Publish(); !kept) {
+      Log(LogLevel::kWarning, "verified content not published", {{"why", kept.error().message}});
+    }
+    return std::unexpected(std::move(error));
+  }
+  Log(LogLevel::kWarning, "content file not fetched",
+      {{"sha1", needed.expected.sha1.ToHex(HexCase::kUpper)}, {"why", error.message}});
+  report_.failed.push_back({needed.expected.sha1, std::move(error)});
+  return {};
+}
+
+Result<void> ContentRun::Publish() {
+  if (batch_.empty()) return {};
+  std::vector<Sha1Digest> held;
+  for (const VerifiedContent& one : batch_) held.push_back(one.file().sha1);
+  batch_bytes_ = 0;
+  TRY(mirror_.content().Publish(std::exchange(batch_, {})));
+  return mirror_.content().ForgetWanted(held);
+}
+
+// ---- What the upstream has not stored ----------------------------------------------------------
+
+// 404: the upstream has not stored it. An empty answer only means that it will (companion 2.7).
+Result<void> ContentRun::AskUpstream() {
+  if (absent_.empty() || !options_.ask_upstream) return {};
+  std::vector<Sha1Digest> sha1s;
+  for (const std::size_t index : absent_) sha1s.push_back(needed_[index].expected.sha1);
+  std::sort(sha1s.begin(), sha1s.end());
+  TRY_ASSIGN(const AskedFiles asked, AskForFiles(upstream_, sha1s));
+  report_.asked_files = asked.noted;
+  if (!asked.failure.empty()) {
+    progress_.Note("the upstream was not asked for missing files: " + asked.failure);
+  }
+  return TellUnknown(asked.unknown);
+}
+
+Result<void> ContentRun::TellUnknown(const std::vector<Sha1Digest>& unknown) {
+  if (unknown.empty()) return {};
+  TRY_ASSIGN(const auto owners, OwnersOf(mirror_, unknown));
+  for (const Sha1Digest& sha1 : unknown) {
+    std::erase_if(absent_, [&](std::size_t i) { return needed_[i].expected.sha1 == sha1; });
+    const auto owner = owners.find(sha1);
+    std::string message =
+        fmt::format("file {}: the upstream does not know it", sha1.ToHex(HexCase::kUpper));
+    if (owner != owners.end()) {
+      message += fmt::format(", though update {} declares it", owner->second.ToString());
+    }
+    report_.failed.push_back({sha1, {ErrorCode::kNotFound, message, "unknown-upstream", {}}});
+  }
+  return {};
+}
+
+// Asks for absent files with growing pauses, as long as the operator wants to wait.
+Result<void> ContentRun::WaitForContent() {
+  const std::chrono::milliseconds limit = options_.wait_for_content;
+  std::chrono::milliseconds waited{0};
+  std::chrono::milliseconds pause = std::clamp(limit / 16, kShortestPoll, kFirstPoll);
+  while (!absent_.empty() && waited < limit && window_.IsOpen()) {
+    pause = std::min(pause, limit - waited);
+    progress_.Note(fmt::format("the upstream does not have {} files yet: asking again in {} s",
+                               absent_.size(), (pause.count() + 999) / 1000));
+    if (!wait_(pause, stop_)) return std::unexpected(Stopped());
+    waited += pause;
+    pause = std::min(2 * pause, kLongestPoll);
+    TRY(DownloadThese(std::exchange(absent_, {})));
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<std::vector<NeededFile>> FindNeededFiles(Mirror& mirror) {
-  return NeedFinder(mirror).Find();
+ContentSyncOptions ContentOptionsOf(const Mirror& mirror, bool catalog_only,
+                                    const ContentChoices& choices) {
+  const mirror::Config& config = mirror.config();
+  ContentSyncOptions options;
+  options.content_root = config.upstream.content_url.empty() ? ContentRootOf(config.upstream.wsus)
+                                                             : config.upstream.content_url;
+  while (options.content_root.ends_with('/')) options.content_root.pop_back();
+  options.source = catalog_only ? ContentSource::kVendor : config.content.source;
+  options.ask_upstream = config.content.ask_upstream;
+  options.parallel = std::max<std::uint32_t>(1, config.sync.parallel_downloads);
+  options.max_file_bytes = config.import.max_file_bytes;
+  options.bandwidth = choices.bandwidth.value_or(config.content.bandwidth);
+  if (!choices.ignore_window) options.window = config.content.window;
+  options.wait_for_content = choices.wait_for_content;
+  return options;
 }
 
 Result<ContentReport> SyncContent(Mirror& mirror, Upstream& upstream,

@@ -16,8 +16,7 @@
 #include "mirror/audit.h"
 #include "mirror/catalog_load.h"
 #include "mirror/intent.h"
-#include "mirror/job_history.h"
-#include "mirror/job_lock.h"
+#include "mirror/running_job.h"
 #include "protocol/soap.h"
 
 namespace gapferry::exporter {
@@ -487,15 +486,9 @@ std::string DetailJson(const SyncReport& report) {
 }
 
 Result<void> ContentPhase(Mirror& mirror, Upstream& upstream, const FetcherFactory& fetchers,
-                          bool catalog_only, SyncReport& report, Progress& progress,
-                          std::stop_token stop) {
-  const mirror::Config& config = mirror.config();
-  ContentSyncOptions options;
-  options.content_root = config.upstream.content_url.empty() ? ContentRootOf(config.upstream.wsus)
-                                                             : config.upstream.content_url;
-  options.use_vendor_urls = catalog_only;
-  options.parallel = std::max<std::uint32_t>(1, config.sync.parallel_downloads);
-  options.max_file_bytes = config.import.max_file_bytes;
+                          bool catalog_only, const ContentChoices& choices, SyncReport& report,
+                          Progress& progress, std::stop_token stop) {
+  const ContentSyncOptions options = ContentOptionsOf(mirror, catalog_only, choices);
   TRY_ASSIGN(report.content,
              SyncContent(mirror, upstream, fetchers, options, progress, std::move(stop)));
   return {};
@@ -509,7 +502,7 @@ Result<SyncReport> SyncLocked(Mirror& mirror, Upstream& upstream, const FetcherF
   TRY(run.Metadata(&lock));
   if (!options.metadata_only && !options.categories_only) {
     TRY(ContentPhase(mirror, upstream, fetchers, run.upstream_config().catalog_only_sync,
-                     run.report(), progress, stop));
+                     options.content, run.report(), progress, stop));
   }
   return run.Take();
 }
@@ -542,30 +535,21 @@ Result<SyncReport> Sync(Mirror& mirror, const FetcherFactory& fetchers, const Sy
     TRY_ASSIGN(const auto needed, FindNeededFiles(mirror));
     run.report().content.needed_files = needed.size();
     for (const NeededFile& file : needed) {
-      run.report().content.needed_bytes += file.expected.size_bytes;
+      run.report().content.needed_bytes += file.LargestBytes();
     }
     return run.Take();
   }
-  TRY_ASSIGN(const mirror::JobLock lock, mirror::JobLock::Acquire(mirror.path(), "sync"));
-  TRY_ASSIGN(const std::int64_t job, mirror.jobs().Start("sync"));
-  auto report = SyncLocked(mirror, upstream, fetchers, options, progress, lock, stop);
+  TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "sync", progress));
+  auto report =
+      SyncLocked(mirror, upstream, fetchers, options, job.progress(), job.lock(), stop);
   if (!report) {
-    const auto result = report.error().code == ErrorCode::kCancelled ? mirror::JobResult::kCancelled
-                                                                     : mirror::JobResult::kFailed;
-    const nlohmann::json detail = {{"error", report.error().message}};
-    if (const auto ended = mirror.jobs().End(
-            job, result, std::nullopt,
-            detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-        !ended) {
-      Log(LogLevel::kWarning, "job history not written", {{"why", ended.error().message}});
-    }
+    job.Fail(report.error());
     return report;
   }
   std::optional<mirror::Generation> generation;
   if (report->changed && report->state) generation = report->state->generation;
-  TRY(mirror.jobs().End(job,
-                        report->complete() ? mirror::JobResult::kDone : mirror::JobResult::kPartly,
-                        generation, DetailJson(*report)));
+  TRY(job.End(report->complete() ? mirror::JobResult::kDone : mirror::JobResult::kPartly,
+              generation, DetailJson(*report)));
   return report;
 }
 

@@ -24,6 +24,7 @@ struct SyncOptions {
   bool dry_run = false;          ///< asks for the lists, stores nothing
   /// Consent to what the guard of design.md section 4 stops; must be the number it showed.
   std::optional<std::uint64_t> accept_removals;
+  ContentChoices content;
 };
 
 struct SyncReport {
