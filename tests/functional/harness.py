@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -26,6 +27,7 @@ SHARED = ROOT.parent / "shared"
 BUILD = pathlib.Path(os.environ.get("GAPFERRY_BUILD", ROOT / "build/dev"))
 PROGRAM = BUILD / "cli/gapferry"
 KILL_POINTS = BUILD / "tests/kill_points.so"
+FAST_WAITS = BUILD / "tests/fast_waits.so"
 TIMEOUT = 300
 
 
@@ -78,6 +80,17 @@ def gapferry(*words, env=None, cwd=None, stdin="", prefix=(), program=None):
     done = subprocess.run(command, env=environment, cwd=cwd, input=stdin, text=True,
                           capture_output=True, timeout=TIMEOUT)
     return Outcome(words, done.returncode, done.stdout, done.stderr)
+
+
+# Starts a program and leaves the most memory it had resident, in KiB, in a file.
+MEASURED = ("import resource, subprocess, sys; code = subprocess.call(sys.argv[2:]); "
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open(sys.argv[1], 'w')); "
+            "sys.exit(code if code >= 0 else 128 - code)")
+
+
+def measured(file):
+    """The words before a command that measure it into `file`."""
+    return [sys.executable, "-c", MEASURED, str(file)]
 
 
 def free_port():

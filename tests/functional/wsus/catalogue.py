@@ -12,6 +12,8 @@ from .documents import Document
 START = datetime.datetime(2026, 10, 4, 16, 33, 26, 668000)
 ANCHOR = re.compile(r"^(?:\d+,)?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3})$")
 
+EVER = -float("inf")
+
 
 class BadAnchor(Exception):
     pass
@@ -82,9 +84,9 @@ class Catalogue:
         return text if self.bare_anchors else f"{9000 + tick},{text}"
 
     def since(self, anchor):
-        """The tick that an anchor stands for; 0 without one. Raises BadAnchor."""
+        """The tick that an anchor stands for; before all without one. Raises BadAnchor."""
         if not anchor:
-            return 0
+            return EVER
         found = ANCHOR.match(anchor)
         if not found:
             raise BadAnchor(anchor)
@@ -123,7 +125,7 @@ class Catalogue:
             for p in products:
                 for c in classifications:
                     if p.id in document.names and c.id in document.names:
-                        after = since if p.delta and c.delta else 0
+                        after = since if p.delta and c.delta else EVER
                         listed[document.key] = min(after, listed.get(document.key, after))
         pending = list(listed)
         while pending:

@@ -10,7 +10,7 @@ import json
 import uuid
 import xml.etree.ElementTree as ET
 
-from .catalogue import BadAnchor, Catalogue, Selection
+from .catalogue import EVER, BadAnchor, Catalogue, Selection
 from .documents import identity
 
 SD = "http://www.microsoft.com/SoftwareDistribution"
@@ -315,7 +315,7 @@ class Operations(Catalogue):
             f"<DownloadPriority>{d['priority']}</DownloadPriority></ServerSyncDeployment>"
             for guid, d in self.deployments.items() if after < d["tick"] <= until)
         dead = "".join(f"<guid>{guid}</guid>" for guid, tick in self.dead.items()
-                       if after < tick <= until and after)
+                       if after < tick <= until and after > EVER)
         return answer("GetDeployments", f"<Anchor>{sync_anchor}</Anchor><Groups>{groups}</Groups>"
                       f"<Deployments>{made}</Deployments><DeadDeployments>{dead}</DeadDeployments>"
                       f"<HiddenUpdates>{''.join(f'<guid>{g}</guid>' for g in self.hidden)}</HiddenUpdates>"
