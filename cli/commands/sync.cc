@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/content_report.h"
 #include "cli/context.h"
 #include "cli/upstream_next.h"
 #include "exporter/fetchers.h"
@@ -32,10 +33,6 @@ json ToJson(const SyncReport& report, bool dry_run) {
   }
   json gone = json::array();
   for (const auto& id : report.gone) gone.push_back(id.ToString());
-  json failed = json::array();
-  for (const auto& one : report.content.failed) {
-    failed.push_back({{"sha1", one.sha1.ToHex(HexCase::kUpper)}, {"why", one.error.message}});
-  }
   json out = {{"dry_run", dry_run},
               {"changed", report.changed},
               {"complete", report.complete()},
@@ -50,13 +47,7 @@ json ToJson(const SyncReport& report, bool dry_run) {
               {"dangling", report.dangling},
               {"intent_changes", report.intent_changes},
               {"upstream_version", report.upstream_version},
-              {"content",
-               {{"needed_files", report.content.needed_files},
-                {"needed_bytes", report.content.needed_bytes},
-                {"fetched_files", report.content.fetched_files},
-                {"fetched_bytes", report.content.fetched_bytes},
-                {"waiting_files", report.content.waiting_files},
-                {"failed", std::move(failed)}}}};
+              {"content", ContentAsJson(report.content)}};
   if (report.state) out["generation"] = report.state->generation;
   return out;
 }
@@ -82,10 +73,7 @@ void Describe(Context& context, const SyncReport& report, bool dry_run) {
                               content.needed_files, FormatByteCount(content.needed_bytes)));
     return;
   }
-  if (content.needed_files > 0) {
-    context.Print(fmt::format("content: {} of {} files, {} over the network", content.fetched_files,
-                              content.needed_files, FormatByteCount(content.fetched_bytes)));
-  }
+  DescribeContent(context, content);
   if (report.state) {
     context.Print(report.changed
                       ? fmt::format("generation {} is published", report.state->generation)
@@ -108,15 +96,7 @@ void WarnOfProblems(Context& context, const SyncReport& report) {
     context.Warn(fmt::format("{} revisions refer to what is not here, such as {}",
                              report.dangling.size(), report.dangling.front()));
   }
-  for (std::size_t i = 0; i < std::min(kShown, report.content.failed.size()); ++i) {
-    context.Warn(fmt::format("not fetched: {}", report.content.failed[i].error.message));
-  }
-  if (report.content.waiting_files > 0) {
-    context.Warn(
-        fmt::format("the upstream does not have {} files yet and was asked for them; the next sync "
-                    "fetches them",
-                    report.content.waiting_files));
-  }
+  WarnOfContent(context, report.content);
 }
 
 Result<ExitCode> RunSync(Context& context) {
@@ -128,6 +108,7 @@ Result<ExitCode> RunSync(Context& context) {
   options.full = context.args().Has("full");
   options.dry_run = context.args().Has("dry-run");
   options.accept_removals = context.args().Number("accept-removals");
+  TRY_ASSIGN(options.content, ContentChoicesOf(context));
   auto report = exporter::Sync(mirror, exporter::HttpFetchers(mirror), options, context.progress(),
                                context.stop());
   if (!report) return std::unexpected(WithUpstreamNext(context, std::move(report).error()));
@@ -151,6 +132,7 @@ std::vector<Command> SyncCommands() {
       "it stopped.";
   sync.examples = {{"gapferry sync", "everything"},
                    {"gapferry sync --dry-run", "says what is new, changes nothing"},
+                   {"gapferry sync --bandwidth 500K --now", "content at 500 KiB/s, at once"},
                    {"gapferry sync --full", "also finds what the upstream does not list any more"}};
   sync.options = {
       {.name = "--metadata-only", .help = "do not download content"},
@@ -161,6 +143,7 @@ std::vector<Command> SyncCommands() {
        .takes = Takes::kNumber,
        .value = "N",
        .help = "consent to withdrawing the N updates that a sync before has named"}};
+  for (Option& option : ContentOptions()) sync.options.push_back(std::move(option));
   sync.exits = {ExitCode::kPartlyDone, ExitCode::kBusy, ExitCode::kCorrupt, ExitCode::kNoSpace};
   sync.run = RunSync;
   return {sync};
