@@ -9,7 +9,7 @@
 #include "manifests/card.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/audit.h"
-#include "mirror/job_history.h"
+#include "mirror/running_job.h"
 
 namespace gapferry::exporter {
 namespace {
@@ -280,18 +280,16 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
 
 Result<ExportResult> RunExport(Mirror& mirror, const ExportRequest& request,
                                const ExportOptions& options) {
-  TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror.path(), "export"));
-  TRY_ASSIGN(const std::int64_t job, mirror.jobs().Start("export"));
-  auto result = Export(mirror, request, options);
+  TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "export", *options.progress));
+  ExportOptions shared = options;
+  shared.progress = &job.progress();
+  auto result = Export(mirror, request, shared);
   if (!result) {
-    const bool cancelled = result.error().code == ErrorCode::kCancelled;
-    TRY(mirror.jobs().End(
-        job, cancelled ? mirror::JobResult::kCancelled : mirror::JobResult::kFailed, std::nullopt,
-        WriteCanonicalJson(JsonValue::Object{{"error", result.error().message}})));
+    job.Fail(result.error());
     return result;
   }
-  TRY(mirror.jobs().End(job, mirror::JobResult::kDone, std::nullopt,
-                        WriteCanonicalJson(JsonValue(Summary(*result)))));
+  TRY(job.End(mirror::JobResult::kDone, std::nullopt,
+              WriteCanonicalJson(JsonValue(Summary(*result)))));
   return result;
 }
 

@@ -3,24 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
-#include "base/hash.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "exporter/rollup_calls.h"
 #include "exporter/rollup_data.h"
 #include "exporter/sync.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
 #include "mirror/intent.h"
-#include "mirror/job_history.h"
-#include "mirror/job_lock.h"
-#include "protocol/soap.h"
+#include "mirror/running_job.h"
+#include "protocol/reporting_limits.h"
 
 namespace gapferry::exporter {
 
@@ -33,40 +34,41 @@ using protocol::ComputerStatusRollup;
 
 namespace {
 
-constexpr int kBusyAttempts = 4;  // as Windows does
 constexpr std::size_t kMaxStatesPerRequest = 50'000;
 
 // What a computer needs to be told of, gathered before anything is sent.
 struct Due {
-  Computer computer;
+  std::string id;
+  Guid parent;  // as the upstream knows it
+  bool has_status = false;
+  std::int64_t status_seq = 0;
+  std::int64_t full_seq = 0;
   RollupState::ComputerState told;
 };
 
-std::size_t Limit(std::int32_t from_upstream, std::size_t otherwise) {
-  return from_upstream > 0 ? std::min<std::size_t>(static_cast<std::size_t>(from_upstream), 100'000)
-                           : otherwise;
-}
-
-// Did the upstream certainly not take the request? Faults and refused connections: yes; a time-out
-// or a broken answer: nobody knows.
-bool CertainlyNotTaken(const Error& error) {
-  return protocol::FaultCodeOf(error).has_value() || error.reason == "http-status" ||
-         error.code == ErrorCode::kUsage;
+// What the upstream announces, not more than Windows servers do: one that says more or forgets to
+// say is asked no more than these; one that says nothing sensible is asked little.
+std::size_t Limit(std::int32_t announced, std::int32_t windows) {
+  constexpr std::int32_t kLittle = 100;
+  return static_cast<std::size_t>(std::min(windows, announced > 0 ? announced : kLittle));
 }
 
 class RollupRun {
  public:
-  RollupRun(Mirror& mirror, Activity& activity, Upstream* upstream, Progress& progress,
-            std::stop_token stop)
+  RollupRun(Mirror& mirror, Activity& activity, Upstream* upstream, RollupCalls* calls,
+            Progress& progress, std::stop_token stop)
       : mirror_(mirror),
+        self_(mirror.identity().guid),
         activity_(activity),
         state_(activity),
         upstream_(upstream),
+        calls_(calls),
         progress_(progress),
         stop_(std::move(stop)) {}
 
   Result<RollupReport> Run() {
     TRY(Configuration());
+    if (!report_.offered) return std::move(report_);
     TRY(Servers());
     if (!report_.detailed) return Finish();
     TRY(Gather());
@@ -83,6 +85,8 @@ class RollupRun {
     return {};
   }
 
+  // ---- Configuration ---------------------------------------------------------------------------
+
   Result<void> Configuration() {
     if (dry_run()) {
       TRY_ASSIGN(const auto known, state_.ReadUpstream());
@@ -90,66 +94,113 @@ class RollupRun {
       return {};
     }
     TRY(upstream_->Authorize(), "authorization");  // creates the record of this server
-    TRY_ASSIGN(config_, upstream_->GetRollupConfiguration());
+    TRY_ASSIGN(const auto about, upstream_->GetConfigData());
+    report_.offered = TakesRollups(about.protocol_version);
+    if (!report_.offered) return {};
+    auto config = upstream_->GetRollupConfiguration();
+    if (!config && config.error().code == ErrorCode::kNotFound) {  // Microsoft's own service
+      report_.offered = false;
+      return {};
+    }
+    TRY_ASSIGN(config_, std::move(config));
     report_.detailed = config_.do_detailed_rollup;
     TRY_ASSIGN(report_.everything_again,
                state_.Begin(config_.server_id, config_.rollup_reset_guid, report_.detailed));
     return {};
   }
 
-  // Install counts are added by the upstream, and nothing detects a repeated request. They count as
-  // told before the call and are taken back only when it certainly failed: better lost than twice.
+  // ---- Servers ---------------------------------------------------------------------------------
+
+  std::size_t ServerLimit() const {
+    return Limit(config_.downstream_servers_max_batch_size,
+                 kWindows.downstream_servers_max_batch_size);
+  }
+
   Result<void> Servers() {
-    TRY_ASSIGN(auto records, BuildServerRecords(mirror_, activity_, state_));
-    report_.servers = records.servers.size();
-    for (const auto& server : records.servers) {
+    TRY_ASSIGN(auto records, BuildServerRecords(mirror_, activity_));
+    for (const auto& server : records) {
+      told_servers_.insert(server.server_id);
       report_.client_summaries += server.client_summaries.size();
     }
+    report_.servers = records.size();
+    if (!dry_run()) TRY(Settle(records));
+    TRY_ASSIGN(const auto added, AddActivity(mirror_, activity_, state_, records));
+    report_.installs = added.installs;
     if (dry_run()) return {};
-    progress_.Begin("servers", records.servers.size(), 0);
-    TRY(state_.Acknowledge(records.totals));
-    auto requests = SplitServers(std::move(records.servers),
-                                 Limit(config_.downstream_servers_max_batch_size, 5000));
-    bool first = true;
-    for (auto& servers : requests) {
-      const std::size_t count = servers.size();
-      protocol::RollupDownstreamServersRequest request;
-      request.servers = std::move(servers);
-      const auto told = upstream_->RollupDownstreamServers(std::move(request));
-      if (!told) {
-        if (first && CertainlyNotTaken(told.error())) {
-          TRY(state_.Acknowledge(records.before));
-        } else if (records.installs > 0) {
-          report_.uncertain_installs = records.installs;
-          Log(LogLevel::kWarning, "install counts may not have arrived",
-              {{"installs", records.installs}, {"why", told.error().message}});
-        }
-        return told;
-      }
-      first = false;
-      progress_.Advance(count, 0);
+    progress_.Begin("servers", records.size(), 0);
+    for (auto& request : SplitServers(std::move(records), ServerLimit())) {
+      TRY(TellServers(std::move(request), added.targets));
       TRY(StopIfAsked());
     }
     progress_.End();
     return {};
   }
 
+  Result<void> TellServers(std::vector<protocol::DownstreamServerRollup> servers,
+                           const ActivityTargets& targets) {
+    const RollupState::Try attempt = TryOf(self_, servers, targets);
+    protocol::RollupDownstreamServersRequest request;
+    request.servers = std::move(servers);
+    TRY(state_.BeginTry(attempt));
+    auto taken = calls_->Servers(request);
+    if (!taken) {
+      if (CertainlyNotTaken(taken.error())) TRY(state_.TryRefused(attempt));
+      return taken;
+    }
+    TRY(state_.TryTaken(attempt));
+    progress_.Advance(request.servers.size(), 0);
+    return {};
+  }
+
+  // Ends the tries of an earlier rollup that nobody answered, before anything is told that would
+  // count beside them.
+  Result<void> Settle(const std::vector<protocol::DownstreamServerRollup>& records) {
+    TRY_ASSIGN(auto settling, BuildSettling(activity_, state_, self_, records));
+    TRY(state_.TryTaken(settling.lost));
+    if (settling.lost_installs > 0) {
+      report_.uncertain_installs = settling.lost_installs;
+      Log(LogLevel::kWarning, "install counts may not have arrived",
+          {{"installs", settling.lost_installs}});
+    }
+    if (settling.servers.empty()) return {};
+    for (auto& servers : SplitServers(std::move(settling.servers), ServerLimit())) {
+      protocol::RollupDownstreamServersRequest request;
+      request.servers = std::move(servers);
+      TRY(state_.BeginTry(TryOf(self_, request.servers, settling.targets)));
+      TRY(calls_->Servers(request));  // what stays open is tried once more, or given up
+    }
+    return state_.TryTaken(settling.settled);
+  }
+
+  // ---- Computers -------------------------------------------------------------------------------
+
+  Guid ParentOf(const Computer& computer) const {
+    // One of a server that is not told of would fail the whole batch.
+    return told_servers_.contains(computer.parent_server) ? computer.parent_server : self_;
+  }
+
   // Every computer with its dialogue state, one registered again after its deletion upstream
   // included.
   Result<void> Gather() {
-    std::vector<Computer> computers;
-    TRY(activity_.ForEachComputer(0, [&](const Computer& computer) -> Result<void> {
-      computers.push_back(computer);
+    struct Suppressible {
+      Due due;
+      UtcTime registered_at;
+    };
+    std::vector<Suppressible> all;
+    const auto visit = [&](const Computer& c) -> Result<void> {
+      all.push_back(
+          {{c.id, ParentOf(c), c.has_status, c.status_seq, c.full_seq, {}}, c.registered_at});
       return {};
-    }));
-    for (Computer& computer : computers) {
-      TRY_ASSIGN(auto told, state_.Find(computer.id));
-      if (told.deleted_at) {
-        if (computer.registered_at <= *told.deleted_at) continue;
-        if (!dry_run()) TRY(state_.LiftDeletion(computer.id));
-        told.deleted_at.reset();
+    };
+    TRY(activity_.ForEachComputer(0, visit));
+    for (auto& [due, registered_at] : all) {
+      TRY_ASSIGN(due.told, state_.Find(due.id));
+      if (due.told.deleted_at) {
+        if (registered_at <= *due.told.deleted_at) continue;
+        if (!dry_run()) TRY(state_.LiftDeletion(due.id));
+        due.told.deleted_at.reset();
       }
-      due_.push_back({std::move(computer), told});
+      due_.push_back(std::move(due));
     }
     TRY_ASSIGN(const auto groups, mirror_.intent().Groups(mirror::IntentOrigin::kUpstream));
     for (const auto& group : groups) upstream_groups_.insert(group.id);
@@ -172,23 +223,29 @@ class RollupRun {
     return groups;
   }
 
-  Result<ComputerRollup> Record(const Due& due, bool with_details) {
-    TRY_ASSIGN(auto groups, GroupsOf(due.computer));
-    return BuildComputer(due.computer, mirror_.identity().guid, std::move(groups), with_details);
+  struct Told {
+    ComputerRollup record;
+    Sha256Digest details;
+  };
+  // Nothing: it was removed meanwhile.
+  Result<std::optional<Told>> Record(const Due& due) {
+    TRY_ASSIGN(const auto computer, activity_.Find(due.id));
+    if (!computer) return std::optional<Told>();
+    TRY_ASSIGN(auto groups, GroupsOf(*computer));
+    Told told{BuildComputer(*computer, due.parent, std::move(groups)), {}};
+    told.details = DigestOf(*told.record.details);
+    return std::optional(std::move(told));
   }
 
+  // All computers each time, as Windows does: one that the upstream has lost would never come back
+  // otherwise. Their details go along only when they are not the ones it was told last.
   Result<void> Computers() {
-    std::vector<Due*> changed;
-    for (Due& due : due_) {
-      if (due.computer.change_seq > due.told.record_seq) changed.push_back(&due);
-    }
-    report_.computers = changed.size();
-    if (dry_run() || changed.empty()) return {};
-    progress_.Begin("computers", changed.size(), 0);
-    const std::size_t limit = Limit(config_.computers_max_batch_size, 1500);
-    for (std::size_t i = 0; i < changed.size(); i += limit) {
-      const std::size_t n = std::min(limit, changed.size() - i);
-      TRY(TellComputers({changed.data() + i, n}));
+    progress_.Begin("computers", due_.size(), 0);
+    const std::size_t limit =
+        Limit(config_.computers_max_batch_size, kWindows.computers_max_batch_size);
+    for (std::size_t i = 0; i < due_.size(); i += limit) {
+      const std::size_t n = std::min(limit, due_.size() - i);
+      TRY(TellComputers({due_.data() + i, n}));
       progress_.Advance(n, 0);
       TRY(StopIfAsked());
     }
@@ -196,100 +253,150 @@ class RollupRun {
     return {};
   }
 
-  Result<void> TellComputers(std::span<Due* const> batch) {
-    std::unordered_map<std::string, Due*> by_id;
+  Result<void> TellComputers(std::span<Due> batch) {
     protocol::RollupComputersRequest request;
-    for (Due* due : batch) {
-      TRY_ASSIGN(auto record, Record(*due, /*with_details=*/true));
-      request.computers.push_back(std::move(record));
-      by_id.emplace(due->computer.id, due);
-    }
-    TRY_ASSIGN(const auto answer, upstream_->RollupComputers(std::move(request)));
-    std::vector<std::string> deleted;
-    protocol::RollupComputersRequest again;
-    for (const auto& change : answer.changes) {
-      const auto found = by_id.find(change.computer_id);
-      if (found == by_id.end()) continue;
-      if (change.change == protocol::ComputerChange::kDeleted) {
-        deleted.push_back(change.computer_id);
-        found->second->told.deleted_at = mirror_.clock().Now();
+    std::unordered_map<std::string, Due*> by_id;
+    std::vector<RollupState::DetailsTold> told;
+    for (Due& due : batch) {
+      TRY_ASSIGN(auto record, Record(due));
+      if (!record) continue;
+      if (due.told.details == record->details) {
+        record->record.details.reset();
       } else {
-        TRY_ASSIGN(auto record, Record(*found->second, /*with_details=*/true));
-        again.computers.push_back(std::move(record));
+        ++report_.computers_changed;
+        told.push_back({due.id, record->details});
       }
+      request.computers.push_back(std::move(record->record));
+      by_id.emplace(ToLowerAscii(due.id), &due);
     }
-    if (!again.computers.empty()) {
-      report_.computers_again += again.computers.size();
-      TRY(upstream_->RollupComputers(std::move(again)));
-    }
-    std::vector<RollupState::RecordTold> told;
-    for (Due* due : batch) {
-      if (due->told.deleted_at) continue;
-      told.push_back({due->computer.id, due->computer.change_seq});
-    }
-    TRY(state_.RecordsTold(told));
-    report_.deleted_upstream += deleted.size();
-    return state_.MarkDeleted(deleted, mirror_.clock().Now());
+    report_.computers += request.computers.size();
+    if (dry_run() || request.computers.empty()) return {};
+    TRY_ASSIGN(const auto answer, calls_->Computers(request));
+    TRY(state_.DetailsAreTold(told));
+    TRY_ASSIGN(const auto again, Heed(answer, by_id));
+    if (again.empty()) return {};
+    return TellAgain(again, by_id);
   }
 
-  // The computers with status, by the server they belong to.
-  std::map<Guid, std::vector<Due*>> WithStatus() {
-    std::map<Guid, std::vector<Due*>> by_parent;
-    for (Due& due : due_) {
-      if (!due.computer.has_status || due.told.deleted_at) continue;
-      const Guid& parent = due.computer.parent_server;
-      by_parent[parent.IsZero() ? mirror_.identity().guid : parent].push_back(&due);
+  // Deleted ones are forgotten; those to be told once more are returned.
+  Result<std::vector<Due*>> Heed(const protocol::RollupComputersResponse& answer,
+                                 const std::unordered_map<std::string, Due*>& by_id) {
+    std::vector<std::string> deleted;
+    std::vector<Due*> again;
+    for (const auto& change : answer.changes) {
+      const auto found = by_id.find(ToLowerAscii(change.computer_id));
+      if (found == by_id.end()) continue;
+      if (change.change == protocol::ComputerChange::kDeleted) {
+        deleted.push_back(found->second->id);
+        found->second->told.deleted_at = mirror_.clock().Now();
+      } else if (std::find(again.begin(), again.end(), found->second) == again.end()) {
+        again.push_back(found->second);
+      }
     }
-    return by_parent;
+    report_.deleted_upstream += deleted.size();
+    TRY(Forget(deleted));
+    return again;
+  }
+
+  // What the upstream deleted is suppressed here, until it registers again. A server below is told
+  // the same when it reports; behind a gap, with the next bundle.
+  Result<void> Forget(const std::vector<std::string>& deleted) {
+    if (deleted.empty()) return {};
+    TRY(state_.MarkDeleted(deleted, mirror_.clock().Now()));
+    TRY_ASSIGN(const auto servers, activity_.Servers());
+    std::unordered_set<Guid> reporting;
+    for (const auto& server : servers) {
+      if (server.site.IsZero()) reporting.insert(server.id);
+    }
+    for (const std::string& id : deleted) {
+      TRY_ASSIGN(const auto computer, activity_.Find(id));
+      if (computer && reporting.contains(computer->parent_server))
+        TRY(activity_.RemoveComputer(id));
+    }
+    return {};
+  }
+
+  Result<void> TellAgain(const std::vector<Due*>& again,
+                         const std::unordered_map<std::string, Due*>& by_id) {
+    protocol::RollupComputersRequest request;
+    std::vector<RollupState::DetailsTold> told;
+    for (Due* due : again) {
+      TRY_ASSIGN(auto record, Record(*due));
+      if (!record) continue;
+      told.push_back({due->id, record->details});
+      request.computers.push_back(std::move(record->record));
+    }
+    report_.computers_again += request.computers.size();
+    if (request.computers.empty()) return {};
+    // Until it is told, the upstream does not have them, whatever it had before.
+    std::vector<RollupState::DetailsTold> unknown = told;
+    for (auto& one : unknown) one.details.reset();
+    TRY(state_.DetailsAreTold(unknown));
+    TRY_ASSIGN(const auto answer, calls_->Computers(request));
+    TRY(state_.DetailsAreTold(told));
+    TRY(Heed(answer, by_id));
+    return {};
+  }
+
+  // ---- Status ----------------------------------------------------------------------------------
+
+  std::vector<Due*> WithStatus() {
+    std::vector<Due*> result;
+    for (Due& due : due_) {
+      if (due.has_status && !due.told.deleted_at) result.push_back(&due);
+    }
+    return result;
   }
 
   Result<void> OutOfSync() {
     if (dry_run()) return {};
-    const std::size_t limit = Limit(config_.out_of_sync_computers_max_batch_size, 20'000);
-    for (const auto& [parent, computers] : WithStatus()) {
-      for (std::size_t i = 0; i < computers.size(); i += limit) {
-        const std::size_t end = std::min(i + limit, computers.size());
-        std::unordered_map<std::string, Due*> by_id;
-        protocol::GetOutOfSyncComputersRequest request;
-        request.parent_server_id = parent;
-        for (std::size_t at = i; at < end; ++at) {
-          Due* due = computers[at];
-          request.last_rollup_numbers.push_back({due->computer.id, due->told.last_sent});
-          by_id.emplace(due->computer.id, due);
-        }
-        TRY_ASSIGN(const auto answer, upstream_->GetOutOfSyncComputers(std::move(request)));
-        for (const std::string& id : answer.computer_ids) {
-          const auto found = by_id.find(id);
-          if (found != by_id.end()) found->second->told.status_seq.reset();
-        }
-        TRY(state_.NeedFull(answer.computer_ids));
-        TRY(StopIfAsked());
+    const std::size_t limit = Limit(config_.out_of_sync_computers_max_batch_size,
+                                    kWindows.out_of_sync_computers_max_batch_size);
+    const auto computers = WithStatus();
+    for (std::size_t i = 0; i < computers.size(); i += limit) {
+      std::unordered_map<std::string, Due*> by_id;
+      protocol::GetOutOfSyncComputersRequest request;
+      request.parent_server_id = self_;  // and what is below
+      for (std::size_t at = i; at < std::min(i + limit, computers.size()); ++at) {
+        Due* const due = computers[at];
+        request.last_rollup_numbers.push_back({due->id, due->told.last_sent});
+        by_id.emplace(ToLowerAscii(due->id), due);
       }
+      TRY_ASSIGN(const auto answer, calls_->OutOfSync(request));
+      std::vector<std::string> stale;
+      for (const std::string& id : answer.computer_ids) {
+        const auto found = by_id.find(ToLowerAscii(id));
+        if (found == by_id.end()) continue;
+        found->second->told.status_seq.reset();
+        stale.push_back(found->second->id);
+      }
+      TRY(state_.NeedFull(stale));
+      TRY(StopIfAsked());
     }
     return {};
   }
 
   // What is due of one computer; nothing when the upstream knows it all.
   Result<std::optional<ComputerStatusRollup>> StatusOf(const Due& due) {
-    const Computer& computer = due.computer;
     ComputerStatusRollup status;
     // Rows that vanished cannot be told in a delta: everything again (companion 4.4).
-    status.is_full_rollup = !due.told.status_seq || computer.full_seq > due.told.full_seq;
+    status.is_full_rollup = !due.told.status_seq || due.full_seq > due.told.full_seq;
     const std::int64_t after = status.is_full_rollup ? 0 : *due.told.status_seq;
-    TRY_ASSIGN(const auto rows, activity_.StatusOf(computer.id, after));
+    TRY_ASSIGN(const auto rows, activity_.StatusOf(due.id, after));
     for (const auto& row : rows) {
       TRY_ASSIGN(const bool known, KnownUpstream(row.update));
-      if (known) {
-        status.update_status.push_back(
-            {row.update, static_cast<std::int32_t>(row.state), row.last_change});
-      }
+      if (!known) continue;
+      status.update_status.push_back(
+          {row.update, static_cast<std::int32_t>(row.state), protocol::FitTime(row.last_change)});
     }
     if (!status.is_full_rollup && status.update_status.empty()) {
       return std::optional<ComputerStatusRollup>();
     }
+    TRY_ASSIGN(const auto computer, activity_.Find(due.id));
+    if (!computer) return std::optional<ComputerStatusRollup>();
     status.instance_id = Guid::Random();
-    status.computer_id = computer.id;
-    status.effective_last_detection_time = computer.effective_last_detection;
+    status.computer_id = due.id;
+    status.effective_last_detection_time = protocol::FitTime(computer->effective_last_detection);
     status.rollup_number = due.told.last_sent + 1;
     return std::optional(std::move(status));
   }
@@ -298,68 +405,53 @@ class RollupRun {
     const auto cached = known_updates_.find(update);
     if (cached != known_updates_.end()) return cached->second;
     TRY_ASSIGN(const auto row, mirror_.catalog().FindLatest(update));
-    known_updates_.emplace(update, row.has_value());
-    return row.has_value();
-  }
-
-  Result<void> Statuses() {
-    const std::size_t limit = Limit(config_.computer_status_max_batch_size, 500);
-    for (const auto& [parent, computers] : WithStatus()) {
-      StatusBatch batch{parent, {}, {}, 0};
-      for (Due* due : computers) {
-        TRY_ASSIGN(auto status, StatusOf(*due));
-        if (!status) continue;
-        ++(status->is_full_rollup ? report_.full_statuses : report_.delta_statuses);
-        report_.states += status->update_status.size();
-        batch.states += status->update_status.size();
-        batch.told.push_back({due->computer.id, status->rollup_number,
-                              std::max(due->computer.status_seq, due->told.status_seq.value_or(0)),
-                              due->computer.full_seq});
-        batch.computers.push_back(std::move(*status));
-        if (batch.computers.size() < limit && batch.states < kMaxStatesPerRequest) continue;
-        TRY(TellStatuses(std::exchange(batch, StatusBatch{parent, {}, {}, 0})));
-        if (report_.busy) return {};
-      }
-      TRY(TellStatuses(std::move(batch)));
-      if (report_.busy) return {};
-    }
-    if (telling_status_) progress_.End();
-    return {};
+    const bool known = row && !row->is_withdrawn;
+    known_updates_.emplace(update, known);
+    return known;
   }
 
   struct StatusBatch {
-    Guid parent;
     std::vector<ComputerStatusRollup> computers;
     std::vector<RollupState::StatusTold> told;
-    std::size_t states;
+    std::size_t states = 0;
   };
+
+  Result<void> Statuses() {
+    const std::size_t limit =
+        Limit(config_.computer_status_max_batch_size, kWindows.computer_status_max_batch_size);
+    const auto computers = WithStatus();
+    progress_.Begin("status", computers.size(), 0);
+    StatusBatch batch;
+    for (Due* due : computers) {
+      TRY_ASSIGN(auto status, StatusOf(*due));
+      if (!status) continue;
+      ++(status->is_full_rollup ? report_.full_statuses : report_.delta_statuses);
+      report_.states += status->update_status.size();
+      batch.states += status->update_status.size();
+      batch.told.push_back({due->id, status->rollup_number,
+                            std::max(due->status_seq, due->told.status_seq.value_or(0)),
+                            due->full_seq});
+      batch.computers.push_back(std::move(*status));
+      if (batch.computers.size() < limit && batch.states < kMaxStatesPerRequest) continue;
+      TRY(TellStatuses(std::exchange(batch, StatusBatch{})));
+      if (report_.busy) return {};
+    }
+    TRY(TellStatuses(std::move(batch)));
+    if (!report_.busy) progress_.End();
+    return {};
+  }
 
   Result<void> TellStatuses(StatusBatch batch) {
     if (batch.computers.empty() || dry_run()) return {};
-    if (!std::exchange(telling_status_, true)) progress_.Begin("status", 0, 0);
     protocol::RollupComputerStatusRequest request;
-    request.parent_server_id = batch.parent;
-    request.computers = std::move(batch.computers);  // instance ids stay the same when repeated
-    for (int attempt = 1;; ++attempt) {
-      TRY_ASSIGN(const bool taken, upstream_->RollupComputerStatus(request));
-      if (taken) break;
-      if (attempt == kBusyAttempts) {
-        report_.busy = true;
-        return {};
-      }
-      progress_.Note("the upstream is busy: trying again in a minute or more");
-      if (!WaitOrStop(BusyWait(), stop_)) return Fail(ErrorCode::kCancelled, "rollup: stopped");
-    }
+    request.parent_server_id = self_;
+    request.computers = std::move(batch.computers);
+    TRY_ASSIGN(const bool taken, calls_->Status(request));
+    report_.busy = !taken;
+    if (!taken) return {};
     progress_.Advance(request.computers.size(), 0);
     TRY(state_.StatusesTold(batch.told));
     return StopIfAsked();
-  }
-
-  // One to five minutes, as Windows waits.
-  static std::chrono::milliseconds BusyWait() {
-    std::array<std::uint8_t, 2> bytes{};
-    FillRandom(bytes);
-    return std::chrono::seconds(60 + LoadLe16(bytes.data()) % 240);
   }
 
   Result<RollupReport> Finish() {
@@ -367,23 +459,29 @@ class RollupRun {
     return std::move(report_);
   }
 
+  const protocol::GetRollupConfigurationResponse kWindows;
   Mirror& mirror_;
+  const Guid self_;
   Activity& activity_;
   RollupState state_;
   Upstream* upstream_;  // null: dry run
+  RollupCalls* calls_;  // null: dry run
   Progress& progress_;
   std::stop_token stop_;
   protocol::GetRollupConfigurationResponse config_;
+  std::unordered_set<Guid> told_servers_;
   std::vector<Due> due_;
-  bool telling_status_ = false;
   std::unordered_set<Guid> upstream_groups_;
   std::unordered_map<Guid, bool> known_updates_;
   RollupReport report_;
 };
 
 std::string DetailJson(const RollupReport& report) {
-  return nlohmann::json({{"servers", report.servers},
+  return nlohmann::json({{"offered", report.offered},
+                         {"servers", report.servers},
+                         {"installs", report.installs},
                          {"computers", report.computers},
+                         {"computers_changed", report.computers_changed},
                          {"full_statuses", report.full_statuses},
                          {"delta_statuses", report.delta_statuses},
                          {"states", report.states},
@@ -393,19 +491,12 @@ std::string DetailJson(const RollupReport& report) {
       .dump();
 }
 
-Result<void> EndJob(Mirror& mirror, std::int64_t job, const Result<RollupReport>& report) {
-  if (report) {
-    TRY(AppendAuditAlone(mirror.db(), mirror.clock().Now(),
-                         {mirror::CurrentActor(), "rollup",
-                          DisplayUrl(mirror.config().upstream.wsus), DetailJson(*report)}));
-    const auto result = report->busy ? mirror::JobResult::kPartly : mirror::JobResult::kDone;
-    return mirror.jobs().End(job, result, std::nullopt, DetailJson(*report));
-  }
-  const auto result = report.error().code == ErrorCode::kCancelled ? mirror::JobResult::kCancelled
-                                                                   : mirror::JobResult::kFailed;
-  const nlohmann::json detail = {{"error", report.error().message}};
-  return mirror.jobs().End(job, result, std::nullopt,
-                           detail.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+Result<void> EndJob(Mirror& mirror, mirror::RunningJob& job, const RollupReport& report) {
+  TRY(AppendAuditAlone(mirror.db(), mirror.clock().Now(),
+                       {mirror::CurrentActor(), "rollup", DisplayUrl(mirror.config().upstream.wsus),
+                        DetailJson(report)}));
+  return job.End(report.busy ? mirror::JobResult::kPartly : mirror::JobResult::kDone, std::nullopt,
+                 DetailJson(report));
 }
 
 }  // namespace
@@ -414,16 +505,20 @@ Result<RollupReport> Rollup(Mirror& mirror, const FetcherFactory& fetchers,
                             const RollupOptions& options, Progress& progress,
                             std::stop_token stop) {
   TRY_ASSIGN(UpstreamOptions upstream_options, UpstreamOptionsOf(mirror, progress));
+  if (options.wait) upstream_options.wait = options.wait;
   TRY_ASSIGN(Activity* const activity, mirror.activity());
-  if (options.dry_run) return RollupRun(mirror, *activity, nullptr, progress, stop).Run();
+  if (options.dry_run) {
+    return RollupRun(mirror, *activity, nullptr, nullptr, progress, stop).Run();
+  }
   TRY_ASSIGN(const std::unique_ptr<Fetcher> fetcher, fetchers());
   Upstream upstream(*fetcher, mirror.clock(), std::move(upstream_options), stop);
-  TRY_ASSIGN(const mirror::JobLock lock, mirror::JobLock::Acquire(mirror.path(), "rollup"));
-  TRY_ASSIGN(const std::int64_t job, mirror.jobs().Start("rollup"));
-  auto report = RollupRun(mirror, *activity, &upstream, progress, stop).Run();
-  if (const auto ended = EndJob(mirror, job, report); !ended) {
-    if (report) return std::unexpected(ended.error());
-    Log(LogLevel::kWarning, "job history not written", {{"why", ended.error().message}});
+  TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "rollup", progress));
+  RollupCalls calls(upstream, options.wait, job.progress(), stop);
+  auto report = RollupRun(mirror, *activity, &upstream, &calls, job.progress(), stop).Run();
+  if (report) {
+    TRY(EndJob(mirror, job, *report));
+  } else {
+    job.Fail(report.error());
   }
   return report;
 }

@@ -1,5 +1,3 @@
-#include "exporter/sync.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "exporter/sync.h"
 #include "exporter/sync_filter.h"
 #include "mirror/audit.h"
 #include "mirror/catalog_load.h"
@@ -486,9 +485,15 @@ std::string DetailJson(const SyncReport& report) {
 }
 
 Result<void> ContentPhase(Mirror& mirror, Upstream& upstream, const FetcherFactory& fetchers,
-                          bool catalog_only, const ContentChoices& choices, SyncReport& report,
-                          Progress& progress, std::stop_token stop) {
-  const ContentSyncOptions options = ContentOptionsOf(mirror, catalog_only, choices);
+                          bool catalog_only, SyncReport& report, Progress& progress,
+                          std::stop_token stop) {
+  const mirror::Config& config = mirror.config();
+  ContentSyncOptions options;
+  options.content_root = config.upstream.content_url.empty() ? ContentRootOf(config.upstream.wsus)
+                                                             : config.upstream.content_url;
+  options.use_vendor_urls = catalog_only;
+  options.parallel = std::max<std::uint32_t>(1, config.sync.parallel_downloads);
+  options.max_file_bytes = config.import.max_file_bytes;
   TRY_ASSIGN(report.content,
              SyncContent(mirror, upstream, fetchers, options, progress, std::move(stop)));
   return {};
@@ -502,7 +507,7 @@ Result<SyncReport> SyncLocked(Mirror& mirror, Upstream& upstream, const FetcherF
   TRY(run.Metadata(&lock));
   if (!options.metadata_only && !options.categories_only) {
     TRY(ContentPhase(mirror, upstream, fetchers, run.upstream_config().catalog_only_sync,
-                     options.content, run.report(), progress, stop));
+                     run.report(), progress, stop));
   }
   return run.Take();
 }
@@ -535,13 +540,12 @@ Result<SyncReport> Sync(Mirror& mirror, const FetcherFactory& fetchers, const Sy
     TRY_ASSIGN(const auto needed, FindNeededFiles(mirror));
     run.report().content.needed_files = needed.size();
     for (const NeededFile& file : needed) {
-      run.report().content.needed_bytes += file.LargestBytes();
+      run.report().content.needed_bytes += file.expected.size_bytes;
     }
     return run.Take();
   }
   TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "sync", progress));
-  auto report =
-      SyncLocked(mirror, upstream, fetchers, options, job.progress(), job.lock(), stop);
+  auto report = SyncLocked(mirror, upstream, fetchers, options, job.progress(), job.lock(), stop);
   if (!report) {
     job.Fail(report.error());
     return report;
