@@ -19,7 +19,7 @@ class Document:
         self.kind, self.digests, self.names, self.members = "Software", [], set(), []
         try:
             self.read(ET.fromstring(text))
-        except ET.ParseError:
+        except (ET.ParseError, AttributeError):
             assert key, "a document that cannot be read needs a key"
         if key:
             self.key = (key[0].lower(), key[1])
