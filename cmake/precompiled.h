@@ -1,0 +1,34 @@
+// Read once instead of by every source, in builds that are made from nothing (scripts/test). Sources
+// include what they use all the same: other builds do without this file.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#if __has_include(<gmock/gmock.h>)
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#endif
