@@ -1,6 +1,8 @@
-// Read once instead of by every source, in builds that are made from nothing (scripts/test). Sources
-// include what they use all the same: other builds do without this file.
+// Read once instead of by every source, in builds that are made from nothing (scripts/test).
+// Sources include what they use all the same: other builds do without this file.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <span>
@@ -25,9 +28,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #if __has_include(<gmock/gmock.h>)
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
