@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/version.h"
 #include "cli/exit_code.h"
 #include "cli/parse.h"
 
@@ -120,6 +121,6 @@ std::string CommandList(std::span<const Command> commands, std::span<const std::
   return text;
 }
 
-std::string VersionLine() { return "gapferry " GAPFERRY_VERSION; }
+std::string VersionLine() { return "gapferry " + std::string(ProgramVersion()); }
 
 }  // namespace gapferry::cli

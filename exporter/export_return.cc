@@ -6,6 +6,8 @@
 
 #include "base/canonical_json.h"
 #include "base/file.h"
+#include "base/version.h"
+#include "exporter/server_summary.h"
 #include "manifests/signature.h"
 #include "manifests/trust_store.h"
 #include "mirror/audit.h"
@@ -22,7 +24,6 @@ using mirror::exchange::ReturnDocument;
 using mirror::exchange::ReturnHeader;
 
 constexpr int kReceipts = 64;
-constexpr const char* kVersion = "0.1.0.0";
 
 struct Recipient {
   Guid guid;
@@ -51,52 +52,19 @@ Result<Recipient> FindRecipient(Mirror& mirror) {
   return recipient;
 }
 
-std::int32_t Number(std::uint64_t value) {
-  return static_cast<std::int32_t>(std::min<std::uint64_t>(value, INT32_MAX));
-}
-
 /// The site's own record as a downstream server of the recipient.
 Result<mirror::DownstreamServer> OwnServer(Mirror& mirror, mirror::Activity& activity,
                                            UtcTime created) {
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto catalog, mirror.catalog().Counts());
-  TRY_ASSIGN(const auto counts, activity.Counts());
-  TRY_ASSIGN(const auto deployments, mirror.intent().Deployments());
-  TRY_ASSIGN(const auto declined, mirror.intent().Declined());
-  TRY_ASSIGN(const auto groups, mirror.intent().Groups());
   TRY_ASSIGN(const auto last, ledger.LastImport());
-  std::set<Guid> approved;
-  for (const auto& one : deployments) {
-    using enum mirror::DeploymentAction;
-    if (one.action == kInstall || one.action == kUninstall || one.action == kOptionalInstall) {
-      approved.insert(one.update.guid);
-    }
-  }
-  protocol::ServerSummary summary;
-  const std::uint64_t known = catalog.deployable_updates;
-  summary.update_count = Number(known);
-  summary.declined_update_count = Number(declined.size());
-  summary.approved_update_count = Number(approved.size());
-  const std::uint64_t decided = approved.size() + declined.size();
-  summary.not_approved_update_count = Number(known > decided ? known - decided : 0);
-  summary.expired_update_count = Number(catalog.expired_updates);
-  summary.updates_with_client_errors_count = Number(counts.updates_with_errors);
-  summary.updates_needed_by_computers_count = Number(counts.updates_needed);
-  summary.custom_computer_target_group_count = Number(static_cast<std::uint64_t>(
-      std::ranges::count(groups, false, &mirror::TargetGroup::is_builtin)));
-  summary.computer_target_count = Number(counts.computers);
-  summary.computer_targets_needing_updates_count = Number(counts.computers_needing_updates);
-  summary.computer_targets_with_update_errors_count = Number(counts.computers_with_errors);
-  summary.computers_up_to_date_count = Number(counts.computers_up_to_date);
-
   mirror::DownstreamServer server;
   server.id = mirror.identity().guid;
   server.name = mirror.identity().name;
-  server.version = kVersion;
+  server.version = ProgramVersion();
   server.is_replica = mirror.config().replica;
   server.last_sync_time = last ? last->imported_at : kNever;
   server.last_rollup_time = created;
-  server.summary = summary;
+  TRY_ASSIGN(server.summary, SummaryOf(mirror, activity));
   TRY_ASSIGN(server.clients, activity.ClientSummaries(Guid{}));
   return server;
 }

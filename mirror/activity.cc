@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "mirror/activity_json.h"
 #include "mirror/activity_rows.h"
+#include "protocol/reporting_limits.h"
 
 // Activity: opening, clients of this mirror, and taking over returns.
 
@@ -37,6 +38,7 @@ Activity::Activity(Activity&&) noexcept = default;
 Activity& Activity::operator=(Activity&&) noexcept = default;
 Activity::~Activity() = default;
 Database& Activity::db() { return impl_->db; }
+UtcTime Activity::Now() const { return impl_->clock.Now(); }
 
 Result<Activity> Activity::Open(const std::filesystem::path& path, const Clock& clock,
                                 const DatabaseOptions& options) {
@@ -58,39 +60,31 @@ Result<Activity> Activity::Open(const std::filesystem::path& path, const Clock& 
 
 namespace {
 
-/// Lengths that other servers accept (MS-WSUSSS 3.1.4.15), cut at a character.
-std::string Cut(std::string_view text, std::size_t limit) {
-  if (text.size() <= limit) return std::string(text);
-  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
-  return std::string(text.substr(0, limit));
-}
-
 protocol::ComputerRollupDetails DetailsOf(const protocol::ComputerInfo& info) {
   protocol::ComputerRollupDetails d;
-  d.full_domain_name = Cut(info.dns_name, 256);
+  d.full_domain_name = info.dns_name;
   d.os_major_version = info.os_major_version;
   d.os_minor_version = info.os_minor_version;
   d.os_build_number = info.os_build_number;
   d.os_service_pack_major = info.os_service_pack_major;
   d.os_service_pack_minor = info.os_service_pack_minor;
-  d.os_locale = Cut(info.os_locale.value_or(""), 10);
+  d.os_locale = info.os_locale.value_or("");
   d.os_family = "Windows";
-  d.os_description = Cut(info.os_description.value_or(""), 256);
-  d.computer_make = Cut(info.manufacturer.value_or(""), 64);
-  d.computer_model = Cut(info.model.value_or(""), 64);
-  d.bios_version = Cut(info.bios_version.value_or(""), 64);
-  d.bios_name = Cut(info.bios_name.value_or(""), 64);
+  d.os_description = info.os_description.value_or("");
+  d.computer_make = info.manufacturer.value_or("");
+  d.computer_model = info.model.value_or("");
+  d.bios_version = info.bios_version.value_or("");
+  d.bios_name = info.bios_name.value_or("");
   d.bios_release_date = info.bios_release_date;
-  d.processor_architecture = Cut(info.processor_architecture.value_or(""), 50);
+  d.processor_architecture = info.processor_architecture.value_or("");
   d.suite_mask = info.suite_mask;
   d.old_product_type = info.old_product_type;
   d.new_product_type = info.new_product_type;
   d.system_metrics = info.system_metrics;
   d.client_version =
-      Cut(fmt::format("{}.{}.{}.{}", info.client_version_major, info.client_version_minor,
-                      info.client_version_build, info.client_version_qfe),
-          20);
-  return d;
+      fmt::format("{}.{}.{}.{}", info.client_version_major, info.client_version_minor,
+                  info.client_version_build, info.client_version_qfe);
+  return protocol::Fit(std::move(d));  // lengths that other servers accept
 }
 
 /// The record of a computer of this mirror, made when it is not there. One that was known below
@@ -327,10 +321,10 @@ Result<void> Activity::PutServer(const DownstreamServer& server) {
     DownstreamServer wanted = server;
     if (known) wanted.first_seen = known->first_seen;
     const auto text = [](const DownstreamServer& s) {
-      return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", s.name, s.parent.ToString(), s.version,
+      return fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", s.name, s.parent.ToString(), s.version,
                          s.is_replica, s.last_contact.ticks, s.last_sync_time.ticks,
                          s.last_rollup_time.ticks, s.summary ? WriteSummary(*s.summary) : "",
-                         WriteClients(s.clients));
+                         WriteClients(s.clients), s.site.ToString());
     };
     if (known && text(*known) == text(wanted)) return {};
     return PutServerRow(db(), wanted);
@@ -362,11 +356,11 @@ Result<void> Activity::PutStatus(std::string_view computer_id, bool replace_all,
       return Fail(ErrorCode::kNotFound, "no-computer",
                   fmt::format("computer '{}' is not known", EscapeForDisplay(computer_id)));
     }
-    if (replace_all) return ReplaceStatus(db(), known->row, states);
+    if (replace_all) return ReplaceStatus(db(), known->row, states, SameState::kTakesTime);
     TRY_ASSIGN(const std::int64_t sequence, NextSequence(db()));
     for (const auto& status : states) {
-      TRY(PutStatusRow(db(), known->row, status.update, status.state, status.last_change,
-                       sequence));
+      TRY(PutStatusRow(db(), known->row, status.update, status.state, status.last_change, sequence,
+                       SameState::kTakesTime));
     }
     return {};
   });

@@ -82,6 +82,8 @@ struct DownstreamServer {
   UtcTime last_rollup_time = kNever;
   std::optional<protocol::ServerSummary> summary;
   std::vector<protocol::ClientSummary> clients;  ///< without activity
+  /// The site behind a gap whose returns tell of it; zero: it reports over the network.
+  Guid site;
   std::int64_t change_seq = 0;
 };
 
@@ -130,6 +132,7 @@ class Activity {
   ~Activity();
   /// For modules of mirror/ with tables of their own in activity.db.
   Database& db();
+  UtcTime Now() const;  ///< of the clock it was opened with
 
   // Clients of this mirror (MS-WUSP).
   Result<void> Register(std::string_view computer_id, const protocol::ComputerInfo& info,
@@ -162,6 +165,8 @@ class Activity {
   Result<UpdateCounts> CountsOf(const Guid& update);
   Result<std::vector<StatusChange>> ComputersOf(const Guid& update);
   Result<ActivityCounts> Counts();
+  /// The same over the computers that talk to this mirror itself.
+  Result<ActivityCounts> OwnCounts();
   Result<std::vector<ClientEvent>> Events(std::string_view computer_id, int limit);
   Result<std::int64_t> Sequence();  ///< highest change_seq given
   Result<std::vector<InstallActivity>> InstallActivities(std::int64_t after_seq = 0);
@@ -181,19 +186,20 @@ class Activity {
   Result<std::uint64_t> PruneEvents(UtcTime before, int limit);
 
   // Servers below (MS-WSUSSS).
-  /// Authorization of a server: creates or renews its record.
+  /// Authorization of a server: creates or renews its record. What the returns of a site tell of
+  /// stays theirs: anybody can say a GUID.
   Result<void> ServerContact(const Guid& server, std::string_view name);
   Result<std::vector<DownstreamServer>> Servers();
   Result<std::optional<DownstreamServer>> FindServer(const Guid& server);
 
-  // Rollup intake, wsusss.md 4.3: guards by LastRollupTime and LastSyncTime, clock correction by
-  // clientTime, activity added, parents before children (kUsage, reason "unknown-parent", nothing
-  // of the batch is kept).
-  Result<void> RollupServers(const protocol::RollupDownstreamServersRequest& request);
+  // Rollup intake in one transaction; see RollupIntake. `self`: this mirror.
+  Result<void> RollupServers(const protocol::RollupDownstreamServersRequest& request,
+                             const Guid& self = {});
   Result<std::vector<protocol::ChangedComputer>> RollupComputers(
-      const protocol::RollupComputersRequest& request);
-  Result<std::vector<std::string>> OutOfSync(const protocol::GetOutOfSyncComputersRequest& request);
+      const protocol::RollupComputersRequest& request, const Guid& self = {});
   Result<void> RollupStatus(const protocol::RollupComputerStatusRequest& request);
+  /// The computers of `parent_server_id` and of servers below it whose number is another one.
+  Result<std::vector<std::string>> OutOfSync(const protocol::GetOutOfSyncComputersRequest& request);
   /// Changes when the database is made anew; downstream servers then send everything.
   Result<Guid> RollupResetGuid();
 

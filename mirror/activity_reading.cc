@@ -142,25 +142,38 @@ Result<std::vector<StatusChange>> Activity::ComputersOf(const Guid& update) {
   }
 }
 
-Result<ActivityCounts> Activity::Counts() {
+namespace {
+
+/// `own`: over computers with parent zero alone.
+Result<ActivityCounts> CountAll(Database& db, bool own) {
   // Needing: not installed or downloaded. An error is both a failure and a need of its own kind.
+  const std::string_view where = own ? "AND c.parent_server = zeroblob(16)" : "";
+  const auto states = [&](std::string_view what, std::string_view in) {
+    return fmt::format(
+        "(SELECT count(DISTINCT s.{}) FROM update_status s JOIN computer c ON c.id = s.computer "
+        "WHERE s.state IN ({}) {})",
+        what, in, where);
+  };
   TRY_ASSIGN(
       auto row,
-      db().Prepare("SELECT (SELECT count(*) FROM computer), "
-                   "(SELECT count(DISTINCT computer) FROM update_status WHERE state IN (2, 3)), "
-                   "(SELECT count(DISTINCT computer) FROM update_status WHERE state = 5), "
-                   "(SELECT count(*) FROM computer c WHERE c.has_status = 1 AND NOT EXISTS "
-                   "(SELECT 1 FROM update_status s WHERE s.computer = c.id "
-                   "AND s.state IN (2, 3, 5, 6))), "
-                   "(SELECT count(DISTINCT update_guid) FROM update_status WHERE state IN (2, 3)), "
-                   "(SELECT count(DISTINCT update_guid) FROM update_status WHERE state = 5), "
-                   "(SELECT count(*) FROM downstream_server)"));
+      db.Prepare(fmt::format(
+          "SELECT (SELECT count(*) FROM computer c WHERE 1 {0}), {1}, {2}, "
+          "(SELECT count(*) FROM computer c WHERE c.has_status = 1 {0} AND NOT EXISTS "
+          "(SELECT 1 FROM update_status s WHERE s.computer = c.id AND s.state IN (2, 3, 5, 6))), "
+          "{3}, {4}, (SELECT count(*) FROM downstream_server)",
+          where, states("computer", "2, 3"), states("computer", "5"), states("update_guid", "2, 3"),
+          states("update_guid", "5"))));
   TRY(row.Step());
   const auto at = [&](int column) { return static_cast<std::uint64_t>(row.Int(column)); };
   const ActivityCounts counts{at(0), at(1), at(2), at(3), at(4), at(5), at(6)};
   TRY(row.Check());
   return counts;
 }
+
+}  // namespace
+
+Result<ActivityCounts> Activity::Counts() { return CountAll(db(), /*own=*/false); }
+Result<ActivityCounts> Activity::OwnCounts() { return CountAll(db(), /*own=*/true); }
 
 Result<std::vector<ClientEvent>> Activity::Events(std::string_view computer_id, int limit) {
   TRY_ASSIGN(auto rows, db().Prepare("SELECT id, computer_id, received_at, body FROM event "

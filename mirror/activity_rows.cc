@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <set>
 
 #include "mirror/activity_json.h"
 
@@ -95,7 +96,8 @@ Result<std::int64_t> PutComputerRow(Database& db, const Computer& c) {
 // ---- Status ------------------------------------------------------------------------------------
 
 Result<bool> PutStatusRow(Database& db, std::int64_t computer, const Guid& update,
-                          UpdateState state, UtcTime last_change, std::int64_t sequence) {
+                          UpdateState state, UtcTime last_change, std::int64_t sequence,
+                          SameState same) {
   if (state == UpdateState::kNotApplicable) {
     TRY(db.Run("DELETE FROM update_status WHERE computer = ? AND update_guid = ?", computer,
                update));
@@ -109,25 +111,21 @@ Result<bool> PutStatusRow(Database& db, std::int64_t computer, const Guid& updat
       db.Run("INSERT INTO update_status (computer, update_guid, state, last_change, change_seq) "
              "VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET state = excluded.state, "
              "last_change = excluded.last_change, change_seq = excluded.change_seq "
-             "WHERE state <> excluded.state",
-             computer, update, static_cast<int>(state), last_change, sequence));
+             "WHERE state <> excluded.state OR (? AND last_change <> excluded.last_change)",
+             computer, update, static_cast<int>(state), last_change, sequence,
+             same == SameState::kTakesTime ? 1 : 0));
   if (db.ChangedRows() == 0) return false;
   TRY(db.Run("UPDATE computer SET status_seq = ? WHERE id = ?", sequence, computer));
   return true;
 }
 
-Result<void> ReplaceStatus(Database& db, std::int64_t computer,
-                           const std::vector<UpdateStatus>& states) {
-  std::map<Guid, UpdateStatus> wanted;
-  for (const auto& status : states) {
-    if (status.state != UpdateState::kNotApplicable) wanted[status.update] = status;
-  }
-  TRY_ASSIGN(const std::int64_t sequence, NextSequence(db));
+Result<std::size_t> RemoveOtherStatus(Database& db, std::int64_t computer,
+                                      const std::set<Guid>& wanted, std::size_t limit) {
   std::vector<Guid> gone;
   {
     TRY_ASSIGN(auto rows, db.Prepare("SELECT update_guid FROM update_status WHERE computer = ?"));
     rows.BindAll(computer);
-    for (;;) {
+    while (gone.size() < limit) {
       TRY_ASSIGN(const bool row, rows.Step());
       if (!row) break;
       const Guid update = rows.GuidAt(0);
@@ -135,11 +133,30 @@ Result<void> ReplaceStatus(Database& db, std::int64_t computer,
     }
     TRY(rows.Check());
   }
-  for (const Guid& update : gone) {
-    TRY(PutStatusRow(db, computer, update, UpdateState::kNotApplicable, {}, sequence));
+  if (gone.empty()) return gone.size();
+  TRY_ASSIGN(auto remove,
+             db.Prepare("DELETE FROM update_status WHERE computer = ? AND update_guid = ?"));
+  for (const Guid& update : gone) TRY(remove.Run(computer, update));
+  // No row can say that one is gone: who follows by change_seq must take all again.
+  TRY_ASSIGN(const std::int64_t sequence, NextSequence(db));
+  TRY(db.Run("UPDATE computer SET full_seq = ?1, status_seq = ?1 WHERE id = ?2", sequence,
+             computer));
+  return gone.size();
+}
+
+Result<void> ReplaceStatus(Database& db, std::int64_t computer,
+                           const std::vector<UpdateStatus>& states, SameState same) {
+  std::map<Guid, UpdateStatus> wanted;
+  std::set<Guid> kept;
+  for (const auto& status : states) {
+    if (status.state == UpdateState::kNotApplicable) continue;
+    wanted[status.update] = status;
+    kept.insert(status.update);
   }
+  TRY(RemoveOtherStatus(db, computer, kept, SIZE_MAX));
+  TRY_ASSIGN(const std::int64_t sequence, NextSequence(db));
   for (const auto& [update, status] : wanted) {
-    TRY(PutStatusRow(db, computer, update, status.state, status.last_change, sequence));
+    TRY(PutStatusRow(db, computer, update, status.state, status.last_change, sequence, same));
   }
   return {};
 }
@@ -149,7 +166,7 @@ Result<void> ReplaceStatus(Database& db, std::int64_t computer,
 std::string ServerSelect(std::string_view rest) {
   return fmt::format(
       "SELECT server, name, parent, version, is_replica, first_seen, last_contact, "
-      "last_sync_time, last_rollup_time, summary, clients, change_seq "
+      "last_sync_time, last_rollup_time, summary, clients, change_seq, site "
       "FROM downstream_server {}",
       rest);
 }
@@ -168,6 +185,7 @@ DownstreamServer ReadServer(Statement& row) {
   if (!row.IsNull(9)) s.summary = ReadSummary(row.Text(9));
   s.clients = ReadClients(row.Text(10));
   s.change_seq = row.Int(11);
+  s.site = row.GuidAt(12);
   return s;
 }
 
@@ -187,20 +205,21 @@ Result<void> PutServerRow(Database& db, const DownstreamServer& s) {
   if (s.summary) summary = WriteSummary(*s.summary);
   return db.Run(
       "INSERT INTO downstream_server (server, name, parent, version, is_replica, first_seen, "
-      "last_contact, last_sync_time, last_rollup_time, summary, clients, change_seq) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+      "last_contact, last_sync_time, last_rollup_time, summary, clients, change_seq, site) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
       "name = excluded.name, parent = excluded.parent, version = excluded.version, "
       "is_replica = excluded.is_replica, first_seen = excluded.first_seen, "
       "last_contact = excluded.last_contact, last_sync_time = excluded.last_sync_time, "
       "last_rollup_time = excluded.last_rollup_time, summary = excluded.summary, "
-      "clients = excluded.clients, change_seq = excluded.change_seq",
+      "clients = excluded.clients, change_seq = excluded.change_seq, site = excluded.site",
       s.id, s.name, s.parent, s.version, s.is_replica ? 1 : 0, s.first_seen, s.last_contact,
-      s.last_sync_time, s.last_rollup_time, summary, WriteClients(s.clients), sequence);
+      s.last_sync_time, s.last_rollup_time, summary, WriteClients(s.clients), sequence, s.site);
 }
 
 Result<void> AddInstallActivity(Database& db, const Guid& server, const std::string& os_key,
                                 const protocol::UpdateId& update, std::int64_t success,
                                 std::int64_t failure) {
+  if (success == 0 && failure == 0) return {};
   TRY_ASSIGN(const std::int64_t sequence, NextSequence(db));
   return db.Run(
       "INSERT INTO install_activity (server, os_key, update_guid, update_revision, success_total, "

@@ -40,12 +40,22 @@ ComputerRow ReadComputer(Statement& row);
 /// row.
 Result<std::int64_t> PutComputerRow(Database& db, const Computer& computer);
 
+/// Whether a state that is told again keeps the time since when it is so (an inventory repeats
+/// everything each day) or takes the one that is told (another server knows better).
+enum class SameState { kKeepsTime, kTakesTime };
+
 /// Sets or removes (state not applicable) one status; false when it was so already.
 Result<bool> PutStatusRow(Database& db, std::int64_t computer, const Guid& update,
-                          UpdateState state, UtcTime last_change, std::int64_t sequence);
+                          UpdateState state, UtcTime last_change, std::int64_t sequence,
+                          SameState same = SameState::kKeepsTime);
+
 /// Replaces the whole inventory; rows that vanish raise full_seq.
 Result<void> ReplaceStatus(Database& db, std::int64_t computer,
-                           const std::vector<UpdateStatus>& states);
+                           const std::vector<UpdateStatus>& states,
+                           SameState same = SameState::kKeepsTime);
+/// Removes at most `limit` rows of updates that are not in `wanted`; the number gone.
+Result<std::size_t> RemoveOtherStatus(Database& db, std::int64_t computer,
+                                      const std::set<Guid>& wanted, std::size_t limit);
 
 std::string ServerSelect(std::string_view rest);
 DownstreamServer ReadServer(Statement& row);

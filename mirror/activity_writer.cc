@@ -1,3 +1,4 @@
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <future>
@@ -5,6 +6,8 @@
 #include <thread>
 
 #include "mirror/activity.h"
+#include "mirror/activity_rows.h"
+#include "mirror/rollup_intake.h"
 
 namespace gapferry::mirror {
 
@@ -17,6 +20,8 @@ struct ActivityWriter::Impl {
 
   void Loop(std::stop_token stop);
   void RunBatch(std::deque<Item>& batch);
+  Result<void> RunOne(std::deque<Item>& batch, std::deque<Item>& taken,
+                      std::vector<Result<void>>& results);
 
   Activity activity;  // used by the writer's thread alone
   std::mutex mutex;   // guards waiting
@@ -27,13 +32,18 @@ struct ActivityWriter::Impl {
 
 namespace {
 constexpr std::size_t kMaxWaiting = 10'000;
-constexpr std::size_t kMaxBatch = 500;  // keeps the write lock short
+constexpr std::size_t kMaxBatch = 500;
+constexpr std::chrono::milliseconds kHeld{80};  // the write lock, one piece of work more at most
 }  // namespace
 
 Result<std::unique_ptr<ActivityWriter>> ActivityWriter::Start(const std::filesystem::path& path,
                                                               const Clock& clock,
                                                               const DatabaseOptions& options) {
   TRY_ASSIGN(auto activity, Activity::Open(path, clock, options));
+  const RollupIntake::Runner alone = [&](const Work& work) {
+    return InWrite(activity.db(), [&] { return work(activity); });
+  };
+  TRY(RollupIntake(alone, Guid{}).Recover());
   auto impl = std::make_unique<Impl>(std::move(activity));
   Impl* const raw = impl.get();
   impl->thread = std::jthread([raw](std::stop_token stop) { raw->Loop(stop); });
@@ -84,26 +94,40 @@ void ActivityWriter::Impl::Loop(std::stop_token stop) {
 }
 
 void ActivityWriter::Impl::RunBatch(std::deque<Item>& batch) {
-  Database& db = activity.db();
-  std::vector<Result<void>> results;
-  const auto commit = [&]() -> Result<void> {
-    TRY_ASSIGN(auto tx, Transaction::Begin(db, TransactionKind::kWrite));
-    for (auto& item : batch) {
-      TRY(db.Run("SAVEPOINT work"));
-      auto result = item.work(activity);
-      // After some errors (a full disk) SQLite has rolled back everything by itself.
-      if (!db.in_transaction()) return result ? Fail(ErrorCode::kInternal, "rolled back") : result;
-      if (!result) TRY(db.Run("ROLLBACK TO work"));
-      TRY(db.Run("RELEASE work"));
-      results.push_back(std::move(result));
+  while (!batch.empty()) {
+    std::deque<Item> taken;
+    std::vector<Result<void>> results;
+    const Result<void> commit = RunOne(batch, taken, results);
+    for (std::size_t i = 0; i < taken.size(); ++i) {
+      // Without the commit nothing is stored, whatever the work said.
+      const bool failed_alone = i < results.size() && !results[i].has_value();
+      taken[i].done(failed_alone ? results[i] : commit);
     }
-    return tx.Commit();
-  }();
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    // Without the commit nothing is stored, whatever the work said.
-    const bool failed_alone = i < results.size() && !results[i].has_value();
-    batch[i].done(failed_alone ? results[i] : commit);
   }
+}
+
+// One transaction over as much of `batch` as fits into it, moved to `taken`.
+Result<void> ActivityWriter::Impl::RunOne(std::deque<Item>& batch, std::deque<Item>& taken,
+                                          std::vector<Result<void>>& results) {
+  Database& db = activity.db();
+  auto tx = Transaction::Begin(db, TransactionKind::kWrite);
+  if (!tx) {
+    taken.swap(batch);
+    return std::unexpected(tx.error());
+  }
+  const auto since = std::chrono::steady_clock::now();
+  while (!batch.empty() && std::chrono::steady_clock::now() - since < kHeld) {
+    taken.push_back(std::move(batch.front()));
+    batch.pop_front();
+    TRY(db.Run("SAVEPOINT work"));
+    auto result = taken.back().work(activity);
+    // After some errors (a full disk) SQLite has rolled back everything by itself.
+    if (!db.in_transaction()) return result ? Fail(ErrorCode::kInternal, "rolled back") : result;
+    if (!result) TRY(db.Run("ROLLBACK TO work"));
+    TRY(db.Run("RELEASE work"));
+    results.push_back(std::move(result));
+  }
+  return tx->Commit();
 }
 
 }  // namespace gapferry::mirror

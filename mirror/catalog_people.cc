@@ -81,10 +81,14 @@ Condition ConditionOf(const FindUpdates& query) {
   return condition;
 }
 
+#define EXTRA_TABLES                                                                 \
+  "FROM revision r JOIN revision_identity i ON i.id = r.id JOIN change c ON c.id = " \
+  "r.change_id LEFT JOIN revision_text t ON t.revision_id = r.id "                   \
+  "WHERE c.generation IS NOT NULL "
+constexpr std::string_view kExtraTables = EXTRA_TABLES;
 constexpr std::string_view kExtraColumns =
-    "SELECT r.id, coalesce(t.title, ''), r.kb_articles, r.severity, r.created_at FROM revision r "
-    "JOIN revision_identity i ON i.id = r.id JOIN change c ON c.id = r.change_id "
-    "LEFT JOIN revision_text t ON t.revision_id = r.id WHERE c.generation IS NOT NULL ";
+    "SELECT r.id, coalesce(t.title, ''), r.kb_articles, r.severity, r.created_at " EXTRA_TABLES;
+#undef EXTRA_TABLES
 
 UpdateSummary ReadExtra(Statement& rows) {
   UpdateSummary summary;
@@ -123,6 +127,20 @@ Result<std::vector<UpdateSummary>> Catalog::FindSummaries(const FindUpdates& que
     summary.files_bytes = payload.bytes;
   }
   return summaries;
+}
+
+Result<std::uint64_t> Catalog::CountUpdates(const FindUpdates& query) {
+  const Condition condition = ConditionOf(query);
+  TRY_ASSIGN(auto rows, db_.Prepare(fmt::format("SELECT count(DISTINCT found.guid) FROM (SELECT "
+                                                "i.guid AS guid {}{}) AS found",
+                                                kExtraTables, condition.sql)));
+  for (std::size_t i = 0; i < condition.words.size(); ++i) {
+    rows.Bind(static_cast<int>(i) + 1, condition.words[i]);
+  }
+  TRY(rows.Step());
+  const auto count = static_cast<std::uint64_t>(rows.Int(0));
+  TRY(rows.Check());
+  return count;
 }
 
 Result<std::optional<UpdateSummary>> Catalog::Summary(RevisionId id) {
@@ -173,6 +191,21 @@ Result<std::vector<CategoryRow>> Catalog::Categories(CategoryType type) {
     if (!rows.IsNull(2)) category.parent = rows.GuidAt(2);
     category.updates = static_cast<std::uint64_t>(rows.Int(3));
     categories.push_back(std::move(category));
+  }
+}
+
+Result<std::vector<Guid>> Catalog::CategoryGuids(CategoryType type) {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT DISTINCT i.guid FROM revision r "
+                                    "JOIN revision_identity i ON i.id = r.id "
+                                    "JOIN change c ON c.id = r.change_id "
+                                    "WHERE c.generation IS NOT NULL AND r.category_type = ? "
+                                    "ORDER BY i.guid"));
+  rows.BindAll(static_cast<int>(type));
+  std::vector<Guid> guids;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return guids;
+    guids.push_back(rows.GuidAt(0));
   }
 }
 

@@ -15,8 +15,8 @@ Result<void> InTransaction(Database& db, Function function) {
 }
 
 constexpr std::string_view kEnsureComputer =
-    "INSERT INTO rollup_computer (computer_id, last_sent, full_seq, record_seq) "
-    "VALUES (?1, 0, 0, 0) ON CONFLICT (computer_id) DO NOTHING";
+    "INSERT INTO rollup_computer (computer_id, last_sent, full_seq) "
+    "VALUES (?1, 0, 0) ON CONFLICT (computer_id) DO NOTHING";
 
 }  // namespace
 
@@ -37,10 +37,13 @@ Result<bool> RollupState::Begin(const Guid& server_id, const Guid& reset_guid, b
   Database& db = activity_.db();
   Result<void> written = InTransaction(db, [&]() -> Result<void> {
     if (stale) {
-      TRY(db.Run("UPDATE rollup_computer SET record_seq = 0, status_seq = NULL"));
+      TRY(db.Run("UPDATE rollup_computer SET details = NULL, status_seq = NULL"));
     }
     if (other_server) {
       TRY(db.Run("UPDATE rollup_computer SET last_sent = 0, deleted_at = NULL"));
+      // What was tried with the other one is not in this one's counts.
+      TRY(db.Run("UPDATE rollup_server SET told_at = ?, tried_at = NULL", kNever));
+      TRY(db.Run("UPDATE rollup_activity SET tried_success = NULL, tried_failure = NULL"));
     }
     return db.Run(
         "INSERT INTO rollup_upstream (id, server_id, reset_guid, detailed, last_rollup) "
@@ -57,9 +60,9 @@ Result<void> RollupState::End(UtcTime at) {
 }
 
 Result<RollupState::ComputerState> RollupState::Find(std::string_view computer_id) {
-  TRY_ASSIGN(auto query, activity_.db().Prepare(
-                             "SELECT last_sent, status_seq, full_seq, record_seq, deleted_at "
-                             "FROM rollup_computer WHERE computer_id = ?1"));
+  TRY_ASSIGN(auto query,
+             activity_.db().Prepare("SELECT last_sent, status_seq, full_seq, details, deleted_at "
+                                    "FROM rollup_computer WHERE computer_id = ?1"));
   query.Bind(1, computer_id);
   TRY_ASSIGN(const bool row, query.Step());
   ComputerState state;
@@ -67,19 +70,19 @@ Result<RollupState::ComputerState> RollupState::Find(std::string_view computer_i
   state.last_sent = query.Int32(0);
   state.status_seq = query.OptionalInt(1);
   state.full_seq = query.Int(2);
-  state.record_seq = query.Int(3);
+  if (!query.IsNull(3)) state.details = query.DigestAt<Sha256Digest>(3);
   state.deleted_at = query.OptionalTime(4);
   TRY(query.Check());
   return state;
 }
 
-Result<void> RollupState::RecordsTold(const std::vector<RecordTold>& told) {
+Result<void> RollupState::DetailsAreTold(const std::vector<DetailsTold>& told) {
   Database& db = activity_.db();
   return InTransaction(db, [&]() -> Result<void> {
-    for (const RecordTold& one : told) {
+    for (const DetailsTold& one : told) {
       TRY(db.Run(kEnsureComputer, one.computer_id));
-      TRY(db.Run("UPDATE rollup_computer SET record_seq = ?2 WHERE computer_id = ?1",
-                 one.computer_id, one.record_seq));
+      TRY(db.Run("UPDATE rollup_computer SET details = ?2 WHERE computer_id = ?1", one.computer_id,
+                 one.details));
     }
     return {};
   });
@@ -91,7 +94,7 @@ Result<void> RollupState::MarkDeleted(const std::vector<std::string>& computer_i
     for (const std::string& id : computer_ids) {
       TRY(db.Run(kEnsureComputer, id));
       TRY(
-          db.Run("UPDATE rollup_computer SET deleted_at = ?2, record_seq = 0, status_seq = NULL, "
+          db.Run("UPDATE rollup_computer SET deleted_at = ?2, details = NULL, status_seq = NULL, "
                  "last_sent = 0 WHERE computer_id = ?1",
                  id, at));
     }
@@ -142,33 +145,105 @@ Result<void> RollupState::StatusesTold(const std::vector<StatusTold>& told) {
   });
 }
 
-Result<RollupState::Acknowledged> RollupState::FindAcknowledged(const ActivityKey& key) {
+Result<RollupState::Totals> RollupState::FindAcknowledged(const ActivityKey& key) {
   TRY_ASSIGN(auto query, activity_.db().Prepare(
                              "SELECT success, failure FROM rollup_activity WHERE server = ?1 AND "
                              "os = ?2 AND update_guid = ?3 AND update_revision = ?4"));
   query.BindAll(key.server, key.os, key.update.guid, key.update.revision);
   TRY_ASSIGN(const bool row, query.Step());
-  if (!row) return Acknowledged{};
-  const Acknowledged totals{query.Int(0), query.Int(1)};
+  if (!row) return Totals{};
+  const Totals totals{query.Int(0), query.Int(1)};
   TRY(query.Check());
   return totals;
 }
 
-Result<void> RollupState::Acknowledge(
-    const std::vector<std::pair<ActivityKey, Acknowledged>>& totals) {
+Result<void> RollupState::BeginTry(const Try& what) {
   Database& db = activity_.db();
   return InTransaction(db, [&]() -> Result<void> {
-    for (const auto& [key, acknowledged] : totals) {
+    for (const auto& [server, at] : what.servers) {
+      TRY(
+          db.Run("INSERT INTO rollup_server (server, told_at, tried_at) VALUES (?1, ?2, ?3) "
+                 "ON CONFLICT (server) DO UPDATE SET tried_at = ?3",
+                 server, kNever, at));
+    }
+    for (const auto& [key, totals] : what.totals) {
       TRY(
           db.Run("INSERT INTO rollup_activity (server, os, update_guid, update_revision, success, "
-                 "failure) VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+                 "failure, tried_success, tried_failure) VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6) "
                  "ON CONFLICT (server, os, update_guid, update_revision) "
-                 "DO UPDATE SET success = ?5, failure = ?6",
-                 key.server, key.os, key.update.guid, key.update.revision, acknowledged.success,
-                 acknowledged.failure));
+                 "DO UPDATE SET tried_success = ?5, tried_failure = ?6",
+                 key.server, key.os, key.update.guid, key.update.revision, totals.success,
+                 totals.failure));
     }
     return {};
   });
+}
+
+Result<void> RollupState::TryTaken(const Try& what) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const auto& [server, at] : what.servers) {
+      TRY(
+          db.Run("UPDATE rollup_server SET told_at = max(told_at, ?2), tried_at = NULL "
+                 "WHERE server = ?1",
+                 server, at));
+    }
+    for (const auto& [key, totals] : what.totals) {
+      TRY(
+          db.Run("UPDATE rollup_activity SET success = ?5, failure = ?6, tried_success = NULL, "
+                 "tried_failure = NULL WHERE server = ?1 AND os = ?2 AND update_guid = ?3 AND "
+                 "update_revision = ?4",
+                 key.server, key.os, key.update.guid, key.update.revision, totals.success,
+                 totals.failure));
+    }
+    return {};
+  });
+}
+
+Result<void> RollupState::TryRefused(const Try& what) {
+  Database& db = activity_.db();
+  return InTransaction(db, [&]() -> Result<void> {
+    for (const auto& [server, at] : what.servers) {
+      TRY(db.Run("UPDATE rollup_server SET tried_at = NULL WHERE server = ?1", server));
+    }
+    for (const auto& [key, totals] : what.totals) {
+      TRY(
+          db.Run("UPDATE rollup_activity SET tried_success = NULL, tried_failure = NULL "
+                 "WHERE server = ?1 AND os = ?2 AND update_guid = ?3 AND update_revision = ?4",
+                 key.server, key.os, key.update.guid, key.update.revision));
+    }
+    return {};
+  });
+}
+
+Result<std::vector<RollupState::OpenTry>> RollupState::OpenTries() {
+  Database& db = activity_.db();
+  std::vector<OpenTry> open;
+  {
+    TRY_ASSIGN(auto rows, db.Prepare("SELECT server, told_at, tried_at FROM rollup_server "
+                                     "WHERE tried_at IS NOT NULL ORDER BY server"));
+    for (;;) {
+      TRY_ASSIGN(const bool row, rows.Step());
+      if (!row) break;
+      open.push_back({rows.GuidAt(0), rows.Time(1), rows.Time(2), {}});
+    }
+    TRY(rows.Check());
+  }
+  for (OpenTry& one : open) {
+    TRY_ASSIGN(auto rows, db.Prepare("SELECT os, update_guid, update_revision, tried_success, "
+                                     "tried_failure FROM rollup_activity "
+                                     "WHERE server = ? AND tried_success IS NOT NULL"));
+    rows.BindAll(one.server);
+    for (;;) {
+      TRY_ASSIGN(const bool row, rows.Step());
+      if (!row) break;
+      one.totals.push_back(
+          {{one.server, rows.DigestAt<Sha256Digest>(0), {rows.GuidAt(1), rows.Int32(2)}},
+           {rows.Int(3), rows.Int(4)}});
+    }
+    TRY(rows.Check());
+  }
+  return open;
 }
 
 Sha256Digest RollupState::OsDigest(const protocol::ClientSummary& os) {

@@ -41,16 +41,16 @@ class RollupState {
     std::int32_t last_sent = 0;              ///< rollup number; 0: never
     std::optional<std::int64_t> status_seq;  ///< states told up to it; nothing: a full one is due
     std::int64_t full_seq = 0;               ///< Computer::full_seq when status was told
-    std::int64_t record_seq = 0;             ///< Computer::change_seq told with details; 0: never
+    std::optional<Sha256Digest> details;     ///< that it was told; nothing: they are due
     std::optional<UtcTime> deleted_at;       ///< the upstream has deleted it; suppressed since
   };
   Result<ComputerState> Find(std::string_view computer_id);
 
-  struct RecordTold {
+  struct DetailsTold {
     std::string computer_id;
-    std::int64_t record_seq;
+    std::optional<Sha256Digest> details;  ///< nothing: the upstream does not have them any more
   };
-  Result<void> RecordsTold(const std::vector<RecordTold>& told);
+  Result<void> DetailsAreTold(const std::vector<DetailsTold>& told);
   /// The upstream answered Deleted: nothing of it is sent until it registers again.
   Result<void> MarkDeleted(const std::vector<std::string>& computer_ids, UtcTime at);
   Result<std::vector<std::string>> DeletedUpstream();  ///< for the way back down
@@ -65,19 +65,41 @@ class RollupState {
   };
   Result<void> StatusesTold(const std::vector<StatusTold>& told);
 
-  /// Install activity: how much of the cumulative totals the upstream has added to its own.
+  // Install activity. The upstream adds what it is told to its own counts, and nothing in the
+  // protocol detects a repetition, except that a server record with an older LastRollupTime than
+  // the known one is passed over. So each request is noted before it is sent ("a try"), with that
+  // time and with the totals it leads to; a try without an answer stays open, over a crash too.
   struct ActivityKey {
     Guid server;      ///< zero: computers of this mirror itself
     Sha256Digest os;  ///< OsDigest of the kind of computer
     protocol::UpdateId update;
     auto operator<=>(const ActivityKey&) const = default;
   };
-  struct Acknowledged {
+  struct Totals {
     std::int64_t success = 0;
     std::int64_t failure = 0;
   };
-  Result<Acknowledged> FindAcknowledged(const ActivityKey& key);
-  Result<void> Acknowledge(const std::vector<std::pair<ActivityKey, Acknowledged>>& totals);
+  /// What the upstream has counted for certain.
+  Result<Totals> FindAcknowledged(const ActivityKey& key);
+
+  struct Try {
+    std::vector<std::pair<Guid, UtcTime>> servers;  ///< with their LastRollupTime; zero: ourselves
+    std::vector<std::pair<ActivityKey, Totals>> totals;
+  };
+  Result<void> BeginTry(const Try& what);
+  /// The upstream has it.
+  Result<void> TryTaken(const Try& what);
+  /// It certainly does not.
+  Result<void> TryRefused(const Try& what);
+
+  /// A server with open tries.
+  struct OpenTry {
+    Guid server;
+    UtcTime told_at;   ///< LastRollupTime that the upstream has for certain; kNever
+    UtcTime tried_at;  ///< of the last try
+    std::vector<std::pair<ActivityKey, Totals>> totals;
+  };
+  Result<std::vector<OpenTry>> OpenTries();
 
   static Sha256Digest OsDigest(const protocol::ClientSummary& os);
 

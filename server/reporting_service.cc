@@ -1,8 +1,11 @@
 #include "server/reporting_service.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "mirror/activity.h"
+#include "mirror/rollup_intake.h"
 #include "protocol/reporting_codec.h"
 
 namespace gapferry::server {
@@ -12,6 +15,7 @@ using protocol::FaultCode;
 namespace {
 
 constexpr std::size_t kMaxEventsPerBatch = 5'000;
+const protocol::GetRollupConfigurationResponse kLimits;  // what Windows announces
 
 /// What a peer asked that its data does not allow becomes InvalidParameters; a busy writer stays.
 Result<void> AsFault(Result<void> done, const char* parameter) {
@@ -74,11 +78,47 @@ Result<protocol::ReportInventoryResponse> ReportingService::ReportInventory(
   return protocol::ReportInventoryResponse{true};  // none was required, none is kept
 }
 
+// ---- Rollup of servers below (wsusss.md 4.3, 4.6) ----------------------------------------------
+
+namespace {
+
+/// How many elements one request may have, as GetRollupConfiguration announces.
+Result<void> CheckCount(std::size_t count, std::int32_t limit, const char* parameter) {
+  if (count <= static_cast<std::size_t>(limit)) return {};
+  Log(LogLevel::kWarning, "rollup refused: above the announced size",
+      {{"parameter", parameter}, {"elements", count}, {"limit", limit}});
+  return FailFault(FaultCode::kInvalidParameters, parameter);
+}
+
+/// Errors of a server below become faults, all of them logged: its rollup stops there.
+Result<void> AsRollupFault(Result<void> done, const char* parameter) {
+  if (done.has_value() || done.error().code != ErrorCode::kUsage) return done;
+  Log(LogLevel::kWarning, "rollup refused",
+      {{"parameter", parameter}, {"error", EscapeForDisplay(done.error().message)}});
+  // MS-WSUSSS 3.1.4.15: the word for a parent that is not known.
+  const bool unknown_parent = done.error().reason == "unknown-parent";
+  return FailFault(unknown_parent ? FaultCode::kInternalServerError : FaultCode::kInvalidParameters,
+                   parameter);
+}
+
+}  // namespace
+
+mirror::RollupIntake ReportingService::Intake() const {
+  return {[this](const mirror::ActivityWriter::Work& work) { return shared_.activity.Run(work); },
+          shared_.identity.guid};
+}
+
+/// With sums alone, calls 3 to 5 must be refused.
+Result<void> ReportingService::RequireDetail() const {
+  if (shared_.config.serve.rollup == mirror::RollupDetail::kDetailed) return {};
+  return FailFault(FaultCode::kInvalidParameters, "this server takes summaries only");
+}
+
 Result<protocol::GetRollupConfigurationResponse> ReportingService::GetRollupConfiguration(
     CallContext& call, const protocol::GetRollupConfigurationRequest&) {
   TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
   protocol::GetRollupConfigurationResponse answer;
-  answer.do_detailed_rollup = true;
+  answer.do_detailed_rollup = shared_.config.serve.rollup == mirror::RollupDetail::kDetailed;
   TRY_ASSIGN(answer.rollup_reset_guid, activity->RollupResetGuid());
   answer.server_id = shared_.identity.guid;
   return answer;
@@ -86,40 +126,32 @@ Result<protocol::GetRollupConfigurationResponse> ReportingService::GetRollupConf
 
 Result<protocol::RollupDownstreamServersResponse> ReportingService::RollupDownstreamServers(
     CallContext&, const protocol::RollupDownstreamServersRequest& ask) {
-  const protocol::GetRollupConfigurationResponse limits;
+  const std::int32_t limit = kLimits.downstream_servers_max_batch_size;
   std::size_t summaries = 0;
   for (const auto& server : ask.servers) summaries += server.client_summaries.size();
-  const auto limit = static_cast<std::size_t>(limits.downstream_servers_max_batch_size);
-  if (summaries > limit || ask.servers.size() > limit) {
-    return FailFault(FaultCode::kInvalidParameters, "downstreamServers");
-  }
-  const auto take = [&](mirror::Activity& activity) { return activity.RollupServers(ask); };
-  TRY(AsFault(shared_.activity.Run(take), "downstreamServers"));
+  TRY(CheckCount(std::max(summaries, ask.servers.size()), limit, "downstreamServers"));
+  TRY(AsRollupFault(Intake().Servers(ask), "downstreamServers"));
   return protocol::RollupDownstreamServersResponse{};
 }
 
 Result<protocol::RollupComputersResponse> ReportingService::RollupComputers(
     CallContext&, const protocol::RollupComputersRequest& ask) {
-  const protocol::GetRollupConfigurationResponse limits;
-  if (ask.computers.size() > static_cast<std::size_t>(limits.computers_max_batch_size)) {
-    return FailFault(FaultCode::kInvalidParameters, "computers");
-  }
+  TRY(RequireDetail());
+  TRY(CheckCount(ask.computers.size(), kLimits.computers_max_batch_size, "computers"));
   protocol::RollupComputersResponse answer;
-  const auto take = [&](mirror::Activity& activity) -> Result<void> {
-    TRY_ASSIGN(answer.changes, activity.RollupComputers(ask));
+  const auto take = [&]() -> Result<void> {
+    TRY_ASSIGN(answer.changes, Intake().Computers(ask));
     return {};
   };
-  TRY(AsFault(shared_.activity.Run(take), "computers"));
+  TRY(AsRollupFault(take(), "computers"));
   return answer;
 }
 
 Result<protocol::GetOutOfSyncComputersResponse> ReportingService::GetOutOfSyncComputers(
     CallContext& call, const protocol::GetOutOfSyncComputersRequest& ask) {
-  const protocol::GetRollupConfigurationResponse limits;
-  if (ask.last_rollup_numbers.size() >
-      static_cast<std::size_t>(limits.out_of_sync_computers_max_batch_size)) {
-    return FailFault(FaultCode::kInvalidParameters, "lastRollupNumbers");
-  }
+  TRY(RequireDetail());
+  TRY(CheckCount(ask.last_rollup_numbers.size(), kLimits.out_of_sync_computers_max_batch_size,
+                 "lastRollupNumbers"));
   TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
   protocol::GetOutOfSyncComputersResponse answer;
   TRY_ASSIGN(answer.computer_ids, activity->OutOfSync(ask));
@@ -128,17 +160,14 @@ Result<protocol::GetOutOfSyncComputersResponse> ReportingService::GetOutOfSyncCo
 
 Result<protocol::RollupComputerStatusResponse> ReportingService::RollupComputerStatus(
     CallContext&, const protocol::RollupComputerStatusRequest& ask) {
-  const protocol::GetRollupConfigurationResponse limits;
-  if (ask.computers.size() > static_cast<std::size_t>(limits.computer_status_max_batch_size)) {
-    return FailFault(FaultCode::kInvalidParameters, "computers");
-  }
-  const Result<void> done =
-      shared_.activity.Run([&](mirror::Activity& activity) { return activity.RollupStatus(ask); });
+  TRY(RequireDetail());
+  TRY(CheckCount(ask.computers.size(), kLimits.computer_status_max_batch_size, "computers"));
+  const Result<void> done = Intake().Status(ask);
   // MS-WSUSSS 3.1.4.17: false is the word for busy.
   if (!done.has_value() && done.error().code == ErrorCode::kBusy) {
     return protocol::RollupComputerStatusResponse{false};
   }
-  TRY(AsFault(done, "computers"));
+  TRY(AsRollupFault(done, "computers"));
   return protocol::RollupComputerStatusResponse{true};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "mirror/rollup_intake.h"
 #include "protocol/reporting_messages.h"
 #include "server/client_cookies.h"
 #include "server/soap_endpoint.h"
@@ -34,6 +35,9 @@ class ReportingService {
       CallContext& call, const protocol::GetOutOfSyncComputersRequest& ask);
   Result<protocol::RollupComputerStatusResponse> RollupComputerStatus(
       CallContext& call, const protocol::RollupComputerStatusRequest& ask);
+
+  mirror::RollupIntake Intake() const;
+  Result<void> RequireDetail() const;
 
   const ServiceShared& shared_;  // must outlive
   ClientCookies cookies_;

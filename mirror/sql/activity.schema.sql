@@ -84,7 +84,26 @@ CREATE TABLE downstream_server (
   last_rollup_time INTEGER NOT NULL,
   summary TEXT,                            -- JSON of ServerSummary; null: none came
   clients TEXT NOT NULL,                   -- JSON of ClientSummaries, without activity
+  site BLOB NOT NULL,                      -- whose returns tell of it; zero: it reports over the network
   change_seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Install activity of a large rollup on its way into install_activity: written in short transactions
+-- and counted only once its batch is accepted, all or nothing.
+CREATE TABLE incoming_batch (
+  batch INTEGER PRIMARY KEY AUTOINCREMENT,
+  accepted INTEGER NOT NULL
+) STRICT;
+CREATE TABLE incoming_activity (
+  batch INTEGER NOT NULL,
+  row INTEGER NOT NULL,
+  server BLOB NOT NULL,
+  os_key TEXT NOT NULL,
+  update_guid BLOB NOT NULL,
+  update_revision INTEGER NOT NULL,
+  success INTEGER NOT NULL,
+  failure INTEGER NOT NULL,
+  PRIMARY KEY (batch, row)
 ) STRICT, WITHOUT ROWID;
 
 -- ===== rollup state (mirror/rollup_state.*): begin =====
@@ -102,11 +121,18 @@ CREATE TABLE rollup_computer (
   last_sent INTEGER NOT NULL,              -- rollup number; 0: never
   status_seq INTEGER,                      -- states told up to this change_seq; null: full one due
   full_seq INTEGER NOT NULL,               -- computer.full_seq when status was told
-  record_seq INTEGER NOT NULL,             -- computer.change_seq told with details; 0: never
+  details BLOB,                            -- SHA-256 of the details it was told; null: to be told
   deleted_at INTEGER                       -- when the upstream said Deleted; null: it did not
 ) STRICT, WITHOUT ROWID;
 
--- Totals of install_activity that the upstream has counted.
+-- Servers as the upstream was told of them.
+CREATE TABLE rollup_server (
+  server BLOB PRIMARY KEY,                 -- zero: this mirror itself
+  told_at INTEGER NOT NULL,                -- LastRollupTime it has for certain; 1753: none
+  tried_at INTEGER                         -- LastRollupTime of a try without an answer; null: none
+) STRICT, WITHOUT ROWID;
+
+-- Totals of install_activity that the upstream has counted, and those of a try without an answer.
 CREATE TABLE rollup_activity (
   server BLOB NOT NULL,
   os BLOB NOT NULL,                        -- SHA-256 of what names the kind of computer
@@ -114,6 +140,9 @@ CREATE TABLE rollup_activity (
   update_revision INTEGER NOT NULL,
   success INTEGER NOT NULL,
   failure INTEGER NOT NULL,
+  tried_success INTEGER,                   -- null: nothing is open
+  tried_failure INTEGER,
   PRIMARY KEY (server, os, update_guid, update_revision)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX rollup_activity_open ON rollup_activity (server) WHERE tried_success IS NOT NULL;
 -- ===== rollup state: end =====
