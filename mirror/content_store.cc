@@ -32,33 +32,8 @@ ContentFile ReadContent(Statement& row) {
   return file;
 }
 
-struct Hashes {
-  Sha1Digest sha1;
-  Sha256Digest sha256;
-  std::uint64_t size_bytes = 0;
-};
-
-Result<Hashes> HashFile(const std::filesystem::path& path, std::stop_token stop = {}) {
-  TRY_ASSIGN(File file, File::OpenRead(path));
-  Sha1Hasher sha1;
-  Sha256Hasher sha256;
-  Hashes hashes;
-  Bytes piece(kReadPiece);
-  for (;;) {
-    if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "stopped");
-    TRY_ASSIGN(const std::size_t size, file.Read(piece));
-    if (size == 0) break;
-    sha1.Update(ByteView(piece).first(size));
-    sha256.Update(ByteView(piece).first(size));
-    hashes.size_bytes += size;
-  }
-  hashes.sha1 = sha1.Finish();
-  hashes.sha256 = sha256.Finish();
-  return hashes;
-}
-
 /// What is wrong with `found`, empty when nothing is.
-std::string Difference(const Hashes& found, const Sha1Digest& sha1,
+std::string Difference(const ContentHashes& found, const Sha1Digest& sha1,
                        const std::optional<Sha256Digest>& sha256, std::uint64_t size_bytes) {
   if (found.size_bytes != size_bytes) {
     return fmt::format("size mismatch: expected {}, got {}", size_bytes, found.size_bytes);
@@ -75,6 +50,39 @@ std::string Difference(const Hashes& found, const Sha1Digest& sha1,
 }
 
 }  // namespace
+
+Result<ContentHashes> HashContent(const std::filesystem::path& path, std::stop_token stop) {
+  TRY_ASSIGN(File file, File::OpenRead(path));
+  Sha1Hasher sha1;
+  Sha256Hasher sha256;
+  ContentHashes hashes;
+  Bytes piece(kReadPiece);
+  for (;;) {
+    if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "stopped");
+    TRY_ASSIGN(const std::size_t size, file.Read(piece));
+    if (size == 0) break;
+    sha1.Update(ByteView(piece).first(size));
+    sha256.Update(ByteView(piece).first(size));
+    hashes.size_bytes += size;
+  }
+  hashes.sha1 = sha1.Finish();
+  hashes.sha256 = sha256.Finish();
+  return hashes;
+}
+
+std::string DifferenceOf(const ContentHashes& found, const ContentExpectation& expected) {
+  return Difference(found, expected.sha1, expected.sha256, expected.size_bytes);
+}
+
+std::optional<ContentName> ParseContentName(std::string_view name) {
+  const std::size_t dot = name.find('.');
+  if (dot == std::string_view::npos || !IsContentExtension(name.substr(dot + 1))) {
+    return std::nullopt;
+  }
+  const auto sha1 = Sha1Digest::FromHex(name.substr(0, dot));
+  if (!sha1) return std::nullopt;
+  return ContentName{*sha1, std::string(name.substr(dot + 1))};
+}
 
 bool IsContentExtension(std::string_view extension) {
   constexpr std::size_t kMaxExtension = 16;
@@ -117,13 +125,37 @@ std::filesystem::path ContentStore::PathOf(const ContentFile& file) const {
   return mirror_ / "content" / ContentPath(file.sha1, file.extension);
 }
 
+Result<std::vector<ContentExpectation>> ContentStore::Declared(const Sha1Digest& sha1) {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare("SELECT f.sha256, f.size_bytes, min(f.extension) FROM revision_file f "
+                         "JOIN revision r ON r.id = f.revision_id WHERE f.sha1 = ? "
+                         "GROUP BY f.sha256, f.size_bytes "
+                         "ORDER BY min(r.has_digest_conflict), f.sha256 IS NULL LIMIT 8"));
+  rows.BindAll(sha1);
+  std::vector<ContentExpectation> declared;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    ContentExpectation one;
+    one.sha1 = sha1;
+    one.sha256 = rows.OptionalDigest<Sha256Digest>(0);
+    one.size_bytes = static_cast<std::uint64_t>(rows.Int(1));
+    one.extension = rows.String(2);
+    declared.push_back(std::move(one));
+  }
+  TRY(rows.Check());
+  return declared;
+}
+
 Result<void> ContentStore::ForEach(const std::function<Result<void>(const ContentFile&)>& visit) {
   TRY_ASSIGN(auto rows,
-             db_.Prepare("SELECT sha1, sha256, size_bytes, extension FROM content ORDER BY sha1"));
+             db_.Prepare("SELECT sha1, sha256, size_bytes, extension, sequence FROM content "
+                         "ORDER BY sha1"));
   for (;;) {
     TRY_ASSIGN(const bool row, rows.Step());
     if (!row) return {};
-    const ContentFile file = ReadContent(rows);
+    ContentFile file = ReadContent(rows);
+    file.sequence = rows.Int(4);
     TRY(rows.Check());
     TRY(visit(file));
   }
@@ -181,7 +213,7 @@ Result<VerifiedContent> ContentStore::AcceptHashed(const std::filesystem::path& 
 
 Result<VerifiedContent> ContentStore::VerifyStaged(const std::filesystem::path& staged,
                                                    const ContentExpectation& expected) {
-  TRY_ASSIGN(const Hashes found, HashFile(staged));
+  TRY_ASSIGN(const ContentHashes found, HashContent(staged));
   return AcceptHashed(staged, expected, found.sha1, found.sha256, found.size_bytes);
 }
 
@@ -306,15 +338,11 @@ struct NamedFile {
 
 NamedFile ParseName(const std::filesystem::path& folder, const std::string& name) {
   NamedFile file{folder / name, std::nullopt, {}};
-  const auto dot = name.find('.');
-  if (dot == std::string::npos || !IsContentExtension(std::string_view(name).substr(dot + 1))) {
-    return file;
-  }
-  const auto sha1 = Sha1Digest::FromHex(std::string_view(name).substr(0, dot));
-  const std::string extension = name.substr(dot + 1);
-  if (sha1 && ContentPath(*sha1, extension) == folder.filename().string() + "/" + name) {
-    file.sha1 = *sha1;
-    file.extension = extension;
+  const auto parsed = ParseContentName(name);
+  if (parsed &&
+      ContentPath(parsed->sha1, parsed->extension) == folder.filename().string() + "/" + name) {
+    file.sha1 = parsed->sha1;
+    file.extension = parsed->extension;
   }
   return file;
 }
@@ -345,7 +373,7 @@ Result<std::vector<ContentFile>> ContentStore::Recover() {
       if (file.sha1) {
         TRY_ASSIGN(const auto held, Find(*file.sha1));
         if (held && PathOf(*held) == file.path) continue;
-        const auto hashes = HashFile(file.path);
+        const auto hashes = HashContent(file.path);
         if (!held && hashes && hashes->sha1 == *file.sha1) {
           found.push_back(VerifiedContent(
               {hashes->sha1, hashes->sha256, hashes->size_bytes, file.extension}, file.path));
@@ -387,7 +415,7 @@ Result<std::vector<ContentStore::Damage>> ContentStore::Check(bool deep, Progres
     } else if (size != file.size_bytes) {
       damage.push_back({file, fmt::format("size {}, expected {}", size, file.size_bytes)});
     } else if (deep) {
-      const auto found = HashFile(path, stop);
+      const auto found = HashContent(path, stop);
       if (!found && found.error().code == ErrorCode::kCancelled) {
         return std::unexpected(found.error());
       }

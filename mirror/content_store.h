@@ -31,6 +31,7 @@ struct ContentFile {
   Sha256Digest sha256;
   std::uint64_t size_bytes = 0;
   std::string extension;
+  std::int64_t sequence = 0;  ///< of the store when it came; 0 where it was not read
 };
 
 /// Bytes in staging/content/ whose size and digests were checked while they were written or by
@@ -52,6 +53,25 @@ class VerifiedContent {
 std::string ContentPath(const Sha1Digest& sha1, std::string_view extension);
 bool IsContentExtension(std::string_view extension);
 
+/// Size and digests of a file as it is.
+struct ContentHashes {
+  Sha1Digest sha1;
+  Sha256Digest sha256;
+  std::uint64_t size_bytes = 0;
+};
+/// Reads the whole of `path`; kCancelled when stopped.
+Result<ContentHashes> HashContent(const std::filesystem::path& path, std::stop_token stop = {});
+
+/// What is wrong with `found`, with both values; empty when it is as expected.
+std::string DifferenceOf(const ContentHashes& found, const ContentExpectation& expected);
+
+/// "<40 hex digits>.<ext>" in any case, as content files are called; nothing for other names.
+struct ContentName {
+  Sha1Digest sha1;
+  std::string extension;
+};
+std::optional<ContentName> ParseContentName(std::string_view name);
+
 /// DIR/content: one file per content file, as WSUS lays it out. A file exists there only after its
 /// digests were verified: stage, verify, syncfs, rename, sync the folders, then the `content` row.
 /// Thread rule of its mirror; VerifyStaged and StagedPath are thread-safe.
@@ -66,6 +86,9 @@ class ContentStore {
   /// By SHA-1 whatever extension it is kept under; kNotFound when it is not held.
   Result<File> Open(const Sha1Digest& sha1);
   std::filesystem::path PathOf(const ContentFile& file) const;
+  /// What revisions declare under this SHA-1, each contradiction once, those of revisions without a
+  /// digest conflict first; at most 8.
+  Result<std::vector<ContentExpectation>> Declared(const Sha1Digest& sha1);
   Result<void> ForEach(const std::function<Result<void>(const ContentFile&)>& visit);
   /// Held files that were published or dropped after `sequence`; call with 0 for all.
   Result<std::int64_t> Sequence();

@@ -263,6 +263,18 @@ Result<std::vector<Guid>> Intent::AcceptedEulas() {
   return LiveGuids(mirror_.db(), "eula_acceptance", Effective());
 }
 
+Result<std::vector<std::pair<Guid, Generation>>> Intent::EulaAcceptances() {
+  TRY_ASSIGN(auto rows, mirror_.db().Prepare("SELECT guid, generation FROM eula_acceptance "
+                                             "WHERE origin = ? AND is_dead = 0 ORDER BY guid"));
+  rows.BindAll(static_cast<int>(Effective()));
+  std::vector<std::pair<Guid, Generation>> acceptances;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return acceptances;
+    acceptances.emplace_back(rows.GuidAt(0), rows.Int(1));
+  }
+}
+
 Result<std::vector<Sha256Digest>> Intent::Buckets() {
   return ReadBuckets(mirror_.db(), IntentTree(Effective()));
 }

@@ -186,6 +186,8 @@ class Intent {
   Result<std::vector<Guid>> Declined();
   Result<bool> IsDeclined(const Guid& update);
   Result<std::vector<Guid>> AcceptedEulas();
+  /// With the generation in which each was accepted.
+  Result<std::vector<std::pair<Guid, Generation>>> EulaAcceptances();
 
   /// Changes in (base, target] of what this mirror passes on, for deltas of bundles and for
   /// GetDeployments. Elements changed again after `target` are left out when they were created

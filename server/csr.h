@@ -47,6 +47,7 @@ class Bitmap {
     if (bits_ % 64 != 0) words_.back() = (1ULL << (bits_ % 64)) - 1;
   }
   std::span<const std::uint64_t> words() const { return words_; }
+  bool operator==(const Bitmap&) const = default;
   /// Calls `visit(i)` for each set bit, ascending, until it returns false.
   template <class Visit>
   void ForEach(Visit visit) const {

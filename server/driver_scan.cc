@@ -89,11 +89,6 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
   }
   std::ranges::sort(installed);
 
-  const auto placed_at = [&scope](RevisionOrdinal r) {
-    const auto found = std::ranges::lower_bound(scope.drivers, r, {}, &PlacedRevision::revision);
-    const bool there = found != scope.drivers.end() && found->revision == r;
-    return there ? static_cast<std::uint32_t>(found - scope.drivers.begin()) : kNone;
-  };
   std::map<std::uint32_t, std::vector<std::string>> matches;  // place in scope -> hardware ids
   for (const protocol::Device& device : scan.devices) {
     std::optional<Candidate> best;
@@ -101,7 +96,7 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
       for (const std::uint32_t d : catalog_->DriversFor(ToLowerAscii(hardware_id))) {
         const DriverFacts& driver = catalog_->drivers()[d];
         const auto computer = ComputerPlace(driver, scan.computer_ids);
-        if (!computer || placed_at(driver.revision) == kNone) continue;
+        if (!computer || scope.DriverPositionOf(driver.revision) == kNone) continue;
         if (!SatisfiedBy(*catalog_, driver.revision, installed)) continue;
         Candidate candidate{{*computer, FeatureScore(driver, scan.feature_key), place,
                              -driver.version_date, -driver.version},
@@ -115,7 +110,7 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
     for (const std::string& id : device.hardware_ids) consider(id, place++);
     for (const std::string& id : device.compatible_ids) consider(id, place++);
     if (best) {
-      auto& ids = matches[placed_at(catalog_->drivers()[best->driver].revision)];
+      auto& ids = matches[scope.DriverPositionOf(catalog_->drivers()[best->driver].revision)];
       if (std::ranges::find(ids, best->hardware_id) == ids.end()) {
         ids.push_back(best->hardware_id);
       }
@@ -134,7 +129,7 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
   }
   for (const std::int32_t id : cached) {
     const RevisionOrdinal r = catalog_->FindId(id);
-    const std::uint32_t place = r == kNone ? kNone : placed_at(r);
+    const std::uint32_t place = r == kNone ? kNone : scope.DriverPositionOf(r);
     if (place == kNone || !matches.contains(place)) answer.out_of_scope.push_back(id);
   }
   return answer;

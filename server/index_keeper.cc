@@ -77,7 +77,8 @@ Result<IntentFacts> IndexKeeper::ReadIntent(const mirror::PublishedState& state)
   TRY_ASSIGN(facts.groups, intent.Groups());
   TRY_ASSIGN(facts.deployments, intent.Deployments());
   TRY_ASSIGN(facts.declined, intent.Declined());
-  TRY_ASSIGN(facts.accepted_eulas, intent.AcceptedEulas());
+  TRY_ASSIGN(const auto eulas, intent.EulaAcceptances());
+  for (const auto& [eula, generation] : eulas) facts.accepted_eulas.push_back({eula, generation});
   TRY_ASSIGN(facts.assignments, intent.Assignments());
   TRY_ASSIGN(const auto ended, mirror::ReadEndedApprovals(mirror_));
   for (const auto& end : ended) facts.ended.push_back({end.update, end.group, end.generation});
@@ -108,7 +109,9 @@ Result<void> IndexKeeper::Refresh() {
   TRY_ASSIGN(IntentFacts facts, ReadIntent(state));
   facts.synced_at = synced_at;
   view.Rollback();
-  auto index = ScanIndex::Build(catalog_, holdings_, std::move(facts), options_, now);
+  const std::shared_ptr<const ScanIndex> previous = Current();
+  auto index =
+      ScanIndex::Build(catalog_, holdings_, std::move(facts), options_, now, previous.get());
   next_change_ = index->next_change();
   read_generation_ = state.name.generation;
   read_epoch_ = state.name.epoch;

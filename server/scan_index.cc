@@ -10,6 +10,7 @@ namespace gapferry::server {
 namespace {
 
 constexpr std::size_t kCachedScopes = 64;
+constexpr std::size_t kCachedShapes = 8;
 /// Ids of deployments that nobody made lie above those that are given (mirror/intent.h).
 constexpr std::int32_t kImpliedDeploymentBase = 0x40000000;
 constexpr int kMaxGroupDepth = 64;
@@ -42,14 +43,17 @@ std::vector<std::int32_t> Union(std::span<const std::int32_t> a, std::span<const
   return all;
 }
 
-Bitmap Deliverable(const Scope& scope, const Bitmap& satisfied) {
-  Bitmap deliverable(scope.placed.size());
-  if (deliverable.size() == 0) return deliverable;
-  deliverable.SetAll();
-  for (std::size_t clause = 0; clause < scope.clause_postings.size(); ++clause) {
-    if (satisfied.Test(clause)) continue;
-    for (const std::uint32_t position : scope.clause_postings[clause]) deliverable.Clear(position);
-  }
+/// Positions all of whose clauses are satisfied. Costs what the satisfied clauses name, not what
+/// the catalogue holds.
+Bitmap Deliverable(const ScopeShape& shape, const Bitmap& satisfied) {
+  Bitmap deliverable = shape.unconditional;
+  std::vector<std::uint32_t> met(shape.placed.size());
+  satisfied.ForEach([&](std::size_t clause) {
+    for (const std::uint32_t position : shape.clause_postings[clause]) {
+      if (++met[position] == shape.clause_counts[position]) deliverable.Set(position);
+    }
+    return true;
+  });
   return deliverable;
 }
 
@@ -72,56 +76,75 @@ bool ContentHoldings::Satisfies(const FileFacts256& declared) const {
   return !declared.sha256 || *declared.sha256 == held->sha256;
 }
 
+std::uint32_t Scope::DriverPositionOf(RevisionOrdinal r) const {
+  const auto found = std::ranges::lower_bound(drivers, r, {}, &PlacedRevision::revision);
+  const bool there = found != drivers.end() && found->revision == r;
+  return there ? static_cast<std::uint32_t>(found - drivers.begin()) : kNone;
+}
+
 std::shared_ptr<const ScanIndex> ScanIndex::Build(std::shared_ptr<const CatalogIndex> catalog,
                                                   std::shared_ptr<const ContentHoldings> holdings,
                                                   IntentFacts intent, ScanOptions options,
-                                                  UtcTime now) {
+                                                  UtcTime now, const ScanIndex* previous) {
   std::shared_ptr<ScanIndex> index(new ScanIndex());
   index->catalog_ = std::move(catalog);
   index->holdings_ = std::move(holdings);
   index->intent_ = std::move(intent);
   index->options_ = options;
   index->unassigned_ = {mirror::kUnassignedComputers};
-  const IntentFacts& facts = index->intent_;
-
-  for (const mirror::TargetGroup& group : facts.groups) {
-    index->parents_[group.id] = group.parent;
+  index->AddIntent(now);
+  if (previous != nullptr && previous->catalog_ == index->catalog_) {
+    index->cache_.Lock()->shapes = previous->cache_.Lock()->shapes;
   }
-  for (std::uint32_t i = 0; i < facts.deployments.size(); ++i) {
-    const mirror::Deployment& deployment = facts.deployments[i];
+  return index;
+}
+
+void ScanIndex::AddIntent(UtcTime now) {
+  for (const mirror::TargetGroup& group : intent_.groups) parents_[group.id] = group.parent;
+  for (std::uint32_t i = 0; i < intent_.deployments.size(); ++i) {
+    const mirror::Deployment& deployment = intent_.deployments[i];
     if (deployment.go_live > now) {
-      if (!index->next_change_ || deployment.go_live < *index->next_change_) {
-        index->next_change_ = deployment.go_live;
-      }
+      if (!next_change_ || deployment.go_live < *next_change_) next_change_ = deployment.go_live;
       continue;
     }
-    index->by_group_[deployment.group].push_back(i);
+    by_group_[deployment.group].push_back(i);
   }
-  for (std::uint32_t i = 0; i < facts.ended.size(); ++i) {
-    index->ended_[facts.ended[i].group].push_back(i);
+  for (std::uint32_t i = 0; i < intent_.ended.size(); ++i) {
+    ended_[intent_.ended[i].group].push_back(i);
   }
-  index->declined_ = Bitmap(index->catalog_->updates().size());
-  for (const Guid& guid : facts.declined) {
-    const UpdateOrdinal u = index->catalog_->FindUpdate(guid);
-    if (u != kNone) index->declined_.Set(u);
+  declined_ = Bitmap(catalog_->updates().size());
+  for (const Guid& guid : intent_.declined) {
+    const UpdateOrdinal u = catalog_->FindUpdate(guid);
+    if (u != kNone) declined_.Set(u);
   }
-  const std::vector<Guid>& eulas = index->catalog_->eulas();
-  index->accepted_ = Bitmap(eulas.size());
-  for (std::size_t i = 0; i < eulas.size(); ++i) {
-    if (std::ranges::find(facts.accepted_eulas, eulas[i]) != facts.accepted_eulas.end()) {
-      index->accepted_.Set(i);
-    }
+  std::unordered_map<Guid, mirror::Generation> accepted;
+  for (const AcceptedEula& eula : intent_.accepted_eulas) accepted[eula.id] = eula.generation;
+  for (const Guid& guid : catalog_->eulas()) {
+    const auto found = accepted.find(guid);
+    accepted_.push_back(found == accepted.end() ? -1 : found->second);
   }
-  for (const auto& [computer, group] : facts.assignments) {
-    index->assigned_[ToLowerAscii(computer)].push_back(group);
+  for (const auto& [computer, group] : intent_.assignments) {
+    assigned_[ToLowerAscii(computer)].push_back(group);
   }
-  for (auto& [computer, groups] : index->assigned_) std::ranges::sort(groups);
-  return index;
+  for (auto& [computer, groups] : assigned_) std::ranges::sort(groups);
 }
 
 const std::vector<Guid>& ScanIndex::GroupsOf(std::string_view computer_id) const {
   const auto found = assigned_.find(ToLowerAscii(computer_id));
   return found == assigned_.end() ? unassigned_ : found->second;
+}
+
+std::vector<Guid> ScanIndex::GroupsNamed(const std::vector<std::string>& names) const {
+  std::vector<Guid> groups;
+  for (const mirror::TargetGroup& group : intent_.groups) {
+    // Every computer is in All Computers, and in Unassigned Computers only without another one.
+    if (group.id == mirror::kAllComputers || group.id == mirror::kUnassignedComputers) continue;
+    const bool named = std::ranges::any_of(
+        names, [&](const std::string& name) { return EqualsIgnoreCase(name, group.name); });
+    if (named) groups.push_back(group.id);
+  }
+  std::ranges::sort(groups);
+  return groups.empty() ? unassigned_ : groups;
 }
 
 std::vector<Guid> ScanIndex::WithAncestors(const std::vector<Guid>& groups) const {
@@ -147,16 +170,40 @@ std::shared_ptr<const Scope> ScanIndex::Cached(const std::vector<Guid>& key, boo
                                                const std::vector<Guid>& groups,
                                                std::span<const Guid> categories) const {
   {
-    auto scopes = scopes_.Lock();
-    const auto found = scopes->find(key);
-    if (found != scopes->end()) return found->second;
+    auto cache = cache_.Lock();
+    const auto found = cache->scopes.find(key);
+    if (found != cache->scopes.end()) {
+      found->second.used = ++cache->clock;
+      return found->second.scope;
+    }
   }
   // Built without the lock: two clients may do it twice, none waits for another one's groups.
+  ScopeBuilder builder(*this, groups);
   std::shared_ptr<const Scope> scope =
-      ScopeBuilder(*this, groups).Build(filtered ? categories : std::span<const Guid>());
-  auto scopes = scopes_.Lock();
-  if (scopes->size() >= kCachedScopes) scopes->erase(scopes->begin());
-  return scopes->try_emplace(key, std::move(scope)).first->second;
+      filtered ? builder.BuildFiltered(categories, *ScopeOf(groups)) : builder.Build();
+  auto cache = cache_.Lock();
+  if (cache->scopes.size() >= kCachedScopes) {
+    cache->scopes.erase(std::ranges::min_element(
+        cache->scopes, {}, [](const auto& entry) { return entry.second.used; }));
+  }
+  CachedScope cached{std::move(scope), ++cache->clock};
+  return cache->scopes.try_emplace(key, std::move(cached)).first->second.scope;
+}
+
+std::shared_ptr<const ScopeShape> ScanIndex::FindShape(const ScopeShape& inputs) const {
+  // Compared without the lock: the inputs of a large catalogue are some kilobytes each.
+  const std::vector<std::shared_ptr<const ScopeShape>> shapes = cache_.Lock()->shapes;
+  for (auto shape = shapes.rbegin(); shape != shapes.rend(); ++shape) {
+    if ((*shape)->IsMadeFrom(inputs)) return *shape;
+  }
+  return nullptr;
+}
+
+void ScanIndex::KeepShape(std::shared_ptr<const ScopeShape> shape) const {
+  auto cache = cache_.Lock();
+  std::erase(cache->shapes, shape);
+  if (cache->shapes.size() >= kCachedShapes) cache->shapes.erase(cache->shapes.begin());
+  cache->shapes.push_back(std::move(shape));
 }
 
 std::shared_ptr<const Scope> ScanIndex::ScopeOf(const std::vector<Guid>& groups) const {
@@ -173,51 +220,47 @@ std::shared_ptr<const Scope> ScanIndex::FilteredScope(const std::vector<Guid>& g
   return Cached(key, /*filtered=*/true, groups, sorted);
 }
 
-bool ScanIndex::IsComplete(RevisionOrdinal r) const {
-  std::vector<RevisionOrdinal> pending = {r};
-  std::vector<RevisionOrdinal> seen = pending;
-  while (!pending.empty()) {
-    const RevisionOrdinal at = pending.back();
-    pending.pop_back();
-    if (catalog_->revisions()[at].lacks_member) return false;
-    for (const FileOrdinal f : catalog_->Payloads(at)) {
-      const FileFacts256& file = catalog_->files()[f];
-      if (file.is_express && !options_.express) continue;
-      if (!holdings_->Satisfies(file)) return false;
-    }
-    for (const RevisionOrdinal member : catalog_->Members(at)) {
-      if (std::ranges::find(seen, member) != seen.end()) continue;
-      seen.push_back(member);
-      pending.push_back(member);
-    }
-  }
-  return true;
-}
-
-bool ScanIndex::MayInstall(RevisionOrdinal r) const {
+Availability ScanIndex::AvailabilityOf(RevisionOrdinal r) const {
+  Availability availability;
   std::vector<RevisionOrdinal> all = {r};
   for (std::size_t i = 0; i < all.size(); ++i) {
     const RevisionFacts& facts = catalog_->revisions()[all[i]];
-    if (facts.has_digest_conflict) return false;
-    if (facts.eula != kNone && !accepted_.Test(facts.eula)) return false;
+    availability.generation = std::max(availability.generation, facts.generation);
+    if (facts.has_digest_conflict || facts.lacks_member) availability.is_withheld = true;
+    if (facts.eula != kNone) {
+      const mirror::Generation accepted = accepted_[facts.eula];
+      if (accepted < 0) availability.is_withheld = true;
+      availability.generation = std::max(availability.generation, accepted);
+    }
+    for (const FileOrdinal f : catalog_->Payloads(all[i])) {
+      const FileFacts256& file = catalog_->files()[f];
+      if (file.is_express && !options_.express) continue;
+      const mirror::ContentFile* held = holdings_->Find(file.sha1);
+      if (held == nullptr || !holdings_->Satisfies(file)) {
+        availability.is_withheld = true;
+      } else {
+        availability.content_sequence = std::max(availability.content_sequence, held->sequence);
+      }
+    }
     for (const RevisionOrdinal member : catalog_->Members(all[i])) {
       if (std::ranges::find(all, member) == all.end()) all.push_back(member);
     }
   }
-  return IsComplete(r);
+  return availability;
 }
 
-Bitmap ScanIndex::Satisfied(const Scope& scope, std::span<const std::int32_t> installed) const {
-  Bitmap satisfied(scope.clause_postings.size());
+Bitmap ScanIndex::Satisfied(const ScopeShape& shape,
+                            std::span<const std::int32_t> installed) const {
+  Bitmap satisfied(shape.clause_postings.size());
   for (const std::int32_t id : installed) {
     const RevisionOrdinal r = catalog_->FindId(id);
     if (r == kNone) continue;
     // Any revision of the update counts (wusp.md 7.4).
     const UpdateOrdinal u = catalog_->revisions()[r].update;
-    const auto at = std::ranges::lower_bound(scope.alternatives, u);
-    if (at == scope.alternatives.end() || *at != u) continue;
-    const auto position = static_cast<std::size_t>(at - scope.alternatives.begin());
-    for (const std::uint32_t clause : scope.alternative_clauses[position]) satisfied.Set(clause);
+    const auto at = std::ranges::lower_bound(shape.alternatives, u);
+    if (at == shape.alternatives.end() || *at != u) continue;
+    const auto position = static_cast<std::size_t>(at - shape.alternatives.begin());
+    for (const std::uint32_t clause : shape.alternative_clauses[position]) satisfied.Set(clause);
   }
   return satisfied;
 }
@@ -226,8 +269,15 @@ bool ScanIndex::HasChanged(const Scope& scope, const PlacedRevision& placed,
                            const std::optional<ScanAnchor>& anchor) const {
   if (!anchor || anchor->scope_stamp != scope.stamp) return true;
   if (placed.changed > anchor->generation) return true;
-  if (placed.depends_on_content && anchor->content_sequence != holdings_->sequence()) return true;
-  if (placed.depends_on_eula && intent_.state.name.generation != anchor->generation) return true;
+  if (placed.availability != kNone) {
+    const Availability& availability = scope.availabilities[placed.availability];
+    if (availability.generation > anchor->generation) return true;
+    if (availability.content_sequence > anchor->content_sequence) return true;
+    // What is missing now may have been there: nothing tells when it went.
+    const bool moved = anchor->content_sequence != holdings_->sequence() ||
+                       anchor->generation != intent_.state.name.generation;
+    if (availability.is_withheld && moved) return true;
+  }
   return placed.deployment != kNone && intent_.deployments[placed.deployment].go_live > anchor->at;
 }
 
@@ -238,13 +288,13 @@ SoftwareScanAnswer ScanIndex::ScanSoftware(const std::vector<Guid>& groups,
   const bool filtered = !scan.filter_categories.empty();
   answer.scope = filtered ? FilteredScope(groups, scan.filter_categories) : whole;
   const Scope& scope = *answer.scope;
-  Bitmap deliverable = Deliverable(scope, Satisfied(scope, scan.installed));
+  Bitmap deliverable = Deliverable(*scope.shape, Satisfied(*scope.shape, scan.installed));
 
   CachedRevisions cached = Resolve(*catalog_, Union(scan.installed, scan.other));
   answer.out_of_scope = std::move(cached.unknown);
   Bitmap elsewhere;
   if (filtered && scan.two_groups_out_of_scope) {
-    elsewhere = Deliverable(*whole, Satisfied(*whole, scan.installed));
+    elsewhere = Deliverable(*whole->shape, Satisfied(*whole->shape, scan.installed));
   }
   for (const RevisionOrdinal r : cached.known) {
     const std::int32_t id = catalog_->revisions()[r].id;
@@ -299,9 +349,10 @@ protocol::Deployment ScanIndex::Present(const PlacedRevision& placed, bool with_
   out.id = deployment.id;
   out.is_assigned = deployment.is_assigned;
   out.last_change_time = deployment.last_change;
-  if (placed.action != protocol::DeploymentAction::kPreDeploymentCheck) {
-    out.deadline = deployment.effective_deadline;
-  }
+  using Action = protocol::DeploymentAction;
+  const bool acts = placed.action == Action::kInstall || placed.action == Action::kUninstall ||
+                    placed.action == Action::kOptionalInstall;
+  if (acts) out.deadline = deployment.effective_deadline;
   return out;
 }
 

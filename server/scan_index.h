@@ -42,6 +42,11 @@ struct EndedDeployment {
   mirror::Generation generation = 0;
 };
 
+struct AcceptedEula {
+  Guid id;
+  mirror::Generation generation = 0;
+};
+
 /// Intent as a scan needs it, read in one transaction together with `state`.
 struct IntentFacts {
   mirror::PublishedState state;
@@ -50,7 +55,7 @@ struct IntentFacts {
   std::vector<mirror::Deployment> deployments;  ///< live ones
   std::vector<EndedDeployment> ended;
   std::vector<Guid> declined;
-  std::vector<Guid> accepted_eulas;
+  std::vector<AcceptedEula> accepted_eulas;
   std::vector<std::pair<std::string, Guid>> assignments;  ///< computer, group
   /// Commit times by generation, ascending.
   std::vector<std::pair<mirror::Generation, UtcTime>> commits;
@@ -67,32 +72,62 @@ struct ScanOptions {
 struct PlacedRevision {
   RevisionOrdinal revision = 0;
   protocol::DeploymentAction action = protocol::DeploymentAction::kEvaluate;
-  std::uint32_t deployment = kNone;  ///< into IntentFacts::deployments; kNone: implied
-  mirror::Generation changed = 0;    ///< last change of deployment or leafness that is logged
-  bool depends_on_content = false;   ///< the action may change with the holdings
-  bool depends_on_eula = false;      ///< ... with an acceptance
+  std::uint32_t deployment = kNone;    ///< into IntentFacts::deployments; kNone: implied
+  std::uint32_t availability = kNone;  ///< into Scope::availabilities, of approved installs
+  mirror::Generation changed = 0;      ///< last change of deployment or leafness that is logged
 };
 
-/// What the computers of one set of groups can see: revisions with their actions, and the
-/// prerequisite clauses among them. Immutable; thread-safe.
-struct Scope {
+/// Whether what an approved revision needs is there, and since when.
+struct Availability {
+  bool is_withheld = false;           ///< a file or a licence is missing, or a digest conflicts
+  std::int64_t content_sequence = 0;  ///< of the holdings when its last file came
+  mirror::Generation generation = 0;  ///< when its last part or licence came
+};
+
+/// The part of a scope that does not depend on actions: which revisions are in it, in which order
+/// they are delivered, and the prerequisite clauses among them. An approval of a newest revision
+/// leaves it as it is, so it is shared by indexes that follow each other and by groups. Immutable.
+struct ScopeShape {
+  // What it was made from: equal inputs over the same catalogue give the same shape.
+  Bitmap seeds;                         ///< revisions that are there by themselves
+  Bitmap declined;                      ///< updates
+  std::vector<RevisionOrdinal> pinned;  ///< approved revisions that are not the newest, ascending
+  std::shared_ptr<const ScopeShape> whole;  ///< of a category scan: what it is a part of
+
   /// Everything but drivers, what others depend on (non-leaves) first, then by id.
-  std::vector<PlacedRevision> placed;
+  std::vector<RevisionOrdinal> placed;
+  std::vector<RevisionOrdinal> drivers;  ///< ascending
+  RankedSet members;
+  std::vector<std::uint32_t> position_of_rank;
+  Csr<std::uint32_t> clause_postings;        ///< clause of this scope -> positions that carry it
+  std::vector<std::uint32_t> clause_counts;  ///< by position
+  Bitmap unconditional;                      ///< positions without clauses
+  std::vector<UpdateOrdinal> alternatives;   ///< updates that clauses name, ascending
+  Csr<std::uint32_t> alternative_clauses;    ///< parallel: the clauses of this scope they satisfy
+
+  bool IsMadeFrom(const ScopeShape& inputs) const {
+    return seeds == inputs.seeds && declined == inputs.declined && pinned == inputs.pinned &&
+           whole == inputs.whole;
+  }
+};
+
+/// What the computers of one set of groups can see: revisions with their actions. Immutable;
+/// thread-safe.
+struct Scope {
+  std::shared_ptr<const ScopeShape> shape;
+  std::vector<PlacedRevision> placed;   ///< parallel to the shape's
   std::vector<PlacedRevision> drivers;  ///< ascending by revision
+  std::vector<Availability> availabilities;
   /// Names groups, their ancestors and options: another stamp may mean other deployments.
   std::uint64_t stamp = 0;
 
   /// Position in `placed`, kNone when the revision is not in it.
   std::uint32_t PositionOf(RevisionOrdinal r) const {
-    const std::uint32_t rank = members.Rank(r);
-    return rank == RankedSet::kAbsent ? kNone : position_of_rank[rank];
+    const std::uint32_t rank = shape->members.Rank(r);
+    return rank == RankedSet::kAbsent ? kNone : shape->position_of_rank[rank];
   }
-
-  RankedSet members;
-  std::vector<std::uint32_t> position_of_rank;
-  Csr<std::uint32_t> clause_postings;       ///< clause of this scope -> positions that carry it
-  std::vector<UpdateOrdinal> alternatives;  ///< updates that clauses name, ascending
-  Csr<std::uint32_t> alternative_clauses;   ///< parallel: the clauses of this scope they satisfy
+  /// The same in `drivers`.
+  std::uint32_t DriverPositionOf(RevisionOrdinal r) const;
 };
 
 /// Up to where a client has been told changes; part of its cookie.
@@ -152,13 +187,15 @@ struct DriverScanAnswer {
 /// Declined updates and updates whose newest revision is expired are never in scope; software
 /// revisions that are expired themselves neither. Install and OptionalInstall are presented as
 /// PreDeploymentCheck while a payload of the update or of what it bundles is not held as declared,
-/// a licence is not accepted, or a digest conflict is known.
+/// a licence is not accepted, or a digest conflict is known. A client that knows the revision is
+/// told when that changes.
 class ScanIndex {
  public:
+  /// `previous`: the index this one replaces; over the same catalogue its shapes are used on.
   static std::shared_ptr<const ScanIndex> Build(std::shared_ptr<const CatalogIndex> catalog,
                                                 std::shared_ptr<const ContentHoldings> holdings,
                                                 IntentFacts intent, ScanOptions options,
-                                                UtcTime now);
+                                                UtcTime now, const ScanIndex* previous = nullptr);
 
   const CatalogIndex& catalog() const { return *catalog_; }
   const ContentHoldings& holdings() const { return *holdings_; }
@@ -170,6 +207,9 @@ class ScanIndex {
 
   /// The groups a computer was put into, Unassigned Computers when none.
   const std::vector<Guid>& GroupsOf(std::string_view computer_id) const;
+  /// The groups of these names (without case), ascending; names that no group has count for
+  /// nothing. Unassigned Computers when none is left.
+  std::vector<Guid> GroupsNamed(const std::vector<std::string>& names) const;
   /// Groups, all ancestors and All Computers, each once.
   std::vector<Guid> WithAncestors(const std::vector<Guid>& groups) const;
   std::shared_ptr<const Scope> ScopeOf(const std::vector<Guid>& groups) const;
@@ -183,19 +223,21 @@ class ScanIndex {
   protocol::Deployment Present(const PlacedRevision& placed, bool with_auto_fields) const;
 
   bool IsDeclined(UpdateOrdinal u) const { return declined_.size() > u && declined_.Test(u); }
-  /// Whether all payloads of the revision and of what it bundles are held as declared.
-  bool IsComplete(RevisionOrdinal r) const;
 
  private:
   friend class ScopeBuilder;
   ScanIndex() = default;
-  bool MayInstall(RevisionOrdinal r) const;
+  Availability AvailabilityOf(RevisionOrdinal r) const;
+  void AddIntent(UtcTime now);
+  /// A shape made from the same as `inputs`, nullptr when none is kept.
+  std::shared_ptr<const ScopeShape> FindShape(const ScopeShape& inputs) const;
+  void KeepShape(std::shared_ptr<const ScopeShape> shape) const;
   std::shared_ptr<const Scope> FilteredScope(const std::vector<Guid>& groups,
                                              std::span<const Guid> categories) const;
   std::shared_ptr<const Scope> Cached(const std::vector<Guid>& key, bool filtered,
                                       const std::vector<Guid>& groups,
                                       std::span<const Guid> categories) const;
-  Bitmap Satisfied(const Scope& scope, std::span<const std::int32_t> installed) const;
+  Bitmap Satisfied(const ScopeShape& shape, std::span<const std::int32_t> installed) const;
   bool HasChanged(const Scope& scope, const PlacedRevision& placed,
                   const std::optional<ScanAnchor>& anchor) const;
   UtcTime CommittedAt(mirror::Generation generation) const;
@@ -206,13 +248,22 @@ class ScanIndex {
   ScanOptions options_;
   std::optional<UtcTime> next_change_;
   Bitmap declined_;                                              // by update
-  Bitmap accepted_;                                              // by EULA
+  std::vector<mirror::Generation> accepted_;                     // by EULA; -1: not
   std::map<Guid, Guid> parents_;                                 // group -> parent
   std::map<Guid, std::vector<std::uint32_t>> by_group_;          // group -> deployments, live now
   std::map<Guid, std::vector<std::uint32_t>> ended_;             // group -> ended deployments
   std::unordered_map<std::string, std::vector<Guid>> assigned_;  // computer in lower case
   std::vector<Guid> unassigned_;
-  mutable Guarded<std::map<std::vector<Guid>, std::shared_ptr<const Scope>>> scopes_;
+  struct CachedScope {
+    std::shared_ptr<const Scope> scope;
+    std::uint64_t used = 0;
+  };
+  struct Cache {
+    std::map<std::vector<Guid>, CachedScope> scopes;
+    std::vector<std::shared_ptr<const ScopeShape>> shapes;  // the last used at the end
+    std::uint64_t clock = 0;
+  };
+  mutable Guarded<Cache> cache_;
 };
 
 }  // namespace gapferry::server

@@ -106,22 +106,32 @@ bool ScopeBuilder::BelongsTo(RevisionOrdinal r, const std::vector<UpdateOrdinal>
   return std::ranges::any_of(filter, [&](UpdateOrdinal u) { return catalog_.Names(r, u); });
 }
 
+bool ScopeBuilder::IsInWhole(RevisionOrdinal r) const {
+  return whole_->PositionOf(r) != kNone || whole_->DriverPositionOf(r) != kNone;
+}
+
 void ScopeBuilder::Visit(RevisionOrdinal r) {
   if (visited_.Test(r)) return;
   const RevisionFacts& facts = catalog_.revisions()[r];
   const bool software = facts.type == UpdateType::kSoftware || facts.type == UpdateType::kDriver;
   if (software && (facts.is_expired || index_.IsDeclined(facts.update))) return;
+  if (software && whole_ != nullptr && !IsInWhole(r)) return;
   visited_.Set(r);
   pending_.push_back(r);
 }
 
-void ScopeBuilder::Seed(const std::vector<UpdateOrdinal>& filter, bool filtered) {
+void ScopeBuilder::Seed(const std::vector<UpdateOrdinal>& filter, bool filtered,
+                        ScopeShape& inputs) const {
+  inputs.seeds = Bitmap(catalog_.revisions().size());
+  inputs.declined = index_.declined_;
   for (const auto& [update, deployment] : winners_) {
     const RevisionOrdinal r = RevisionOf(deployment);
-    if (!filtered || BelongsTo(r, filter)) Visit(r);
+    if (r != catalog_.updates()[update].latest) inputs.pinned.push_back(r);
+    if (!filtered || BelongsTo(r, filter)) inputs.seeds.Set(r);
   }
+  std::ranges::sort(inputs.pinned);
   for (const UpdateOrdinal u : filter) {
-    if (catalog_.updates()[u].latest != kNone) Visit(catalog_.updates()[u].latest);
+    if (catalog_.updates()[u].latest != kNone) inputs.seeds.Set(catalog_.updates()[u].latest);
   }
   if (!index_.options_.evaluate_unapproved) return;
   for (UpdateOrdinal u = 0; u < catalog_.updates().size(); ++u) {
@@ -130,7 +140,7 @@ void ScopeBuilder::Seed(const std::vector<UpdateOrdinal>& filter, bool filtered)
     const RevisionFacts& facts = catalog_.revisions()[r];
     const bool software = facts.type == UpdateType::kSoftware || facts.type == UpdateType::kDriver;
     if (!software || !facts.is_deployable) continue;
-    if (!filtered || BelongsTo(r, filter)) Visit(r);
+    if (!filtered || BelongsTo(r, filter)) inputs.seeds.Set(r);
   }
 }
 
@@ -170,8 +180,8 @@ void ScopeBuilder::KeepOnePerUpdate() {
   in_scope_.erase(rest.begin(), rest.end());
 }
 
-protocol::DeploymentAction ScopeBuilder::ActionOf(RevisionOrdinal r,
-                                                  std::uint32_t deployment) const {
+protocol::DeploymentAction ScopeBuilder::ActionOf(RevisionOrdinal r, std::uint32_t deployment,
+                                                  bool is_withheld) const {
   using Shown = protocol::DeploymentAction;
   const RevisionFacts& facts = catalog_.revisions()[r];
   if (facts.type == UpdateType::kCategory || facts.type == UpdateType::kDetectoid) {
@@ -180,9 +190,9 @@ protocol::DeploymentAction ScopeBuilder::ActionOf(RevisionOrdinal r,
   if (deployment != kNone) {
     switch (index_.intent_.deployments[deployment].action) {
       case Action::kInstall:
-        return index_.MayInstall(r) ? Shown::kInstall : Shown::kPreDeploymentCheck;
+        return is_withheld ? Shown::kPreDeploymentCheck : Shown::kInstall;
       case Action::kOptionalInstall:
-        return index_.MayInstall(r) ? Shown::kOptionalInstall : Shown::kPreDeploymentCheck;
+        return is_withheld ? Shown::kPreDeploymentCheck : Shown::kOptionalInstall;
       case Action::kUninstall:
         return Shown::kUninstall;
       case Action::kPreDeploymentCheck:
@@ -199,50 +209,59 @@ protocol::DeploymentAction ScopeBuilder::ActionOf(RevisionOrdinal r,
   return checked ? Shown::kPreDeploymentCheck : Shown::kEvaluate;
 }
 
-PlacedRevision ScopeBuilder::Place(RevisionOrdinal r) const {
+PlacedRevision ScopeBuilder::Place(RevisionOrdinal r, Scope& scope) const {
   const RevisionFacts& facts = catalog_.revisions()[r];
   PlacedRevision placed;
   placed.revision = r;
   placed.changed = std::max(catalog_.updates()[facts.update].named_since, facts.bundled_since);
+  bool is_withheld = false;
   if (const auto winner = winners_.find(facts.update);
       winner != winners_.end() && RevisionOf(winner->second) == r) {
     placed.deployment = winner->second;
     const mirror::Deployment& deployment = index_.intent_.deployments[winner->second];
     placed.changed = std::max(placed.changed, deployment.generation);
-    placed.depends_on_content =
-        deployment.action == Action::kInstall || deployment.action == Action::kOptionalInstall;
-    placed.depends_on_eula = placed.depends_on_content && facts.eula != kNone;
+    if (deployment.action == Action::kInstall || deployment.action == Action::kOptionalInstall) {
+      const Availability availability = index_.AvailabilityOf(r);
+      is_withheld = availability.is_withheld;
+      placed.availability = static_cast<std::uint32_t>(scope.availabilities.size());
+      scope.availabilities.push_back(availability);
+    }
   }
   if (const auto ended = ended_.find(facts.update); ended != ended_.end()) {
     placed.changed = std::max(placed.changed, ended->second);
   }
-  placed.action = ActionOf(r, placed.deployment);
+  // An older revision that is still somebody's member: the expiry has ended its own approvals.
+  const RevisionFacts& latest = catalog_.revisions()[catalog_.updates()[facts.update].latest];
+  if (latest.is_expired) placed.changed = std::max(placed.changed, latest.generation);
+  placed.action = ActionOf(r, placed.deployment, is_withheld);
   return placed;
 }
 
-void ScopeBuilder::Arrange(Scope& scope) {
+void ScopeBuilder::Arrange(ScopeShape& shape) {
   std::ranges::sort(in_scope_, {},
                     [this](RevisionOrdinal r) { return std::pair(catalog_.IsLeaf(r), r); });
   Bitmap members(catalog_.revisions().size());
   for (const RevisionOrdinal r : in_scope_) {
     const bool driver = catalog_.revisions()[r].type == UpdateType::kDriver;
-    (driver ? scope.drivers : scope.placed).push_back(Place(r));
+    (driver ? shape.drivers : shape.placed).push_back(r);
     if (!driver) members.Set(r);
   }
-  std::ranges::sort(scope.drivers, {}, &PlacedRevision::revision);
-  scope.members = RankedSet(std::move(members));
-  scope.position_of_rank.resize(scope.placed.size());
-  for (std::uint32_t p = 0; p < scope.placed.size(); ++p) {
-    scope.position_of_rank[scope.members.Rank(scope.placed[p].revision)] = p;
+  std::ranges::sort(shape.drivers);
+  shape.members = RankedSet(std::move(members));
+  shape.position_of_rank.resize(shape.placed.size());
+  for (std::uint32_t p = 0; p < shape.placed.size(); ++p) {
+    shape.position_of_rank[shape.members.Rank(shape.placed[p])] = p;
   }
 }
 
-void ScopeBuilder::IndexClauses(Scope& scope) const {
+void ScopeBuilder::IndexClauses(ScopeShape& shape) const {
   std::vector<std::pair<ClauseOrdinal, std::uint32_t>> carried;
-  for (std::uint32_t p = 0; p < scope.placed.size(); ++p) {
-    for (const ClauseOrdinal clause : catalog_.Clauses(scope.placed[p].revision)) {
-      carried.emplace_back(clause, p);
-    }
+  shape.unconditional = Bitmap(shape.placed.size());
+  for (std::uint32_t p = 0; p < shape.placed.size(); ++p) {
+    const auto clauses = catalog_.Clauses(shape.placed[p]);
+    for (const ClauseOrdinal clause : clauses) carried.emplace_back(clause, p);
+    shape.clause_counts.push_back(static_cast<std::uint32_t>(clauses.size()));
+    if (clauses.empty()) shape.unconditional.Set(p);
   }
   std::ranges::sort(carried);
   std::vector<std::pair<UpdateOrdinal, std::uint32_t>> satisfied_by;
@@ -253,8 +272,8 @@ void ScopeBuilder::IndexClauses(Scope& scope) const {
     for (; i < carried.size() && carried[i].first == clause; ++i) {
       positions.push_back(carried[i].second);
     }
-    const auto local = static_cast<std::uint32_t>(scope.clause_postings.size());
-    scope.clause_postings.Append(positions);
+    const auto local = static_cast<std::uint32_t>(shape.clause_postings.size());
+    shape.clause_postings.Append(positions);
     for (const UpdateOrdinal u : catalog_.Alternatives(clause)) satisfied_by.emplace_back(u, local);
   }
   std::ranges::sort(satisfied_by);
@@ -265,8 +284,8 @@ void ScopeBuilder::IndexClauses(Scope& scope) const {
     for (; i < satisfied_by.size() && satisfied_by[i].first == u; ++i) {
       clauses.push_back(satisfied_by[i].second);
     }
-    scope.alternatives.push_back(u);
-    scope.alternative_clauses.Append(clauses);
+    shape.alternatives.push_back(u);
+    shape.alternative_clauses.Append(clauses);
   }
 }
 
@@ -281,19 +300,51 @@ std::uint64_t ScopeBuilder::Stamp() const {
   return LoadLe64(digest.bytes.data());
 }
 
-std::shared_ptr<const Scope> ScopeBuilder::Build(std::span<const Guid> categories) {
+std::shared_ptr<const ScopeShape> ScopeBuilder::MakeShape(ScopeShape inputs) {
+  std::shared_ptr<const ScopeShape> kept = index_.FindShape(inputs);
+  if (kept == nullptr) {
+    inputs.seeds.ForEach([this](std::size_t r) {
+      Visit(static_cast<RevisionOrdinal>(r));
+      return true;
+    });
+    Close();
+    KeepOnePerUpdate();
+    auto shape = std::make_shared<ScopeShape>(std::move(inputs));
+    Arrange(*shape);
+    IndexClauses(*shape);
+    kept = std::move(shape);
+  }
+  index_.KeepShape(kept);
+  return kept;
+}
+
+std::shared_ptr<const Scope> ScopeBuilder::Build() {
+  FindWinners();
+  ScopeShape inputs;
+  Seed({}, /*filtered=*/false, inputs);
+  return Finish(std::move(inputs));
+}
+
+std::shared_ptr<const Scope> ScopeBuilder::BuildFiltered(std::span<const Guid> categories,
+                                                         const Scope& whole) {
   std::vector<UpdateOrdinal> filter;
   for (const Guid& category : categories) {
     const UpdateOrdinal u = catalog_.FindUpdate(category);
     if (u != kNone) filter.push_back(u);
   }
+  whole_ = &whole;
   FindWinners();
-  Seed(filter, !categories.empty());
-  Close();
-  KeepOnePerUpdate();
+  ScopeShape inputs;
+  inputs.whole = whole.shape;
+  Seed(filter, /*filtered=*/true, inputs);
+  return Finish(std::move(inputs));
+}
+
+std::shared_ptr<const Scope> ScopeBuilder::Finish(ScopeShape inputs) {
   auto scope = std::make_shared<Scope>();
-  Arrange(*scope);
-  IndexClauses(*scope);
+  scope->shape = MakeShape(std::move(inputs));
+  for (const RevisionOrdinal r : scope->shape->placed) scope->placed.push_back(Place(r, *scope));
+  for (const RevisionOrdinal r : scope->shape->drivers) scope->drivers.push_back(Place(r, *scope));
   scope->stamp = Stamp();
   return scope;
 }

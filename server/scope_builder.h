@@ -15,8 +15,11 @@ class ScopeBuilder {
  public:
   ScopeBuilder(const ScanIndex& index, const std::vector<Guid>& groups);
 
-  /// All that is deployed, or, with categories, only what belongs to them and the chain to them.
-  std::shared_ptr<const Scope> Build(std::span<const Guid> categories);
+  /// All that is deployed.
+  std::shared_ptr<const Scope> Build();
+  /// Only what belongs to the categories, and the chain to them. Of updates nothing but what
+  /// `whole` (of the same groups) shows: a client never hears of two revisions of one update.
+  std::shared_ptr<const Scope> BuildFiltered(std::span<const Guid> categories, const Scope& whole);
 
  private:
   using Winners = std::unordered_map<UpdateOrdinal, std::uint32_t>;  // update -> deployment
@@ -26,15 +29,20 @@ class ScopeBuilder {
   bool IsStronger(std::uint32_t candidate, std::uint32_t other) const;
   RevisionOrdinal RevisionOf(std::uint32_t deployment) const;
   bool IsOffered(UpdateOrdinal u) const;
-  void Seed(const std::vector<UpdateOrdinal>& filter, bool filtered);
+  /// What `shape` is to be made from.
+  void Seed(const std::vector<UpdateOrdinal>& filter, bool filtered, ScopeShape& inputs) const;
   bool BelongsTo(RevisionOrdinal r, const std::vector<UpdateOrdinal>& filter) const;
+  bool IsInWhole(RevisionOrdinal r) const;
   void Visit(RevisionOrdinal r);
   void Close();
   void KeepOnePerUpdate();
-  PlacedRevision Place(RevisionOrdinal r) const;
-  protocol::DeploymentAction ActionOf(RevisionOrdinal r, std::uint32_t deployment) const;
-  void Arrange(Scope& scope);
-  void IndexClauses(Scope& scope) const;
+  void Arrange(ScopeShape& shape);
+  void IndexClauses(ScopeShape& shape) const;
+  std::shared_ptr<const ScopeShape> MakeShape(ScopeShape inputs);
+  std::shared_ptr<const Scope> Finish(ScopeShape inputs);
+  PlacedRevision Place(RevisionOrdinal r, Scope& scope) const;
+  protocol::DeploymentAction ActionOf(RevisionOrdinal r, std::uint32_t deployment,
+                                      bool is_withheld) const;
   std::uint64_t Stamp() const;
 
   const ScanIndex& index_;
@@ -44,6 +52,7 @@ class ScopeBuilder {
   Winners winners_;
   std::unordered_map<UpdateOrdinal, mirror::Generation> ended_;
   Bitmap visited_;
+  const Scope* whole_ = nullptr;  // of a filtered one
   std::vector<RevisionOrdinal> pending_;
   std::vector<RevisionOrdinal> in_scope_;
 };

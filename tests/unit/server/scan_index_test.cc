@@ -71,7 +71,8 @@ mirror::Clause ClauseOf(std::vector<int> updates) {
   return clause;
 }
 
-const std::vector<Guid> kUnassigned = {mirror::kUnassignedComputers};
+// Not by copying mirror::kUnassignedComputers: which of the two is made first is not defined.
+const std::vector<Guid> kUnassigned = {*Guid::Parse("b73ca6ed-5727-47f3-84de-015e03f6a88a")};
 
 /// What an agent would end up with: id -> action, asking until nothing comes any more, every
 /// non-leaf being installed.
@@ -173,7 +174,7 @@ TEST(ScanIndex, WithholdsInstallUntilEverythingIsThere) {
   EXPECT_EQ(action(), Shown::kPreDeploymentCheck) << "neither file nor licence";
   world.held = {{Sha(1), *file.sha256, 10, "cab"}};
   EXPECT_EQ(action(), Shown::kPreDeploymentCheck) << "licence not accepted";
-  world.intent.accepted_eulas = {Id(900)};
+  world.intent.accepted_eulas = {{Id(900), 3}};
   EXPECT_EQ(action(), Shown::kInstall);
   EXPECT_EQ(FullScan(*world.Build(), kUnassigned).at(100), Shown::kBundle);
   world.held = {{Sha(1), Sha256(std::string_view("2")), 10, "cab"}};
@@ -282,10 +283,115 @@ TEST(ScanIndex, TellsChangesSinceTheAnchor) {
   EXPECT_EQ(changed(anchor), (std::vector<std::int32_t>{100, 101}));
   anchor = now;
   anchor.content_sequence = 6;
-  EXPECT_EQ(changed(anchor), (std::vector<std::int32_t>{100})) << "its files may have come";
+  EXPECT_EQ(changed(anchor), (std::vector<std::int32_t>{})) << "other files have come";
   anchor = now;
   anchor.scope_stamp ^= 1;
   EXPECT_EQ(changed(anchor), (std::vector<std::int32_t>{100, 101, 102})) << "other groups";
+}
+
+TEST(ScanIndex, TellsWhenFilesAndLicencesOfAnApprovedBundleCame) {
+  World world;
+  auto& member = world.Add(1, 1, UpdateType::kSoftware);
+  member.row.is_explicitly_deployable = false;
+  member.row.eula_id = Id(900);
+  mirror::DeclaredFile file;
+  file.sha1 = Sha(1);
+  member.files = {file};
+  world.Add(2, 1, UpdateType::kSoftware).bundled = {{{Id(1), 1}}};
+  world.Deploy({Id(2), 1}, mirror::kAllComputers, Action::kInstall);
+  const std::vector<std::int32_t> other = {100, 101};
+  // The actions that a client with this anchor is told of anew.
+  const auto told = [&](ScanAnchor anchor) {
+    const auto index = world.Build();
+    anchor.scope_stamp = index->ScopeOf(kUnassigned)->stamp;
+    SoftwareScan scan;
+    scan.other = other;
+    scan.anchor = anchor;
+    const SoftwareScanAnswer answer = index->ScanSoftware(kUnassigned, scan);
+    std::vector<Shown> actions;
+    for (const std::uint32_t at : answer.changed)
+      actions.push_back(answer.scope->placed[at].action);
+    return actions;
+  };
+  const std::vector<Shown> nothing;
+  const UtcTime at = UtcTime::FromUnixSeconds(1'800'000'000);
+  EXPECT_EQ(told({5, 7, 0, at}), nothing);
+  EXPECT_EQ(told({5, 6, 0, at}), std::vector{Shown::kPreDeploymentCheck}) << "a file may have gone";
+  world.intent.accepted_eulas = {{Id(900), 5}};
+  world.held = {{Sha(1), {}, 0, "cab", 7}};
+  EXPECT_EQ(told({5, 7, 0, at}), nothing);
+  EXPECT_EQ(told({4, 7, 0, at}), std::vector{Shown::kInstall}) << "the licence of its member";
+  EXPECT_EQ(told({5, 6, 0, at}), std::vector{Shown::kInstall}) << "the file of its member";
+  world.held.push_back({Sha(2), {}, 0, "cab", 8});
+  EXPECT_EQ(told({5, 7, 0, at}), nothing) << "a file of something else";
+}
+
+TEST(ScanIndex, AnApprovalKeepsTheShapeOfTheScope) {
+  World world;
+  world.Add(1, 1, UpdateType::kCategory);
+  world.Add(2, 1, UpdateType::kSoftware).prerequisites = {ClauseOf({1})};
+  world.Add(2, 2, UpdateType::kSoftware).prerequisites = {ClauseOf({1})};
+  const auto before = world.Build();
+  const auto shape = before->ScopeOf(kUnassigned)->shape;
+  const auto next = [&](const ScanIndex& previous) {
+    return ScanIndex::Build(previous.shared_catalog(), previous.shared_holdings(), world.intent,
+                            world.options, UtcTime::FromUnixSeconds(1'800'000'000), &previous);
+  };
+  world.Deploy({Id(2), 2}, mirror::kAllComputers, Action::kInstall);
+  const auto approved = next(*before);
+  EXPECT_EQ(approved->ScopeOf(kUnassigned)->shape, shape);
+  EXPECT_EQ(approved->ScopeOf({Id(77)})->shape, shape) << "shared by other groups too";
+  EXPECT_EQ(FullScan(*approved, kUnassigned).at(102), Shown::kInstall);
+
+  world.intent.deployments[0].update.revision = 1;
+  const auto older = next(*approved);
+  EXPECT_NE(older->ScopeOf(kUnassigned)->shape, shape);
+  EXPECT_EQ(FullScan(*older, kUnassigned),
+            (std::map<std::int32_t, Shown>{{100, Shown::kEvaluate}, {101, Shown::kInstall}}));
+  world.intent.deployments.clear();
+  world.intent.declined = {Id(2)};
+  EXPECT_TRUE(FullScan(*next(*older), kUnassigned).empty());
+  world.intent.declined.clear();
+  EXPECT_EQ(next(*next(*older))->ScopeOf(kUnassigned)->shape, shape) << "kept for the way back";
+}
+
+TEST(ScanIndex, FindsGroupsByTheNamesThatComputersSend) {
+  World world;
+  world.intent.groups = {{mirror::kAllComputers, {}, "All Computers", true},
+                         {Id(502), mirror::kAllComputers, "Pilot", false},
+                         {Id(501), mirror::kAllComputers, "Servers", false}};
+  const auto index = world.Build();
+  EXPECT_EQ(index->GroupsNamed({"servers", "PILOT", "Nobody"}),
+            (std::vector<Guid>{Id(501), Id(502)}));
+  EXPECT_EQ(index->GroupsNamed({"Nobody", "All Computers"}), kUnassigned);
+  EXPECT_EQ(index->GroupsNamed({}), kUnassigned);
+}
+
+TEST(ScanIndex, PresentsEachActionAsClientsKnowIt) {
+  World world;
+  const std::pair<Action, Shown> actions[] = {
+      {Action::kInstall, Shown::kInstall},
+      {Action::kUninstall, Shown::kUninstall},
+      {Action::kOptionalInstall, Shown::kOptionalInstall},
+      {Action::kPreDeploymentCheck, Shown::kPreDeploymentCheck},
+      {Action::kBlock, Shown::kPreDeploymentCheck},
+      {Action::kEvaluate, Shown::kEvaluate},
+      {Action::kBundle, Shown::kBundle}};
+  int update = 0;
+  for (const auto& [action, shown] : actions) {
+    world.Add(++update, 1, UpdateType::kSoftware);
+    auto& deployment = world.Deploy({Id(update), 1}, mirror::kAllComputers, action);
+    deployment.effective_deadline = UtcTime::FromUnixSeconds(1'900'000'000);
+  }
+  const auto index = world.Build();
+  const auto scope = index->ScopeOf(kUnassigned);
+  for (std::uint32_t i = 0; i < std::size(actions); ++i) {
+    const auto shown = index->Present(scope->placed[scope->PositionOf(i)], true);
+    EXPECT_EQ(shown.action, actions[i].second) << i;
+    const bool acts = shown.action == Shown::kInstall || shown.action == Shown::kUninstall ||
+                      shown.action == Shown::kOptionalInstall;
+    EXPECT_EQ(shown.deadline.has_value(), acts) << "a deadline is for doing something: " << i;
+  }
 }
 
 TEST(ScanIndex, CategoryFilterGivesTheChainAndWhatBelongsToIt) {
