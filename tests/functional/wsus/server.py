@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import time
+import zlib
 
 import xpress
 
@@ -177,13 +178,15 @@ class UpdateHandler(http.server.BaseHTTPRequestHandler):
             return send(self, 404, {"Content-Type": "text/html"}, b"<html>404</html>", trouble)
         if trouble is not None and trouble.edit is not None:
             data = trouble.edit(data)
-        return self.send_file(sha1, data, trouble)
+        return self.send_file(data, trouble)
 
-    def send_file(self, sha1, data, trouble):
-        status = 200
-        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes",
-                   "ETag": f'"{sha1[:16]}:0"', "Last-Modified": "Sun, 04 Oct 2026 09:39:26 GMT"}
-        if wanted := re.match(r"bytes=(\d+)-(\d*)$", self.headers.get("Range", "")):
+    def send_file(self, data, trouble):
+        status, tag = 200, f'"{zlib.crc32(data):08x}:0"'
+        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", "ETag": tag,
+                   "Last-Modified": "Sun, 04 Oct 2026 09:39:26 GMT"}
+        whole = self.headers.get("If-Range", tag) != tag
+        wanted = re.match(r"bytes=(\d+)-(\d*)$", self.headers.get("Range", ""))
+        if wanted and not whole:
             first = int(wanted.group(1))
             if first >= len(data):
                 return send(self, 416, {"Content-Range": f"bytes */{len(data)}"}, b"", trouble)
