@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdlib>
+#include <ctime>
+#include <optional>
 
 #include "base/text.h"
 
@@ -178,6 +180,34 @@ const Clock& SystemClock() {
   }();
   if (fixed != nullptr) return *fixed;
   return machine;
+}
+
+namespace {
+
+/// Nothing for years that the C library cannot express.
+std::optional<std::tm> BreakLocal(UtcTime moment) {
+  const std::time_t seconds = moment.UnixSeconds();
+  std::tm parts{};
+  ::tzset();  // localtime_r alone may keep a zone that was changed since
+  if (::localtime_r(&seconds, &parts) == nullptr) return std::nullopt;
+  return parts;
+}
+
+}  // namespace
+
+std::chrono::seconds LocalOffset(UtcTime moment) {
+  const auto parts = BreakLocal(moment);
+  return std::chrono::seconds(parts ? parts->tm_gmtoff : 0);
+}
+
+std::string LocalZoneName(UtcTime moment) {
+  const auto parts = BreakLocal(moment);
+  return parts && parts->tm_zone != nullptr ? parts->tm_zone : "UTC";
+}
+
+std::string LocalMinute(UtcTime moment) {
+  const Parts p = Break(moment + LocalOffset(moment));
+  return fmt::format("{} {:02}:{:02} {}", DateText(p), p.hour, p.minute, LocalZoneName(moment));
 }
 
 }  // namespace gapferry

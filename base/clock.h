@@ -52,6 +52,13 @@ class Clock {
 /// tests.
 const Clock& SystemClock();
 
+/// What is added to UTC for the machine's local time at a moment (TZ or /etc/localtime, as it is
+/// when asked). Thread-safe.
+std::chrono::seconds LocalOffset(UtcTime moment);
+/// "CET"; and for people "2026-11-23 02:17 CET".
+std::string LocalZoneName(UtcTime moment);
+std::string LocalMinute(UtcTime moment);
+
 class FixedClock : public Clock {
  public:
   explicit FixedClock(UtcTime now) : now_(now) {}

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 namespace gapferry {
 namespace {
 
@@ -35,6 +37,26 @@ TEST(UtcTime, KnowsTheSentinelsAndOtherForms) {
   EXPECT_EQ(time.ToDate(), "2026-10-04");
   EXPECT_EQ(time.ToHttp(), "Sun, 04 Oct 2026 15:03:06 GMT");
   EXPECT_EQ(time.ToAnchor(), "2026-10-04 15:03:06.668");
+}
+
+TEST(LocalTime, FollowsTheZoneOfTheMachineAndItsSummerTime) {
+  const char* before = std::getenv("TZ");
+  const std::string kept = before == nullptr ? "" : before;
+  ::setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+  const UtcTime winter = UtcTime::ParseXml("2026-01-10T01:17:30Z").value();
+  const UtcTime summer = UtcTime::ParseXml("2026-07-10T22:17:30Z").value();
+  EXPECT_EQ(LocalOffset(winter), std::chrono::hours(1));
+  EXPECT_EQ(LocalOffset(summer), std::chrono::hours(2));
+  EXPECT_EQ(LocalMinute(winter), "2026-01-10 02:17 CET");
+  EXPECT_EQ(LocalMinute(summer), "2026-07-11 00:17 CEST");
+  ::setenv("TZ", "XYZ+9:30", 1);
+  EXPECT_EQ(LocalOffset(winter), -std::chrono::minutes(570));
+  EXPECT_EQ(LocalMinute(winter), "2026-01-09 15:47 XYZ");
+  if (before == nullptr) {
+    ::unsetenv("TZ");
+  } else {
+    ::setenv("TZ", kept.c_str(), 1);
+  }
 }
 
 }  // namespace
