@@ -5,17 +5,20 @@ then, for each number N (a sample of them unless GAPFERRY_KILL_ALL=1), the comma
 copy, is killed at its N-th call (or that call fails with "no space" or an I/O error, or only half of a
 write arrives), and is run again. The end must be that of the undisturbed run: state digest, content
 digest, generation, and for export the very bytes of the bundle. Between the two runs the mirror must
-open, and show either the old or the new state.
+open, and show either the old or the new state, and each file below content/ must have the bytes that its
+name promises.
 """
 import collections
 import concurrent.futures
+import hashlib
 import os
 import shutil
 import unittest
 
 import small_catalogue
-from wsus import WsusServer
 from harness import KILL_POINTS, World, sanitized, tree_digest
+from sync_support import held_files, wrong_files
+from wsus import ALL_COMPUTERS, WsusServer, document
 
 ALL = bool(os.environ.get("GAPFERRY_KILL_ALL"))
 SAMPLE = int(os.environ.get("GAPFERRY_KILL_SAMPLE", "40"))
@@ -23,12 +26,12 @@ CLOCK = "2026-11-22T12:00:00Z"
 KILLED = -9
 
 
-def sample(count):
+def sample(count, size=SAMPLE):
     """All points, or the first and last ones and an even spread between them."""
-    if ALL or count <= SAMPLE:
+    if ALL or count <= size:
         return list(range(1, count + 1))
     ends = list(range(1, 6)) + list(range(count - 4, count + 1))
-    return sorted(set(ends) | {1 + i * (count - 1) // (SAMPLE - 11) for i in range(SAMPLE - 10)})
+    return sorted(set(ends) | {1 + i * (count - 1) // (size - 11) for i in range(size - 10)})
 
 
 def ways(point):
@@ -53,7 +56,7 @@ class KillTest(unittest.TestCase):
         folder = self.world.path / name
         return {key: self.world.copy(mirror, f"{name}/{key}") for key, mirror in parts.items()}, folder
 
-    def run_all(self, what, parts, command, observe):
+    def run_all(self, what, parts, command, observe, size=SAMPLE):
         """`command(mirrors, folder, env)` gives the words of the command and the mirror it runs on;
         `observe(mirrors, folder)` what must be the same in the end."""
         mirrors, folder = self.stage(parts, f"{what}-whole")
@@ -65,7 +68,7 @@ class KillTest(unittest.TestCase):
         self.assertEqual(done.code, 0, done)
         count = int(count_file.read_text().split()[0])
         wanted, after = observe(mirrors, folder), self.look(mirror)
-        points = [(point, how) for point in sample(count) for how in ways(point)]
+        points = [(point, how) for point in sample(count, size) for how in ways(point)]
         print(f"{what}: {count} points, {len(points)} runs", flush=True)
         self.assertGreater(count, 20)
 
@@ -88,6 +91,9 @@ class KillTest(unittest.TestCase):
             seen = self.look(target)
             if seen not in (before, after):
                 return f"{name}: half a state is visible: {seen}"
+            for one_mirror in mine.values():
+                if wrong := wrong_files(one_mirror):
+                    return f"{name}: unverified bytes are visible: {wrong}"
             again = target.try_run(*line, env={"GAPFERRY_CLOCK": CLOCK})
             if again.code != 0:
                 return f"{name}: the second run: {again}\nfirst: {first}"
@@ -126,6 +132,46 @@ class KillTest(unittest.TestCase):
         small_catalogue.advance(self.upstream)
         self.run_all("second sync", {"m": mirror}, lambda mirrors, folder: (mirrors["m"], ["sync"]),
                      lambda mirrors, folder: self.final(mirrors["m"]))
+
+    def test_sync_of_a_replica(self):
+        office, lab = small_catalogue.guid("office"), small_catalogue.guid("lab")
+        deployments = [small_catalogue.guid(f"deployment {i}") for i in range(4)]
+        self.upstream.groups = {office: ("Office", ALL_COMPUTERS, False), lab: ("Lab", office, False)}
+        for one, update in zip(deployments, small_catalogue.LEAVES):
+            self.upstream.deploy(one, (update, 100), office)
+        mirror = self.world.init("m", "--upstream", self.upstream.url, "--replica")
+        mirror.run("sync")
+        small_catalogue.advance(self.upstream)
+        self.upstream.deploy(deployments[3], (small_catalogue.NEW_LEAF, 100), lab)
+        self.upstream.end_deployment(deployments[1])
+        del self.upstream.groups[lab]
+        self.upstream.groups[small_catalogue.guid("ward")] = ("Ward", office, False)
+        self.upstream.deploy(deployments[0], (small_catalogue.LEAVES[0], 101),
+                             small_catalogue.guid("ward"), 1)
+        self.upstream.eulas = [small_catalogue.guid("licence")]
+        self.run_all("replica", {"m": mirror}, lambda mirrors, folder: (mirrors["m"], ["sync"]),
+                     lambda mirrors, folder: (self.final(mirrors["m"]), mirrors["m"].rows("group", "list")),
+                     SAMPLE // 2)
+
+    def test_sync_of_many_files(self):
+        files = {}
+        for i in range(40):
+            data = small_catalogue.payload(f"file {i}", 3_000 if i % 8 else 400_000)
+            files[hashlib.sha1(data).hexdigest().upper()] = data
+            self.upstream.add(document(
+                small_catalogue.guid(f"with file {i}"), 100, "Software", title=f"With file {i}",
+                explicitly=True, prerequisites=[small_catalogue.PRODUCT, small_catalogue.CLASSIFICATION],
+                files=[(f"f{i}.exe", data)]))
+        self.upstream.content.update(files)
+        mirror = self.world.init("m", "--upstream", self.upstream.url)
+        mirror.run("sync", "--metadata-only")
+        mirror.configure(content__download="all")
+
+        def observe(mirrors, folder):
+            return self.final(mirrors["m"]), len(held_files(mirrors["m"]) & files.keys())
+
+        self.run_all("files", {"m": mirror}, lambda mirrors, folder: (mirrors["m"], ["sync"]), observe,
+                     SAMPLE // 2)
 
     def test_export(self):
         mirror = small_catalogue.connected(self.world, self.upstream)

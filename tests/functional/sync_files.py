@@ -6,10 +6,13 @@ one bad file does not stop the others; what came of a good one is not asked for 
 import base64
 import hashlib
 import re
+import signal
+import subprocess
+import time
 import unittest
 
 import small_catalogue
-from harness import sanitized
+from harness import PROGRAM, sanitized
 from small_catalogue import CHILD, CLASSIFICATION, LEAVES, PRODUCT, guid, payload
 from sync_support import WITHOUT_WAITS, SyncCase, held_files, wrong_files
 from wsus import document
@@ -104,6 +107,41 @@ class WrongFileTest(FileCase, unittest.TestCase):
         done = self.sync(code=3)
         self.assertEqual(held_files(self.mirror), set(FILES.values()))
         self.assertIn("256", done["content"]["failed"][0]["why"])
+
+
+class StoppedTest(FileCase, unittest.TestCase):
+    """The process ends in the middle of a file; the next sync goes on there."""
+
+    def ends_in_the_middle(self, how):
+        self.upstream.on("content", when=of(ONE), times=1, stall_after_bytes=20_000)
+        process = subprocess.Popen([str(PROGRAM), "sync", "--mirror", str(self.mirror.path), "--json"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not any(
+                ONE.lower() in p.name.lower() and p.stat().st_size >= 20_000
+                for p in (self.mirror.path / "staging").rglob("*") if p.is_file()):
+            time.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(how)
+        out, err = process.communicate(timeout=60)
+        self.assertLess(time.monotonic() - began, 10, "stops at once, although the server sends nothing")
+        self.assertNotIn(ONE, held_files(self.mirror))
+        self.upstream.calm()
+        self.sync()
+        self.assertEqual(held_files(self.mirror), set(FILES.values()))
+        ranges = [r.headers.get("Range") for r in self.upstream.requests
+                  if r.operation == "content" and of(ONE)(r)]
+        self.assertEqual(len(ranges), 1)
+        self.assertRegex(ranges[0], r"^bytes=[12]\d{4}-")
+        return process.returncode, out + err
+
+    def test_killed(self):
+        code, said = self.ends_in_the_middle(signal.SIGKILL)
+        self.assertEqual(code, -9, said)
+
+    def test_stopped_by_the_administrator(self):
+        code, said = self.ends_in_the_middle(signal.SIGINT)
+        self.assertEqual(code, 130, said)
 
 
 @unittest.skipIf(sanitized(), WITHOUT_WAITS)
