@@ -146,6 +146,20 @@ class ListTest(ListCase, unittest.TestCase):
         self.sync()
         self.assertTrue(anchor_of(self.list_requests()[-1]))
 
+    def test_languages_stay_known_when_the_server_lists_only_changes(self):
+        self.sync()  # with the anchor of the configuration, if the product keeps one
+        self.mirror.run("subscription", "set", "--language", "de")
+        for _ in range(2):
+            self.upstream.calm()
+            self.sync()
+            self.assertIn("<Id>1031<", re.sub(r"<\w+:", "<", self.list_requests()[0].text))
+
+    def test_a_language_that_the_server_does_not_have(self):
+        self.mirror.run("subscription", "set", "--language", "fr")
+        done = self.sync(code=2)
+        self.assert_error(done, "fr", "de, ja", "subscription set --language", reason="unknown-language")
+        self.assert_unchanged(self.before)
+
     def test_the_anchor_goes_back_byte_for_byte(self):
         self.upstream.on(LIST, times=2, edit=lambda body: re.sub(
             rb"<Anchor>[^<]*<", b"<Anchor>77,2026-10-04 16:40:00.000<", body))

@@ -6,6 +6,7 @@ catalogue.py  what the server holds: revisions, anchors, deployments
 operations.py the operations of the protocol and their checks
 trouble.py    what goes wrong, and how it looks on the wire
 server.py     HTTP
+proxy.py      an HTTP proxy in front of it
 """
 from .documents import Document, document, file_element, identity
 from .operations import ALL_COMPUTERS, UNASSIGNED, answer, envelope

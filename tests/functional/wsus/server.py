@@ -38,7 +38,8 @@ class Request:
 
 
 class WsusServer(Operations):
-    def __init__(self, kind="ws2025"):
+    def __init__(self, kind="ws2025", tls=None):
+        """`tls` is an ssl.SSLContext of a server, whose certificate is for localhost."""
         super().__init__(kind)
         self.calls, self.log = collections.Counter(), []
         self.xpress, self.troubles = True, Troubles()
@@ -56,6 +57,10 @@ class WsusServer(Operations):
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True,
+                                                 do_handshake_on_connect=False)
+            self.url = f"https://localhost:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self):
