@@ -187,6 +187,22 @@ class BrokenTransferTest(FileCase, unittest.TestCase):
                 self.assertLessEqual(self.upstream.calls["content"], 3 + most)
         self.mends()
 
+    def test_redirects(self):
+        target = f"{self.upstream.url}/elsewhere/{ONE}.exe"
+        self.upstream.on("content", when=lambda r: of(ONE)(r) and "elsewhere" not in r.path, status=302,
+                         headers={"Location": target})
+        self.sync()
+        self.assertEqual(held_files(self.mirror), set(FILES.values()))
+
+    def test_redirects_in_a_circle_and_to_another_scheme(self):
+        for target in (f"{self.upstream.url}/content/{ONE}.exe", "file:///etc/passwd", "ftp://127.0.0.1/x"):
+            with self.subTest(target=target):
+                self.upstream.calm()
+                self.upstream.on("content", when=of(ONE), status=302, headers={"Location": target})
+                self.partly()
+                self.assertLessEqual(self.upstream.calls["content"], 3 + 16)
+        self.mends()
+
     def test_a_transfer_that_stalls(self):
         self.upstream.on("content", when=of(ONE), times=1, stall_after_bytes=20_000)
         self.sync(fast_poll=True)

@@ -3,12 +3,14 @@
 What must come out: a short trouble is overcome and the end is that of an undisturbed sync; a lasting one
 ends after a bounded number of calls and waits, with words that a person can act on, and changes nothing.
 """
+import datetime
+import re
 import unittest
 
 import small_catalogue
-from harness import sanitized
+from harness import FAST_WAITS, sanitized
 from sync_support import WITHOUT_WAITS, SyncCase
-from wsus import WsusServer
+from wsus import WsusServer, fault_body
 
 LIST, DATA = "GetRevisionIdList", "GetUpdateData"
 UNDISTURBED = {"GetAuthConfig": 1, "GetAuthorizationCookie": 1, "GetCookie": 1, "GetConfigData": 1,
@@ -211,6 +213,93 @@ class LastingTroubleTest(SyncCase, unittest.TestCase):
         self.assertNotIn("secret", str(self.mirror.run("log")) + str(self.mirror.status()))
 
 
+class OddAnswerTest(SyncCase, unittest.TestCase):
+    """Answers that are unusual, and right or wrong for all that."""
+
+    def edits(self, operation, *steps, **more):
+        """Each answer of the operation goes through re.sub with each (pattern, replacement)."""
+        def edit(body):
+            for pattern, replacement in steps:
+                body = re.sub(pattern, replacement, body, flags=re.S)
+            return body
+
+        self.upstream.on(operation, edit=edit, **more)
+
+    def test_unusual_and_right(self):
+        soap12 = (rb"http://schemas.xmlsoap.org/soap/envelope/", rb"http://www.w3.org/2003/05/soap-envelope")
+        for name, operation, *steps in (
+                ("a byte-order mark", "*", (rb"^", b"\xef\xbb\xbf")),
+                ("another prefix", "*", (rb"soap:", b"S-_1:"), (rb"xmlns:soap=", b"xmlns:S-_1=")),
+                ("SOAP 1.2", "*", soap12),
+                ("upper-case ids", LIST, (rb"<UpdateID>[^<]*<", lambda m: m.group(0).upper().replace(
+                    b"UPDATEID", b"UpdateID"))),
+                ("every id twice", LIST, (rb"<NewRevisions>(.*)</NewRevisions>",
+                                          rb"<NewRevisions>\1\1</NewRevisions>")),
+                ("elements nobody knows", "*", (rb"(<\w+Result>)", rb"\1<New xmlns='urn:x'><Of>it</Of></New>")),
+                ("comments and white space", LIST, (rb"><", b"><!-- x -->\n  <")),
+                ("no limit", "GetConfigData", (rb"<MaxNumberOfUpdatesPerRequest>\d+</\w+>", b"")),
+                ("no languages", "GetConfigData", (rb"<LanguageUpdateList>.*</LanguageUpdateList>", b"")),
+                ("an expiration without a zone", "GetCookie", (rb"Z</Expiration>", b"</Expiration>")),
+                ("seven digits of a second", "GetCookie", (rb"(\.\d{6})?Z</Exp", b".1234567Z</Exp"))):
+            with self.subTest(name=name):
+                self.upstream.calm()
+                self.edits(operation, *steps)
+                self.mirror = self.world.init("m " + name, "--upstream", self.upstream.url)
+                self.sync()
+                self.assert_complete()
+                self.assert_calls(**UNDISTURBED)
+
+    def test_a_list_without_an_anchor_is_asked_for_whole_again(self):
+        self.edits(LIST, (rb"<Anchor>[^<]*</Anchor>", b""))
+        self.sync()
+        self.assert_complete()
+        self.upstream.calm()
+        self.assertTrue(self.sync()["full_list"])
+
+    def test_unusual_and_wrong(self):
+        for name, operation, *steps in (
+                ("a guid that is none", LIST, (rb"<UpdateID>[^<]*<", b"<UpdateID>not-a-guid<")),
+                ("a revision that is none", LIST, (rb"<RevisionNumber>\d+<", b"<RevisionNumber>9999999999<")),
+                ("no result", LIST, (rb"<GetRevisionIdListResult>.*</GetRevisionIdListResult>", b"")),
+                ("another operation", LIST, (rb"GetRevisionIdList", b"GetConfigData")),
+                ("another namespace", LIST, (rb"www.microsoft.com/SoftwareDistribution", b"example.org")),
+                ("a cookie that is no base64", "GetCookie", (rb"<EncryptedData>[^<]*<", b"<EncryptedData>@@<")),
+                ("a date that is none", "GetCookie", (rb"<Expiration>[^<]*<", b"<Expiration>soon<")),
+                ("two results", LIST, (rb"(<GetRevisionIdListResult>.*</GetRevisionIdListResult>)",
+                                       rb"\1\1"))):
+            with self.subTest(name=name):
+                self.upstream.calm()
+                self.edits(operation, *steps)
+                done = self.sync(code=1 if "another" in name else 20)
+                self.assert_error(done, operation)
+                self.assertEqual(self.mirror.status()["generation"], 0)
+                self.assertLessEqual(self.upstream.calls[operation], 4)
+
+    def test_a_fault_with_status_200(self):
+        body = fault_body("InvalidParameters", "filter", LIST)
+        self.upstream.on(LIST, status=200, body=body, content_type="text/xml")
+        done = self.sync(code=2)
+        self.assert_error(done, "InvalidParameters")
+        self.assertEqual(self.upstream.calls[LIST], 1)
+
+    def test_headers_without_end(self):
+        self.upstream.on(LIST, headers={f"X-{i}": "x" * 1000 for i in range(600)})
+        done = self.sync(code=20)
+        self.assert_error(done, "header")
+        self.assertEqual(self.upstream.calls[LIST], 1)
+
+    @unittest.skipIf(sanitized(), WITHOUT_WAITS)
+    def test_no_http_at_all(self):
+        for raw in (b"220 mail.example ESMTP\r\n", b"\x15\x03\x01\x00\x02\x02\x0a", b"HTTP/1.1 two hundred\r\n\r\n"):
+            with self.subTest(raw=raw):
+                self.upstream.calm()
+                self.upstream.on(LIST, raw=raw)
+                done = self.mirror.try_run("sync", env={"LD_PRELOAD": str(FAST_WAITS)})
+                self.assertEqual(done.code, 20, done)
+                self.assertTrue(done.error()["next"], done)
+                self.assertLessEqual(self.upstream.calls[LIST], 8)
+
+
 class EndlessTest(SyncCase, unittest.TestCase):
     """Answers without an end are left in bounded memory and time."""
 
@@ -274,7 +363,6 @@ class CookieTest(SyncCase, unittest.TestCase):
         self.assert_calls(GetCookie=range(1, 3))
 
     def test_clocks_that_differ_by_hours(self):
-        import datetime
         for hours in (-30, -5, 5, 24 * 365 * 10):
             with self.subTest(hours=hours):
                 self.upstream.calm()

@@ -9,8 +9,8 @@ server.py     HTTP
 proxy.py      an HTTP proxy in front of it
 """
 from .documents import Document, document, file_element, identity
-from .operations import ALL_COMPUTERS, UNASSIGNED, answer, envelope
+from .operations import ALL_COMPUTERS, UNASSIGNED, answer, envelope, fault_body
 from .server import WsusServer
 
 __all__ = ["ALL_COMPUTERS", "Document", "UNASSIGNED", "WsusServer", "answer", "document", "envelope",
-           "file_element", "identity"]
+           "fault_body", "file_element", "identity"]

@@ -18,6 +18,7 @@ predicate over the request. It returns the Trouble, whose `hits` counts what it 
     endless=bytes              the answer, then these bytes for ever (`endless_at`: so much of the answer)
     stall_after_bytes=N        so much, and then nothing more while the connection stays open
     drip=(N, seconds)          N bytes every so often
+    raw=bytes                  these instead of an HTTP answer
     hang_up=True               the whole answer, then the connection ends without a word
     run=function, hold=Event   called, waited for, before the request is carried out
 and `headers` adds to those of the answer.
@@ -55,7 +56,7 @@ class Trouble:
 
 ACTIONS = {"fault", "status", "body", "content_type", "edit", "reset", "reset_after_bytes",
            "cut_after_bytes", "cut_without_length", "cut_chunked", "endless", "endless_at",
-           "stall_after_bytes", "drip", "hang_up", "run", "hold"}
+           "stall_after_bytes", "drip", "hang_up", "raw", "run", "hold"}
 
 
 class Troubles:
@@ -102,6 +103,10 @@ def send(handler, status, headers, body, trouble, closing=None):
     t = trouble or Trouble("none")
     if t.reset is not None:
         return reset(handler)
+    if t.raw is not None:
+        handler.wfile.write(t.raw)
+        handler.close_connection = True
+        return None
     no_length = t.cut_without_length is not None
     chunked = t.cut_chunked is not None or t.endless is not None
     handler.send_response(status)
