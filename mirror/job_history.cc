@@ -84,6 +84,12 @@ Result<std::int64_t> JobHistory::Add(const JobRecord& record) {
   return db_.LastInsertRowId();
 }
 
+Result<void> JobHistory::Correct(std::int64_t id, JobResult result, std::string_view detail_json) {
+  return db_.Run(
+      "UPDATE job SET result = ?, detail = ?, ended_at = coalesce(ended_at, ?) WHERE id = ?",
+      static_cast<int>(result), detail_json, clock_.Now(), id);
+}
+
 Result<void> JobHistory::Interrupt(std::int64_t id, std::string_view detail_json) {
   return db_.Run("UPDATE job SET result = ?, detail = ? WHERE id = ? AND result = ?",
                  static_cast<int>(JobResult::kInterrupted), detail_json, id,

@@ -54,6 +54,8 @@ class JobHistory {
                        std::optional<Generation> generation, std::string_view detail_json);
   /// A record as it is, its id apart, which is returned: of a job that could not write its own.
   Result<std::int64_t> Add(const JobRecord& record);
+  /// Another result and detail for a record; the end is now where it had none.
+  Result<void> Correct(std::int64_t id, JobResult result, std::string_view detail_json);
   /// Marks a record that says running interrupted, with `detail_json`; others stay as they are.
   Result<void> Interrupt(std::int64_t id, std::string_view detail_json);
 

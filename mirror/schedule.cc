@@ -118,6 +118,20 @@ std::vector<std::string> DayNames(std::uint8_t days) {
   return names;
 }
 
+Result<std::chrono::seconds> ParseSpread(std::string_view text) {
+  const auto factor = text.ends_with('s')   ? 1
+                      : text.ends_with('m') ? 60
+                      : text.ends_with('h') ? 3600
+                                            : 0;
+  const auto number = ParseInt<std::int64_t>(text.substr(0, text.size() - (factor == 0 ? 0 : 1)));
+  constexpr std::int64_t kMost = std::chrono::seconds(JobSchedule::kMostSpread).count();
+  if (factor == 0 || !number || *number < 0 || *number > kMost / factor) {
+    return Fail(ErrorCode::kUsage, fmt::format("'{}' is no duration such as 30m or 2h, 12h at most",
+                                               EscapeForDisplay(text)));
+  }
+  return std::chrono::seconds(*number * factor);
+}
+
 std::string ScheduleText(const JobSchedule& schedule) {
   if (schedule.is_empty()) return "never";
   std::vector<std::string> times;

@@ -61,6 +61,16 @@ TEST(ScheduleWords, Days) {
   }
 }
 
+TEST(ScheduleWords, Spreads) {
+  EXPECT_EQ(ParseSpread("30m").value(), minutes(30));
+  EXPECT_EQ(ParseSpread("12h").value(), hours(12));
+  EXPECT_EQ(ParseSpread("0s").value(), seconds(0));
+  for (const char* bad :
+       {"", "m", "30", "-1m", "13h", "721m", "43201s", "1d", "1.5h", "99999999999999999999h"}) {
+    EXPECT_FALSE(ParseSpread(bad).has_value()) << bad;
+  }
+}
+
 TEST(ScheduleWords, ScheduleForPeople) {
   EXPECT_EQ(ScheduleText({}), "never");
   JobSchedule schedule = Times({"02:00", "14:30"});
