@@ -136,7 +136,7 @@ Downloaded Download::Run(const std::vector<ContentPlace>& places) {
 Download::Outcome Download::TryPlace(const std::string& url) {
   const protocol::RetryPolicy policy{.attempts = kAttempts};
   bool was_wrong = false;
-  std::uint64_t farthest = staged_ ? staged_->offset() : 0;
+  std::uint64_t counted = staged_ ? staged_->offset() : 0;
   for (int attempt = 1;;) {
     protocol::AttemptOutcome outcome;
     retry_after_.clear();
@@ -150,8 +150,10 @@ Download::Outcome Download::TryPlace(const std::string& url) {
     // Only what no attempt had before is progress: a server that knows no ranges could send the
     // same first part for ever.
     const std::uint64_t reached = staged_ ? staged_->offset() : 0;
-    if (reached >= farthest + kProgressBytes) attempt = 1;
-    farthest = std::max(farthest, reached);
+    if (reached >= counted + kProgressBytes) {
+      attempt = 1;
+      counted = reached;
+    }
     outcome.error = error.code;
     outcome.retry_after = retry_after_;
     const auto wait = RetryWait(policy, attempt++, outcome, RandomBits(), shared_.clock.Now());
