@@ -78,6 +78,7 @@ void CatalogIndexBuilder::AddDrivers(RevisionOrdinal revision,
     facts.version = PackDriverVersion(driver.ver_version);
     facts.provider = driver.provider;
     facts.manufacturer = driver.manufacturer;
+    facts.is_printer = EqualsIgnoreCase(driver.driver_class, kPrinterClass);
     index_->by_hardware_[facts.hardware_id].push_back(
         static_cast<std::uint32_t>(index_->drivers_.size()));
     index_->drivers_.push_back(std::move(facts));
@@ -169,8 +170,21 @@ void CatalogIndexBuilder::ResolveMembers() {
   }
 }
 
+void CatalogIndexBuilder::OrderRevisions() {
+  const std::vector<RevisionFacts>& revisions = index_->revisions_;
+  index_->by_generation_.resize(revisions.size());
+  std::iota(index_->by_generation_.begin(), index_->by_generation_.end(), 0U);
+  std::ranges::stable_sort(index_->by_generation_, {},
+                           [&](RevisionOrdinal r) { return revisions[r].generation; });
+  for (RevisionOrdinal r = 0; r < revisions.size(); ++r) {
+    const bool is_category = revisions[r].type == mirror::UpdateType::kCategory;
+    if (is_category && revisions[r].is_latest) index_->categories_.push_back(r);
+  }
+}
+
 std::shared_ptr<const CatalogIndex> CatalogIndexBuilder::Finish() {
   GroupRevisions();
+  OrderRevisions();
   ResolveMembers();
   index_->by_sha1_.resize(index_->files_.size());
   std::iota(index_->by_sha1_.begin(), index_->by_sha1_.end(), 0U);
@@ -210,6 +224,13 @@ std::span<const std::uint32_t> CatalogIndex::DriversFor(const std::string& hardw
   const auto found = by_hardware_.find(hardware_id);
   if (found == by_hardware_.end()) return {};
   return found->second;
+}
+
+std::span<const RevisionOrdinal> CatalogIndex::NewerThan(Generation generation) const {
+  const auto first =
+      std::ranges::upper_bound(by_generation_, generation, {},
+                               [this](RevisionOrdinal r) { return revisions_[r].generation; });
+  return {first, by_generation_.end()};
 }
 
 bool CatalogIndex::DeclaresFile(const Sha1Digest& sha1) const {

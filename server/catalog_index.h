@@ -66,7 +66,11 @@ struct DriverFacts {
   std::int64_t version = 0;       ///< four 16-bit parts
   std::string provider;
   std::string manufacturer;
+  bool is_printer = false;
 };
+
+/// The driver class of printers, in documents and in what clients tell of installed drivers.
+inline constexpr std::string_view kPrinterClass = "Printer";
 
 /// The published revisions and their relations as flat arrays: what a scan needs of the catalogue,
 /// apart from intent. Immutable once built; thread-safe.
@@ -91,6 +95,10 @@ class CatalogIndex {
   std::span<const FileOrdinal> Payloads(RevisionOrdinal r) const { return payloads_[r]; }
   std::span<const FileOrdinal> EulaFiles(RevisionOrdinal r) const { return eula_files_[r]; }
   std::span<const RevisionOrdinal> RevisionsOf(UpdateOrdinal u) const { return of_update_[u]; }
+  /// Those that became visible after `generation`, ascending by generation.
+  std::span<const RevisionOrdinal> NewerThan(mirror::Generation generation) const;
+  /// Newest revisions of categories, ascending.
+  const std::vector<RevisionOrdinal>& categories() const { return categories_; }
 
   /// kNone when there is none.
   RevisionOrdinal FindId(mirror::RevisionId id) const;
@@ -117,6 +125,8 @@ class CatalogIndex {
   std::vector<Guid> eulas_;
   std::vector<std::string> extensions_;
   std::vector<FileOrdinal> by_sha1_;  // sorted by the file's SHA-1
+  std::vector<RevisionOrdinal> by_generation_;
+  std::vector<RevisionOrdinal> categories_;
   Csr<UpdateOrdinal> clause_updates_;
   Csr<ClauseOrdinal> clauses_;
   Csr<RevisionOrdinal> members_;
@@ -148,6 +158,7 @@ class CatalogIndexBuilder {
   void AddDrivers(RevisionOrdinal revision, const std::vector<protocol::DriverMetadata>& drivers);
   void ResolveMembers();
   void GroupRevisions();
+  void OrderRevisions();
 
   std::unique_ptr<State> state_;
   std::shared_ptr<CatalogIndex> index_;

@@ -10,12 +10,14 @@ namespace {
 
 constexpr std::size_t kPieceBytes = 256 * 1024;
 constexpr std::size_t kLargeBytes = 4 << 20;
+constexpr std::size_t kMaxNameInFault = 128;
 
 /// Reads a prepared answer on the worker that made it.
 class AnswerStream : public BodyStream {
  public:
-  explicit AnswerStream(std::unique_ptr<protocol::AnswerSource> source)
-      : source_(std::move(source)) {}
+  AnswerStream(std::unique_ptr<protocol::AnswerSource> source,
+               std::unique_ptr<AnswerBudget::Share> share)
+      : source_(std::move(source)), share_(std::move(share)) {}
   Result<void> Next(WorkerContext&, std::string& out) override {
     out.resize(kPieceBytes);
     std::size_t filled = 0;
@@ -32,14 +34,17 @@ class AnswerStream : public BodyStream {
 
  private:
   std::unique_ptr<protocol::AnswerSource> source_;
+  std::unique_ptr<AnswerBudget::Share> share_;
 };
 
 /// Small answers are read at once, larger ones while the client takes them.
 Result<void> FillBody(Reply& reply, CallContext const& call, protocol::AnswerBody body,
-                      protocol::ContentEncoding encoding) {
+                      protocol::ContentEncoding encoding, AnswerBudget& budget) {
+  std::unique_ptr<AnswerBudget::Share> share = budget.Take(body.HeldBytes());
+  if (share == nullptr) return FailFault(protocol::FaultCode::kServerBusy);
   TRY_ASSIGN(auto source, protocol::AnswerSource::Create(std::move(body), encoding));
   const std::optional<std::uint64_t> size = source->size_bytes();
-  auto stream = std::make_unique<AnswerStream>(std::move(source));
+  auto stream = std::make_unique<AnswerStream>(std::move(source), std::move(share));
   if (!size || *size > kPieceBytes) {
     reply.body = StreamBody{std::move(stream), size};
     return {};
@@ -54,6 +59,18 @@ Result<void> FillBody(Reply& reply, CallContext const& call, protocol::AnswerBod
 
 std::unexpected<Error> FailFault(protocol::FaultCode code, std::string message) {
   return Fail(ErrorCode::kUsage, std::string(protocol::FaultCodeName(code)), std::move(message));
+}
+
+std::unexpected<Error> FailUndecoded(const Error& error) {
+  using protocol::FaultCode;
+  const std::string_view message = error.message;
+  if (message.find(": cookie/") != std::string_view::npos) {
+    return FailFault(FaultCode::kInvalidCookie);
+  }
+  if (message.find("/AuthorizationCookie/CookieData: ") != std::string_view::npos) {
+    return FailFault(FaultCode::kInvalidAuthorizationCookie);
+  }
+  return FailFault(FaultCode::kInvalidParameters, error.message);
 }
 
 std::string ContentBaseUrl(const ServiceShared& shared, const Request& request) {
@@ -78,28 +95,50 @@ void SoapEndpoint::Add(Operation operation) {
   operations_.emplace(std::string(operation.name.element), std::move(operation));
 }
 
+std::vector<std::string> SoapEndpoint::operations() const {
+  std::vector<std::string> names;
+  for (const auto& [name, operation] : operations_) names.push_back(name);
+  return names;
+}
+
+Reply SoapEndpoint::Describe(const Request& request) const {
+  const std::string address = request.BaseUrl() + "/" + settings_.path;
+  if (EqualsIgnoreCase(request.query, "wsdl") && settings_.description != nullptr) {
+    Reply reply;
+    reply.headers.emplace_back("Cache-Control", settings_.cache_control);
+    reply.headers.emplace_back("Content-Type", "text/xml; charset=utf-8");
+    reply.body = settings_.description->Wsdl(address);
+    return reply;
+  }
+  Reply reply =
+      PlainReply(405, "this is a web service: calls are made by POST, its description is " +
+                          address + "?wsdl");
+  reply.headers.emplace_back("Allow", "GET, HEAD, POST");
+  return reply;
+}
+
 Reply SoapEndpoint::Answer(const CallContext& call, protocol::AnswerBody body,
-                           protocol::SoapVersion version) const {
+                           const Operation& operation, const protocol::SoapMessage& message) const {
   Reply reply;
   const bool xpress = call.request.AcceptsCoding("xpress");
   reply.headers.emplace_back("Cache-Control", settings_.cache_control);
-  reply.headers.emplace_back("Content-Type", protocol::SoapContentType(version));
+  reply.headers.emplace_back("Content-Type", protocol::SoapContentType(message.version()));
   if (xpress) reply.headers.emplace_back("Content-Encoding", "xpress");
   reply.headers.emplace_back("Vary", "Accept-Encoding");
   const Result<void> filled =
       FillBody(reply, call, std::move(body),
-               xpress ? protocol::ContentEncoding::kXpress : protocol::ContentEncoding::kIdentity);
+               xpress ? protocol::ContentEncoding::kXpress : protocol::ContentEncoding::kIdentity,
+               *settings_.budget);
   if (filled.has_value()) return reply;
-  Log(LogLevel::kError, "cannot build an answer",
-      {{"path", EscapeForDisplay(call.request.path)}, {"error", filled.error().message}});
-  return PlainReply(500, "internal error");
+  return Fault(call, filled.error(), &operation, message);
 }
 
 Reply SoapEndpoint::Fault(const CallContext& call, const Error& error, const Operation* operation,
                           const protocol::SoapMessage& message) const {
   protocol::SoapFault fault;
   fault.id = Guid::Random();
-  fault.method = protocol::SoapActionHeader(message.name_space(), message.name());
+  fault.method = protocol::SoapActionHeader(EscapeForDisplay(message.name_space(), kMaxNameInFault),
+                                            EscapeForDisplay(message.name(), kMaxNameInFault));
   const std::string path =
       call.request.path.starts_with('/') ? call.request.path : "/" + call.request.path;
   fault.actor = call.request.BaseUrl() + path;
@@ -126,9 +165,10 @@ Reply SoapEndpoint::Fault(const CallContext& call, const Error& error, const Ope
 }
 
 Reply SoapEndpoint::Handle(CallContext& call, std::string body) const {
+  if (call.request.method == "GET" || call.request.method == "HEAD") return Describe(call.request);
   if (call.request.method != "POST") {
-    Reply reply = PlainReply(405, "this is a web service; only POST is possible");
-    reply.headers.emplace_back("Allow", "POST");
+    Reply reply = PlainReply(405, "this is a web service: calls are made by POST");
+    reply.headers.emplace_back("Allow", "GET, HEAD, POST");
     return reply;
   }
   if (const std::string* coding = call.request.Header("Content-Encoding");
@@ -161,7 +201,7 @@ Reply SoapEndpoint::Handle(CallContext& call, std::string body) const {
   }
   Result<protocol::AnswerBody> answer = found->second.run(call, *message);
   if (!answer.has_value()) return Fault(call, answer.error(), &found->second, *message);
-  return Answer(call, std::move(*answer), message->version());
+  return Answer(call, std::move(*answer), found->second, *message);
 }
 
 }  // namespace gapferry::server

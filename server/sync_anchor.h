@@ -20,4 +20,7 @@ struct SyncAnchor {
   static std::optional<SyncAnchor> Parse(std::string_view text);
 };
 
+/// Whether it is an anchor as the vendor's own service gives them: a bare time.
+bool IsVendorAnchor(std::string_view text);
+
 }  // namespace gapferry::server

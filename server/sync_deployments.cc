@@ -1,4 +1,5 @@
 // GetDeployments, MS-WSUSSS 3.1.4.10: the five lists have different semantics (wsusss.md 2.6).
+#include "mirror/deployment_log.h"
 #include "mirror/intent.h"
 #include "server/sync_service.h"
 
@@ -57,20 +58,18 @@ Result<protocol::GetDeploymentsResponse> SyncService::GetDeployments(
   // One view, so that the full lists belong to the changes.
   TRY_ASSIGN(auto view, call.worker.mirror.catalog().BeginRead());
   mirror::Intent& intent = call.worker.mirror.intent();
-  TRY_ASSIGN(const mirror::IntentChanges changes, intent.Changes(base, target));
+  TRY_ASSIGN(mirror::DeploymentLog log,
+             mirror::ReadDeploymentLog(call.worker.mirror, base, target));
   protocol::GetDeploymentsResponse answer;
   answer.anchor = *ask.sync_anchor;
   TRY_ASSIGN(const auto groups, intent.Groups());
   for (const mirror::TargetGroup& group : groups) {
     answer.groups.push_back({group.id, group.parent, group.name, group.is_builtin});
   }
-  for (const mirror::Deployment& deployment : changes.deployments) {
-    // What the caller's list did not name yet comes with a later anchor.
-    const RevisionOrdinal r = call.index->catalog().Find(deployment.update);
-    if (r == kNone || call.index->catalog().revisions()[r].generation > target) continue;
+  for (const mirror::Deployment& deployment : log.live) {
     answer.deployments.push_back(ToWire(deployment));
   }
-  answer.dead_deployments = changes.dead_deployments;
+  answer.dead_deployments = std::move(log.dead);
   TRY_ASSIGN(answer.hidden_updates, intent.Declined());
   TRY_ASSIGN(answer.accepted_eulas, intent.AcceptedEulas());
   return answer;

@@ -60,7 +60,7 @@ constexpr std::array kLanguages = {
 
 std::vector<protocol::SyncLanguage> SyncLanguages(const std::vector<std::string>& enabled) {
   std::vector<protocol::SyncLanguage> list;
-  list.push_back({0, "all", "all", false});
+  list.push_back({0, "all", "all", enabled.empty()});
   for (const Language& language : kLanguages) {
     const bool on =
         enabled.empty() || std::ranges::any_of(enabled, [&language](const std::string& name) {

@@ -17,9 +17,6 @@ using protocol::FaultCode;
 
 namespace {
 
-constexpr std::int32_t kMaxUpdatesPerRequest = 100;
-constexpr std::uint64_t kUpdateDataBytes = 2'000'000;  // MS-WSUSSS note 37
-constexpr std::chrono::minutes kCookieLifetime{240};   // MS-WSUSSS note 29
 constexpr std::size_t kMaxDigests = 100;
 constexpr std::string_view kOurProtocolVersion = "1.20";
 
@@ -30,6 +27,12 @@ bool IsDnsName(std::string_view name) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
            c == '_' || c == '.';
   });
+}
+
+Result<void> CheckVersion(std::uint32_t packed) {
+  if (packed == 0) return FailFault(FaultCode::kInvalidParameters, "protocolVersion");
+  if (packed >> 16 != 1) return FailFault(FaultCode::kIncompatibleProtocolVersion);
+  return {};
 }
 
 }  // namespace
@@ -43,12 +46,18 @@ void SyncService::AddSyncOperations(SoapEndpoint& endpoint) {
   endpoint.Add(MakeOperation(*this, &SyncService::GetUpdateDecryptionData));
   endpoint.Add(MakeOperation(*this, &SyncService::GetDeployments));
   endpoint.Add(MakeOperation(*this, &SyncService::DownloadFiles));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetDriverIdList));
+  endpoint.Add(MakeOperation(*this, &SyncService::GetDriverSetData));
   endpoint.Add(MakeOperation(*this, &SyncService::GetRelatedRevisions));
-  endpoint.Add(MakeOperation(*this, &SyncService::Ping));
+  AddMonitoring(endpoint);
 }
 
 void SyncService::AddAuthorizationOperations(SoapEndpoint& endpoint) {
   endpoint.Add(MakeOperation(*this, &SyncService::Authorize));
+  AddMonitoring(endpoint);
+}
+
+void SyncService::AddMonitoring(SoapEndpoint& endpoint) {
   endpoint.Add(MakeOperation(*this, &SyncService::Ping));
 }
 
@@ -74,7 +83,7 @@ Result<protocol::DssAuthorizationResponse> SyncService::Authorize(
   content.name = ask.account_name;
   content.mirror = shared_.identity.guid;
   content.epoch = call.index->intent().state.name.epoch;
-  content.expires = call.now + kCookieLifetime;
+  content.expires = call.now + shared_.config.serve.downstream_cookie_lifetime;
   TRY(shared_.activity.Run(
       [&](mirror::Activity& activity) { return activity.ServerContact(*guid, ask.account_name); }));
   TRY_ASSIGN(Bytes sealed, shared_.cookies.Seal(CookiePurpose::kServerAuthorization,
@@ -95,13 +104,9 @@ Result<protocol::DssGetCookieResponse> SyncService::GetCookie(
     return FailFault(FaultCode::kInvalidAuthorizationCookie);
   }
   content->protocol_version = PackProtocolVersion(ask.protocol_version);
-  if (content->protocol_version == 0) {
-    return FailFault(FaultCode::kInvalidParameters, "protocolVersion");
-  }
-  if (content->protocol_version >> 16 != 1) {
-    return FailFault(FaultCode::kIncompatibleProtocolVersion);
-  }
-  content->expires = std::min(content->expires, call.now + kCookieLifetime);
+  TRY(CheckVersion(content->protocol_version));
+  content->expires =
+      std::min(content->expires, call.now + shared_.config.serve.downstream_cookie_lifetime);
   TRY_ASSIGN(Bytes sealed,
              shared_.cookies.Seal(CookiePurpose::kServer, EncodeCookie(*content), call.now));
   return protocol::DssGetCookieResponse{{content->expires, std::move(sealed)}};
@@ -120,6 +125,7 @@ Result<ServerCookie> SyncService::OpenCookie(CallContext& call,
       content->epoch != call.index->intent().state.name.epoch) {
     return FailFault(FaultCode::kServerChanged);
   }
+  TRY(CheckVersion(content->protocol_version));
   return std::move(*content);
 }
 
@@ -128,6 +134,7 @@ Result<mirror::Generation> SyncService::CheckAnchor(CallContext& call,
                                                     const char* parameter) {
   if (!text || text->empty()) return mirror::Generation{0};
   const std::optional<SyncAnchor> anchor = SyncAnchor::Parse(*text);
+  if (!anchor && IsVendorAnchor(*text)) return FailFault(FaultCode::kServerChanged);
   if (!anchor) return FailFault(FaultCode::kInvalidParameters, parameter);
   TRY_ASSIGN(const auto state, call.worker.mirror.catalog().StateCommittedAt(anchor->committed_at));
   // An empty answer to a foreign anchor would hide updates for ever (wsusss.md 3.6).
@@ -154,7 +161,8 @@ Result<protocol::GetConfigDataResponse> SyncService::GetConfigData(
   answer.new_config_anchor = AnchorOfNow(call).ToString();
   answer.protocol_version = std::string(kOurProtocolVersion);
   answer.max_updates_per_decryption_request = kMaxUpdatesPerRequest;
-  if (anchor == 0) {
+  // Languages have no generation of their own: older anchors get the list, which is merged.
+  if (anchor != call.index->intent().state.name.generation) {
     TRY_ASSIGN(const mirror::Subscription subscription,
                call.worker.mirror.catalog().ReadSubscription());
     answer.languages = SyncLanguages(subscription.languages);
@@ -168,74 +176,9 @@ Result<protocol::GetRevisionIdListResponse> SyncService::GetRevisionIdList(
   TRY_ASSIGN(const mirror::Generation anchor, CheckAnchor(call, ask.filter.anchor, "filter"));
   protocol::GetRevisionIdListResponse answer;
   answer.anchor = AnchorOfNow(call).ToString();
-  answer.new_revisions =
-      ListRevisions(call.index->catalog(), ask.filter, anchor, cookie.protocol_version);
+  answer.list =
+      ListRevisions(call.index->shared_catalog(), ask.filter, anchor, cookie.protocol_version);
   return answer;
-}
-
-Result<void> SyncService::AppendUpdate(CallContext& call, RevisionOrdinal r,
-                                       protocol::GetUpdateDataResponse& answer) {
-  const CatalogIndex& catalog = call.index->catalog();
-  const mirror::RevisionId id = catalog.revisions()[r].id;
-  TRY_ASSIGN(const auto info, call.worker.mirror.catalog().Document(id));
-  TRY_ASSIGN(auto document, call.worker.documents.Find(id));
-  protocol::UpdateData data;
-  data.id = catalog.NameOf(r);
-  if (info.form == mirror::DocumentForm::kCabinet) {
-    data.compressed_blob = std::move(document);
-  } else {
-    data.blob = std::move(document);
-  }
-  for (const FileOrdinal f : catalog.Payloads(r)) {
-    const Sha1Digest& sha1 = catalog.files()[f].sha1;
-    if (std::ranges::find(data.file_digests, sha1) == data.file_digests.end()) {
-      data.file_digests.push_back(sha1);
-    }
-    const bool known = std::ranges::any_of(
-        answer.file_urls, [&sha1](const auto& url) { return url.file_digest == sha1; });
-    if (known) continue;
-    protocol::FileUrl url;
-    url.file_digest = sha1;
-    TRY_ASSIGN(url.mu_url, call.worker.mirror.catalog().FileUrl(sha1));
-    answer.file_urls.push_back(std::move(url));
-  }
-  answer.updates.push_back(std::move(data));
-  return {};
-}
-
-Result<protocol::GetUpdateDataResponse> SyncService::GetUpdateData(
-    CallContext& call, const protocol::GetUpdateDataRequest& ask) {
-  TRY(OpenCookie(call, ask.cookie));
-  if (ask.update_ids.empty() || ask.update_ids.size() > kMaxUpdatesPerRequest) {
-    return FailFault(FaultCode::kInvalidParameters, "updateIds");
-  }
-  const CatalogIndex& catalog = call.index->catalog();
-  std::vector<RevisionOrdinal> revisions;
-  for (const protocol::UpdateId& id : ask.update_ids) {
-    const RevisionOrdinal r = catalog.Find(id);
-    // The whole call fails, as with the real server; its callers bisect.
-    if (r == kNone) return FailFault(FaultCode::kInternalServerError);
-    revisions.push_back(r);
-  }
-  protocol::GetUpdateDataResponse answer;
-  std::uint64_t bytes = 0;
-  for (const RevisionOrdinal r : revisions) {
-    TRY_ASSIGN(const auto info, call.worker.mirror.catalog().Document(catalog.revisions()[r].id));
-    bytes += info.stored_bytes;
-    // Fewer than asked is legal; none is not.
-    if (bytes > kUpdateDataBytes && !answer.updates.empty()) break;
-    TRY(AppendUpdate(call, r, answer));
-  }
-  return answer;
-}
-
-Result<protocol::GetUpdateDecryptionDataResponse> SyncService::GetUpdateDecryptionData(
-    CallContext& call, const protocol::GetUpdateDecryptionDataRequest& ask) {
-  TRY(OpenCookie(call, ask.cookie));
-  if (ask.update_ids.empty() || ask.update_ids.size() > kMaxUpdatesPerRequest) {
-    return FailFault(FaultCode::kInvalidParameters, "updateIds");
-  }
-  return protocol::GetUpdateDecryptionDataResponse{};  // no keys are carried
 }
 
 Result<protocol::DownloadFilesResponse> SyncService::DownloadFiles(
@@ -244,16 +187,20 @@ Result<protocol::DownloadFilesResponse> SyncService::DownloadFiles(
   if (ask.file_digests.empty() || ask.file_digests.size() > kMaxDigests) {
     return FailFault(FaultCode::kInvalidParameters, "fileDigestList");
   }
-  std::vector<Sha1Digest> wanted;
-  std::string missing;
+  std::set<Sha1Digest> asked;
   for (const Bytes& raw : ask.file_digests) {
     const Result<Sha1Digest> digest = Sha1Digest::FromBytes(raw);
     if (!digest.has_value()) return FailFault(FaultCode::kInvalidParameters, "fileDigestList");
-    if (call.index->holdings().Find(*digest) != nullptr) continue;
-    if (call.index->catalog().DeclaresFile(*digest)) {
-      wanted.push_back(*digest);
+    asked.insert(*digest);
+  }
+  std::vector<Sha1Digest> wanted;
+  std::string missing;
+  for (const Sha1Digest& digest : asked) {
+    if (call.index->holdings().Find(digest) != nullptr) continue;
+    if (call.index->catalog().DeclaresFile(digest)) {
+      wanted.push_back(digest);
     } else {
-      missing += (missing.empty() ? "" : "|") + digest->ToBase64();
+      missing += (missing.empty() ? "" : "|") + digest.ToBase64();
     }
   }
   if (!missing.empty()) return FailFault(FaultCode::kFileDigestsMissing, missing);
@@ -262,9 +209,27 @@ Result<protocol::DownloadFilesResponse> SyncService::DownloadFiles(
   return protocol::DownloadFilesResponse{};
 }
 
-Result<protocol::GetRelatedRevisionsResponse> SyncService::GetRelatedRevisions(
-    CallContext& call, const protocol::GetRelatedRevisionsRequest& ask) {
+// Driver sets are the vendor's own; our limits of 0 keep callers away. Drivers are ordinary
+// revisions here.
+Result<protocol::GetDriverIdListResponse> SyncService::GetDriverIdList(
+    CallContext& call, const protocol::GetDriverIdListRequest& ask) {
   TRY(OpenCookie(call, ask.cookie));
+  TRY(CheckAnchor(call, ask.filter.anchor, "filter"));
+  protocol::GetDriverIdListResponse answer;
+  answer.anchor = AnchorOfNow(call).ToString();
+  return answer;
+}
+
+Result<protocol::GetDriverSetDataResponse> SyncService::GetDriverSetData(
+    CallContext& call, const protocol::GetDriverSetDataRequest& ask) {
+  TRY(OpenCookie(call, ask.cookie));
+  if (!ask.has_driver_sets) return FailFault(FaultCode::kInvalidParameters, "driverSets");
+  return protocol::GetDriverSetDataResponse{};
+}
+
+// Not used in the protocol; to be ignored when called (MS-WSUSSS 3.1.4.9).
+Result<protocol::GetRelatedRevisionsResponse> SyncService::GetRelatedRevisions(
+    CallContext&, const protocol::GetRelatedRevisionsRequest&) {
   return protocol::GetRelatedRevisionsResponse{};
 }
 

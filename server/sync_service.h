@@ -10,9 +10,13 @@ namespace gapferry::server {
 /// servers. Keeps nothing per caller but what the caller's cookie holds. Thread-safe.
 class SyncService {
  public:
+  /// Hard limit of GetUpdateData and GetUpdateDecryptionData, told in GetConfigData.
+  static constexpr std::int32_t kMaxUpdatesPerRequest = 100;
+
   explicit SyncService(const ServiceShared& shared) : shared_(shared) {}
   void AddSyncOperations(SoapEndpoint& endpoint);
   void AddAuthorizationOperations(SoapEndpoint& endpoint);
+  void AddMonitoring(SoapEndpoint& endpoint);  ///< Ping, which several services have
 
  private:
   Result<protocol::GetAuthConfigResponse> GetAuthConfig(CallContext& call,
@@ -33,19 +37,22 @@ class SyncService {
       CallContext& call, const protocol::GetDeploymentsRequest& ask);
   Result<protocol::DownloadFilesResponse> DownloadFiles(CallContext& call,
                                                         const protocol::DownloadFilesRequest& ask);
+  Result<protocol::GetDriverIdListResponse> GetDriverIdList(
+      CallContext& call, const protocol::GetDriverIdListRequest& ask);
+  Result<protocol::GetDriverSetDataResponse> GetDriverSetData(
+      CallContext& call, const protocol::GetDriverSetDataRequest& ask);
   Result<protocol::GetRelatedRevisionsResponse> GetRelatedRevisions(
       CallContext& call, const protocol::GetRelatedRevisionsRequest& ask);
   Result<protocol::PingResponse> Ping(CallContext& call, const protocol::PingRequest& ask);
 
-  /// Faults: InvalidCookie (none, not ours, expired), ServerChanged (another mirror or epoch).
+  /// Faults: InvalidCookie (none, not ours, expired), ServerChanged (another mirror or epoch),
+  /// those of the protocol version in it.
   Result<ServerCookie> OpenCookie(CallContext& call, const std::optional<protocol::Cookie>& cookie);
   /// 0 for an absent or empty anchor. Faults: InvalidParameters naming `parameter` for another
-  /// shape, ServerChanged for a state that is not in our history.
+  /// shape, ServerChanged for a state that is not in our history, such as the vendor's.
   Result<mirror::Generation> CheckAnchor(CallContext& call, const std::optional<std::string>& text,
                                          const char* parameter);
   SyncAnchor AnchorOfNow(const CallContext& call) const;
-  Result<void> AppendUpdate(CallContext& call, RevisionOrdinal r,
-                            protocol::GetUpdateDataResponse& answer);
 
   const ServiceShared& shared_;  // must outlive
 };

@@ -98,24 +98,31 @@ Router::Router(std::filesystem::path mirror, mirror::MirrorOptions mirror_option
       clients_(shared_),
       servers_(shared_),
       reporting_(shared_) {
-  const auto endpoint = [this](std::string_view path, const char* cache_control,
-                               protocol::SoapStyle style,
-                               std::size_t max_nodes = 1'000'000) -> SoapEndpoint& {
-    return endpoints_.emplace(RouteOf(path), SoapEndpoint({cache_control, style, max_nodes}))
-        .first->second;
+  const auto endpoint = [this, budget = AnswerBudget::Make(SoapEndpoint::kAnswerBudgetBytes)](
+                            std::string_view path,
+                            const ServiceDescription& description) -> SoapEndpoint& {
+    SoapEndpoint::Settings settings;
+    settings.cache_control = "private, max-age=0";
+    settings.style = protocol::SoapStyle::kClassic;
+    settings.description = &description;
+    settings.path = path;
+    settings.budget = budget;
+    if (path == protocol::path::kClient) {
+      settings.cache_control = "private";
+      settings.style = protocol::SoapStyle::kClient;
+    }
+    if (&description == &description::Reporting()) settings.max_nodes = kReportingNodes;
+    return endpoints_.emplace(RouteOf(path), SoapEndpoint(std::move(settings))).first->second;
   };
-  using protocol::SoapStyle;
-  constexpr const char* kClassicCache = "private, max-age=0";
-  clients_.AddClientOperations(endpoint(protocol::path::kClient, "private", SoapStyle::kClient));
-  clients_.AddAuthorizationOperations(
-      endpoint(protocol::path::kSimpleAuth, kClassicCache, SoapStyle::kClassic));
-  servers_.AddSyncOperations(
-      endpoint(protocol::path::kServerSync, kClassicCache, SoapStyle::kClassic));
-  servers_.AddAuthorizationOperations(
-      endpoint(protocol::path::kDssAuth, kClassicCache, SoapStyle::kClassic));
-  for (const std::string_view path :
-       {protocol::path::kReporting, protocol::path::kReportingAlias}) {
-    reporting_.AddOperations(endpoint(path, kClassicCache, SoapStyle::kClassic, kReportingNodes));
+  namespace path = protocol::path;
+  clients_.AddClientOperations(endpoint(path::kClient, description::Client()));
+  clients_.AddAuthorizationOperations(endpoint(path::kSimpleAuth, description::SimpleAuth()));
+  servers_.AddSyncOperations(endpoint(path::kServerSync, description::ServerSync()));
+  servers_.AddAuthorizationOperations(endpoint(path::kDssAuth, description::DssAuth()));
+  for (const std::string_view name : {path::kReporting, path::kReportingAlias}) {
+    SoapEndpoint& reporting = endpoint(name, description::Reporting());
+    reporting_.AddOperations(reporting);
+    servers_.AddMonitoring(reporting);
   }
 }
 

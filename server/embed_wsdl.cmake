@@ -1,0 +1,13 @@
+# embed_wsdl(output): wsdl/<service>.txt as string literals.
+function(embed_wsdl output)
+  set(text "#include \"server/wsdl_texts.h\"\n\nnamespace gapferry::server {\n\n")
+  foreach(service Client SimpleAuth Reporting ServerSync DssAuth)
+    string(REGEX REPLACE "([a-z])([A-Z])" "\\1_\\2" name ${service})
+    string(TOLOWER ${name} name)
+    set(file ${CMAKE_CURRENT_SOURCE_DIR}/wsdl/${name}.txt)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} lines)
+    string(APPEND text "const std::string_view k${service}Text = R\"TXT(${lines})TXT\";\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${output} CONTENT "${text}\n}  // namespace gapferry::server\n" @ONLY)
+endfunction()
