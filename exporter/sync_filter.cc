@@ -4,17 +4,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/hash.h"
 #include "base/text.h"
-#include "mirror/mirror.h"
 
 namespace gapferry::exporter {
 
 using mirror::CategoryType;
-using mirror::RevisionRelations;
-using protocol::UpdateId;
-using protocol::UpdateType;
+
+const Guid kDriversClassification = *Guid::Parse("ebfc1fc5-71a4-4f7b-9aca-3b9a503104a0");
+const Guid kDriverSetsClassification = *Guid::Parse("77835c8d-62a7-41f5-82ad-f28d1af1e3b1");
 
 std::string UpdateFilter::Digest() const {
   Sha256Hasher hasher;
@@ -38,20 +39,80 @@ protocol::SyncFilter UpdateFilter::ToWire(const std::optional<std::string>& anch
   return filter;
 }
 
-Result<std::vector<Guid>> KnownCategories(mirror::Mirror& mirror, mirror::CatalogLoad* load,
-                                          CategoryType type) {
-  std::vector<Guid> ids;
-  TRY_ASSIGN(const auto rows, mirror.catalog().Categories(type));
-  for (const auto& row : rows) ids.push_back(row.guid);
+namespace {
+
+struct Offered {
+  std::vector<Guid> products;  ///< with families and companies: some updates name only these
+  std::vector<Guid> classifications;
+};
+
+void SortDistinct(std::vector<Guid>& ids) {
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
+
+Result<Offered> ReadOffered(mirror::Mirror& mirror, mirror::CatalogLoad* load) {
+  Offered offered;
+  const auto take = [&](CategoryType type, const Guid& guid) {
+    if (type == CategoryType::kClassification) {
+      offered.classifications.push_back(guid);
+    } else if (type != CategoryType::kNone) {
+      offered.products.push_back(guid);
+    }
+  };
+  for (const auto type : {CategoryType::kClassification, CategoryType::kProduct,
+                          CategoryType::kProductFamily, CategoryType::kCompany}) {
+    TRY_ASSIGN(const auto guids, mirror.catalog().CategoryGuids(type));
+    for (const Guid& guid : guids) take(type, guid);
+  }
   if (load != nullptr) {
-    TRY(load->ForEachLoaded([&](RevisionRelations& revision) -> Result<void> {
-      if (revision.row.category_type == type) ids.push_back(revision.row.update.guid);
+    TRY(load->ForEachLoaded([&](mirror::RevisionRelations& revision) -> Result<void> {
+      take(revision.row.category_type, revision.row.update.guid);
       return {};
     }));
   }
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  return ids;
+  SortDistinct(offered.products);
+  SortDistinct(offered.classifications);
+  return offered;
+}
+
+}  // namespace
+
+Result<UpdateFilter> FilterOf(mirror::Mirror& mirror, mirror::CatalogLoad* load,
+                              const std::vector<protocol::SyncLanguage>& offered) {
+  TRY_ASSIGN(const auto subscription, mirror.catalog().ReadSubscription());
+  return FilterOf(mirror, load, offered, subscription);
+}
+
+Result<UpdateFilter> FilterOf(mirror::Mirror& mirror, mirror::CatalogLoad* load,
+                              const std::vector<protocol::SyncLanguage>& languages,
+                              const mirror::Subscription& subscription) {
+  UpdateFilter filter;
+  TRY_ASSIGN(filter.languages, LanguageIds(subscription.languages, languages));
+  filter.products = subscription.products;
+  filter.classifications = subscription.classifications;
+  SortDistinct(filter.products);
+  SortDistinct(filter.classifications);
+  if (!filter.products.empty() && !filter.classifications.empty()) return filter;
+
+  TRY_ASSIGN(Offered offered, ReadOffered(mirror, load));
+  if (filter.classifications.empty() && !subscription.drivers) {
+    const auto removed = std::erase_if(offered.classifications, [](const Guid& id) {
+      return id == kDriversClassification || id == kDriverSetsClassification;
+    });
+    if (filter.products.empty() && removed == 0) return filter;  // everything, and no drivers in it
+  } else if (filter.products.empty() && filter.classifications.empty()) {
+    return filter;
+  }
+  if (filter.products.empty()) filter.products = std::move(offered.products);
+  if (filter.classifications.empty()) filter.classifications = std::move(offered.classifications);
+  if (filter.products.empty() || filter.classifications.empty()) {
+    return std::unexpected(
+        Error{ErrorCode::kUsage,
+              "subscription: the upstream has listed no products or no classifications",
+              "no-categories", "gapferry sync --categories-only --full"});
+  }
+  return filter;
 }
 
 Result<std::vector<std::int32_t>> LanguageIds(const std::vector<std::string>& languages,
@@ -77,82 +138,24 @@ Result<std::vector<std::int32_t>> LanguageIds(const std::vector<std::string>& la
   return ids;
 }
 
-Result<LiveUpdates> LiveUpdates::Read(mirror::Catalog& catalog) {
-  LiveUpdates live;
-  TRY(catalog.ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
-    const auto& row = revision.row;
-    const bool counts = row.type == UpdateType::kSoftware || row.type == UpdateType::kDriver;
-    if (!counts || !row.is_latest || row.is_withdrawn || row.is_expired) return {};
-    Entry entry;
-    entry.id = row.update;
-    for (const auto& clause : revision.prerequisites) {
-      entry.names.insert(entry.names.end(), clause.alternatives.begin(), clause.alternatives.end());
-    }
-    for (const auto& group : revision.bundled) {
-      for (const UpdateId& member : group) entry.members.push_back(member.guid);
-    }
-    live.updates_.insert_or_assign(row.update.guid, std::move(entry));
-    return {};
-  }));
-  return live;
+void MergeLanguages(const std::vector<protocol::SyncLanguage>& known,
+                    std::vector<protocol::SyncLanguage>& changes) {
+  std::map<std::int32_t, protocol::SyncLanguage> merged;
+  for (const auto& one : known) merged[one.language_id] = one;
+  for (auto& one : changes) merged[one.language_id] = std::move(one);
+  changes.clear();
+  for (auto& [id, one] : merged) changes.push_back(std::move(one));
 }
 
-namespace {
-
-bool NamesAny(const std::vector<Guid>& names, const std::vector<Guid>& sorted) {
-  return std::any_of(names.begin(), names.end(), [&](const Guid& id) {
-    return std::binary_search(sorted.begin(), sorted.end(), id);
-  });
-}
-
-}  // namespace
-
-std::vector<UpdateId> LiveUpdates::Missing(const UpdateFilter& filter,
-                                           const std::unordered_set<Guid>& listed) const {
-  std::unordered_set<Guid> selected;
-  std::vector<Guid> pending;
-  for (const auto& [guid, entry] : updates_) {
-    if (filter.all() ||
-        (NamesAny(entry.names, filter.products) && NamesAny(entry.names, filter.classifications))) {
-      pending.push_back(guid);
-    }
-  }
-  while (!pending.empty()) {  // bundle members come along with their parents
-    const Guid guid = pending.back();
-    pending.pop_back();
-    const auto found = updates_.find(guid);
-    if (found == updates_.end() || !selected.insert(guid).second) continue;
-    pending.insert(pending.end(), found->second.members.begin(), found->second.members.end());
-  }
-  std::vector<UpdateId> missing;
-  for (const Guid& guid : selected) {
-    if (!listed.contains(guid)) missing.push_back(updates_.at(guid).id);
-  }
-  std::sort(missing.begin(), missing.end());
-  return missing;
-}
-
-std::vector<Guid> LiveUpdates::ProductsLeftEmpty(const std::vector<UpdateId>& gone,
-                                                 const std::vector<Guid>& products) const {
-  std::unordered_set<Guid> going;
-  for (const UpdateId& id : gone) going.insert(id.guid);
-  std::unordered_map<Guid, std::pair<std::uint64_t, std::uint64_t>> counts;  // all, going
-  const std::unordered_set<Guid> known(products.begin(), products.end());
-  for (const auto& [guid, entry] : updates_) {
-    std::unordered_set<Guid> counted;
-    for (const Guid& name : entry.names) {
-      if (!known.contains(name) || !counted.insert(name).second) continue;
-      auto& [all, leaving] = counts[name];
-      ++all;
-      if (going.contains(guid)) ++leaving;
-    }
-  }
-  std::vector<Guid> empty;
-  for (const auto& [product, count] : counts) {
-    if (count.first == count.second) empty.push_back(product);
-  }
-  std::sort(empty.begin(), empty.end());
-  return empty;
+bool IsLowerVersion(std::string_view version, std::string_view than) {
+  const auto numbers = [](std::string_view text) {
+    const std::size_t dot = text.find('.');
+    const auto major = ParseInt<std::int32_t>(text.substr(0, dot));
+    const auto minor = dot == std::string_view::npos ? std::optional<std::int32_t>(0)
+                                                     : ParseInt<std::int32_t>(text.substr(dot + 1));
+    return major && minor ? std::pair(*major, *minor) : std::pair(-1, -1);
+  };
+  return numbers(version) < numbers(than);
 }
 
 }  // namespace gapferry::exporter

@@ -3,18 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
+#include <atomic>
 #include <optional>
-#include <set>
 #include <thread>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
-#include "base/hash.h"
-#include "base/stream.h"
+#include "base/guarded.h"
+#include "exporter/batch_queue.h"
 #include "protocol/soap.h"
 
 namespace gapferry::exporter {
@@ -23,250 +18,282 @@ using mirror::CatalogLoad;
 using mirror::DecodedRevision;
 using mirror::DocumentForm;
 using mirror::IncomingRevision;
+using protocol::FileUrl;
+using protocol::ReceivedUpdate;
 using protocol::UpdateId;
 
-namespace {
+// ---- One batch ---------------------------------------------------------------------------------
 
-constexpr std::uint64_t kMaxBlobBytes = 512ULL << 20;
+BatchFetcher::BatchFetcher(Upstream& upstream, protocol::UpdateDataAnswer::Receiver receiver,
+                           std::uint64_t max_document_bytes, std::stop_token stop)
+    : upstream_(upstream),
+      receiver_(std::move(receiver)),
+      max_document_bytes_(max_document_bytes),
+      stop_(std::move(stop)) {}
 
-// One run over a list of ids.
-class BatchFetcher {
- public:
-  BatchFetcher(Upstream& upstream, const std::function<Result<void>(FetchedUpdate)>& receive,
-               std::vector<UpdateId>& gone, std::stop_token stop)
-      : upstream_(upstream), receive_(receive), gone_(gone), stop_(std::move(stop)) {}
-
-  Result<void> Fetch(std::vector<UpdateId> ids) {
-    while (!ids.empty()) {
-      if (stop_.stop_requested()) return Fail(ErrorCode::kCancelled, "sync: stopped");
-      auto answer = upstream_.GetUpdateData(ids);
-      if (!answer) {
-        if (protocol::FaultCodeOf(answer.error()) != protocol::FaultCode::kInternalServerError) {
-          return std::unexpected(std::move(answer.error()));
-        }
-        return Divide(std::move(ids));
+Result<void> BatchFetcher::Fetch(std::vector<UpdateId> ids) {
+  while (!ids.empty()) {
+    if (stop_.stop_requested()) return Fail(ErrorCode::kCancelled, "sync: stopped");
+    std::sort(ids.begin(), ids.end());
+    wanted_ = ids;
+    came_.assign(ids.size(), false);
+    const protocol::UpdateDataAnswer::Receiver receiver{
+        [this](ReceivedUpdate update) -> Result<void> {
+          const auto at = std::lower_bound(wanted_.begin(), wanted_.end(), update.id);
+          if (at == wanted_.end() || *at != update.id) return {};
+          const auto position = static_cast<std::size_t>(at - wanted_.begin());
+          if (came_[position]) return {};  // a repeated answer, or a repeated update in it
+          came_[position] = true;
+          return receiver_.update(std::move(update));
+        },
+        receiver_.url};
+    auto answer = upstream_.GetUpdateData(ids, receiver, max_document_bytes_);
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < wanted_.size(); ++i) {
+      if (!came_[i]) ids[kept++] = wanted_[i];
+    }
+    const bool progress = kept < ids.size();
+    ids.resize(kept);
+    if (!answer) {
+      const Error& error = answer.error();
+      const bool unreadable =
+          error.code == ErrorCode::kCorrupt && error.reason != "answer-too-large";
+      if (!unreadable &&
+          protocol::FaultCodeOf(error) != protocol::FaultCode::kInternalServerError) {
+        return answer;
       }
-      TRY_ASSIGN(const bool progress, Deliver(std::move(*answer), ids));
-      if (!progress) return Divide(std::move(ids));
+      return Divide(std::move(ids), std::move(answer.error()));
     }
-    return {};
-  }
-
- private:
-  // One of them is not held any more, or cannot be delivered.
-  Result<void> Divide(std::vector<UpdateId> ids) {
-    if (ids.size() == 1) {
-      gone_.push_back(ids.front());
-      return {};
-    }
-    const auto middle = ids.begin() + static_cast<std::ptrdiff_t>(ids.size() / 2);
-    TRY(Fetch({ids.begin(), middle}));
-    return Fetch({middle, ids.end()});
-  }
-
-  // Hands on what was asked for and takes it off `ids`; false when nothing of it came.
-  Result<bool> Deliver(protocol::GetUpdateDataResponse answer, std::vector<UpdateId>& ids) {
-    std::unordered_map<Sha1Digest, protocol::FileUrl> urls;
-    for (protocol::FileUrl& url : answer.file_urls) urls.emplace(url.file_digest, std::move(url));
-    std::unordered_set<UpdateId> wanted(ids.begin(), ids.end());
-    std::unordered_set<UpdateId> came;
-    for (protocol::UpdateData& data : answer.updates) {
-      if (!wanted.contains(data.id) || !came.insert(data.id).second) continue;
-      FetchedUpdate update;
-      for (const Sha1Digest& digest : data.file_digests) {
-        const auto found = urls.find(digest);
-        if (found != urls.end()) update.urls.push_back(found->second);
-      }
-      if (came.size() == 1) AddUnclaimed(answer, urls, update);
-      update.data = std::move(data);
-      TRY(receive_(std::move(update)));
-    }
-    std::erase_if(ids, [&](const UpdateId& id) { return came.contains(id); });
-    return !came.empty();
-  }
-
-  // Addresses of files that no FileDigestList names (licence texts): kept with the first update,
-  // since the store knows addresses by digest alone.
-  static void AddUnclaimed(const protocol::GetUpdateDataResponse& answer,
-                           const std::unordered_map<Sha1Digest, protocol::FileUrl>& urls,
-                           FetchedUpdate& update) {
-    std::unordered_set<Sha1Digest> claimed;
-    for (const auto& data : answer.updates) {
-      claimed.insert(data.file_digests.begin(), data.file_digests.end());
-    }
-    for (const auto& [digest, url] : urls) {
-      if (!claimed.contains(digest)) update.urls.push_back(url);
-    }
-  }
-
-  Upstream& upstream_;
-  const std::function<Result<void>(FetchedUpdate)>& receive_;
-  std::vector<UpdateId>& gone_;
-  std::stop_token stop_;
-};
-
-// Between the thread that asks and decodes and the one that stores. Bounded by items and bytes.
-class DecodedQueue {
- public:
-  struct Item {
-    UpdateId update;
-    Result<DecodedRevision> decoded;
-    std::uint64_t bytes;   ///< as they came
-    std::uint64_t memory;  ///< what the item holds: a small cabinet may be a large document
-  };
-
-  // false when the other side has given up.
-  bool Push(Item item) {
-    std::unique_lock lock(mutex_);
-    room_.wait(lock, [&] { return closed_ || items_.empty() || HasRoom(); });
-    if (closed_) return false;
-    memory_ += item.memory;
-    items_.push_back(std::move(item));
-    filled_.notify_one();
-    return true;
-  }
-  std::optional<Item> Pop() {
-    std::unique_lock lock(mutex_);
-    filled_.wait(lock, [&] { return closed_ || !items_.empty(); });
-    if (items_.empty()) return std::nullopt;
-    Item item = std::move(items_.front());
-    items_.pop_front();
-    memory_ -= item.memory;
-    room_.notify_one();
-    return item;
-  }
-  void Close() {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    room_.notify_all();
-    filled_.notify_all();
-  }
-
- private:
-  static constexpr std::size_t kMaxItems = 256;
-  static constexpr std::uint64_t kMaxBytes = 64ULL << 20;
-  bool HasRoom() const { return items_.size() < kMaxItems && memory_ < kMaxBytes; }
-
-  std::mutex mutex_;
-  std::condition_variable room_;
-  std::condition_variable filled_;
-  std::deque<Item> items_;
-  std::uint64_t memory_ = 0;
-  bool closed_ = false;
-};
-
-bool IsRefusal(const Error& error) {
-  return error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kUnsupported;
-}
-
-// Ends the producer whichever way the consumer is left.
-class QueueGuard {
- public:
-  QueueGuard(DecodedQueue& queue, std::jthread& thread) : queue_(queue), thread_(thread) {}
-  ~QueueGuard() {
-    queue_.Close();
-    if (thread_.joinable()) thread_.join();
-  }
-
- private:
-  DecodedQueue& queue_;
-  std::jthread& thread_;
-};
-
-}  // namespace
-
-Result<void> FetchUpdates(Upstream& upstream, const std::vector<UpdateId>& ids, std::size_t batch,
-                          const std::function<Result<void>(FetchedUpdate)>& receive,
-                          std::vector<UpdateId>& gone, std::stop_token stop) {
-  const std::set<UpdateId> distinct(ids.begin(), ids.end());
-  const std::size_t gone_before = gone.size();
-  BatchFetcher fetcher(upstream, receive, gone, stop);
-  std::vector<UpdateId> some;
-  std::size_t asked = 0;
-  for (auto it = distinct.begin(); it != distinct.end();) {
-    some.push_back(*it++);
-    ++asked;
-    const bool last = it == distinct.end();
-    if (some.size() < batch && !last) continue;
-    TRY(fetcher.Fetch(std::exchange(some, {})));
-    const std::size_t missing = gone.size() - gone_before;
-    // Not to the end when nearly nothing comes: each id that does not come costs two requests.
-    if (missing * 2 > asked && (last ? missing > 1 : asked >= 4 * batch)) {
-      return Fail(
-          ErrorCode::kTransient, "upstream-incomplete",
-          fmt::format("upstream delivered {} of {} revisions it listed", asked - missing, asked));
-    }
+    if (!progress) return Divide(std::move(ids), {});
   }
   return {};
 }
 
-Result<IncomingRevision> ToIncoming(FetchedUpdate update) {
+// One of them is not held any more, or cannot be delivered.
+Result<void> BatchFetcher::Divide(std::vector<UpdateId> ids, Error why) {
+  if (ids.empty()) return {};
+  if (ids.size() == 1) {
+    if (why.code == ErrorCode::kCorrupt) {
+      refused.push_back({ids.front(), std::move(why)});
+    } else {
+      gone.push_back(ids.front());
+    }
+    return {};
+  }
+  const auto middle = ids.begin() + static_cast<std::ptrdiff_t>(ids.size() / 2);
+  TRY(Fetch({ids.begin(), middle}));
+  return Fetch({middle, ids.end()});
+}
+
+Result<IncomingRevision> ToIncoming(ReceivedUpdate update) {
   IncomingRevision incoming;
-  incoming.update = update.data.id;
-  const bool has_text = update.data.blob.has_value();
-  if (has_text == static_cast<bool>(update.data.compressed_blob)) {
+  incoming.update = update.id;
+  if (update.is_too_large) {
+    return Fail(ErrorCode::kCorrupt, "document-too-large",
+                fmt::format("update {}: the document is larger than import.max_document_bytes",
+                            update.id.ToString()));
+  }
+  if (update.text.has_value() == update.cabinet.has_value()) {
     return Fail(
         ErrorCode::kCorrupt, "no-document",
-        fmt::format("update {}: expected either a text or a cabinet", incoming.update.ToString()));
+        fmt::format("update {}: expected either a text or a cabinet", update.id.ToString()));
   }
-  if (has_text) {
-    const auto& text = std::get<protocol::PlainText>(*update.data.blob).text;
-    incoming.form = DocumentForm::kPlain;
-    incoming.bytes.assign(text.begin(), text.end());
-  } else {
-    incoming.form = DocumentForm::kCabinet;
-    TRY_ASSIGN(const auto source, update.data.compressed_blob->Open());
-    MemorySink sink(kMaxBlobBytes);
-    TRY(Copy(*source, sink, kMaxBlobBytes));
-    incoming.bytes = sink.Take();
-  }
-  for (protocol::FileUrl& url : update.urls) {
-    if (!url.mu_url || url.mu_url->empty()) continue;
-    incoming.file_urls.push_back({url.file_digest, std::move(*url.mu_url)});
-  }
+  incoming.form = update.text ? DocumentForm::kPlain : DocumentForm::kCabinet;
+  incoming.bytes = std::move(update.text ? *update.text : *update.cabinet);
+  incoming.bytes.shrink_to_fit();
   return incoming;
 }
 
-Result<LoadOutcome> LoadUpdates(Upstream& upstream, CatalogLoad& load,
-                                const std::vector<UpdateId>& ids, std::size_t batch,
-                                std::uint64_t max_document_bytes, Progress& progress,
-                                std::stop_token stop) {
-  LoadOutcome outcome;
-  DecodedQueue queue;
-  Result<void> fetched;  // read after the thread has ended
-  const auto receive = [&](FetchedUpdate update) -> Result<void> {
-    const UpdateId id = update.data.id;
-    auto incoming = ToIncoming(std::move(update));
-    const std::uint64_t bytes = incoming ? incoming->bytes.size() : 0;
-    auto decoded = incoming ? DecodedRevision::Decode(std::move(*incoming), max_document_bytes)
-                            : Result<DecodedRevision>(std::unexpected(incoming.error()));
-    const std::uint64_t memory = decoded ? decoded->memory_bytes() : 0;
-    if (queue.Push({id, std::move(decoded), bytes, memory})) return {};
-    return Fail(ErrorCode::kCancelled, "sync: stopped");
-  };
-  std::jthread producer([&] {
-    fetched = FetchUpdates(upstream, ids, batch, receive, outcome.gone, stop);
-    queue.Close();
-  });
-  QueueGuard guard(queue, producer);
-  while (auto item = queue.Pop()) {
-    ++outcome.fetched;
-    progress.Advance(1, item->bytes);
-    if (item->decoded) {
-      auto added = load.Add(std::move(*item->decoded));
-      if (added) {
-        if (*added == mirror::Added::kNew) ++outcome.added;
-        continue;
-      }
-      item->decoded = std::unexpected(std::move(added.error()));
+// ---- Many batches over several connections -----------------------------------------------------
+
+namespace {
+
+constexpr std::size_t kMaxItems = 256;
+constexpr std::uint64_t kMaxBytesAhead = 64ULL << 20;
+
+// What a connection hands to the thread that stores.
+struct Item {
+  UpdateId update;
+  std::optional<Result<DecodedRevision>> decoded;  // absent: addresses only
+  std::uint64_t bytes = 0;                         // as they came
+  std::vector<IncomingRevision::FileUrl> urls;
+};
+
+class LoadRun {
+ public:
+  LoadRun(Upstream& upstream, const std::vector<std::unique_ptr<Fetcher>>& connections,
+          const std::vector<UpdateId>& ids, const LoadUpdatesOptions& options, std::stop_token stop)
+      : upstream_(upstream),
+        connections_(connections),
+        ids_(ids),
+        options_(options),
+        batches_((ids.size() + options.batch - 1) / options.batch),
+        queue_(batches_, kMaxItems, kMaxBytesAhead),
+        forward_(std::move(stop), [this] { GiveUp(); }) {}
+
+  Result<LoadOutcome> Run(CatalogLoad& load, Progress& progress) {
+    std::vector<std::jthread> threads;
+    const Leave leave{*this, threads};
+    for (const auto& fetcher : connections_) {
+      if (threads.size() == batches_) break;
+      threads.emplace_back([this, &fetcher] { Work(*fetcher); });
     }
-    if (!IsRefusal(item->decoded.error())) return std::unexpected(std::move(item->decoded.error()));
-    outcome.refused.push_back({item->update, std::move(item->decoded.error())});
+    while (auto item = queue_.Pop()) TRY(Take(*std::move(item), load, progress));
+    for (auto& thread : threads) thread.join();
+    auto shared = shared_.Lock();
+    if (shared->error) return std::unexpected(*std::move(shared->error));
+    if (give_up_.stop_requested()) return Fail(ErrorCode::kCancelled, "sync: stopped");
+    TRY(CheckDelivered(*shared, /*at_end=*/true));
+    outcome_.gone = std::move(shared->gone);
+    std::sort(outcome_.gone.begin(), outcome_.gone.end());
+    for (auto& one : shared->refused) outcome_.refused.push_back(std::move(one));
+    TRY(load.Flush());
+    return std::move(outcome_);
   }
-  producer.join();
-  TRY(std::move(fetched));
-  TRY(load.Flush());
-  return outcome;
+
+ private:
+  struct Shared {
+    std::size_t next = 0;
+    std::size_t asked = 0;
+    std::vector<UpdateId> gone;
+    std::vector<RefusedUpdate> refused;
+    std::optional<Error> error;  // the first one
+  };
+
+  // Ends the threads whichever way the run is left.
+  struct Leave {
+    LoadRun& run;
+    std::vector<std::jthread>& threads;
+    ~Leave() {
+      bool working = false;
+      for (auto& thread : threads) working = working || thread.joinable();
+      if (working) run.GiveUp();
+      for (auto& thread : threads) {
+        if (thread.joinable()) thread.join();
+      }
+    }
+  };
+
+  void GiveUp() {
+    give_up_.request_stop();
+    queue_.Close();
+  }
+
+  void Work(Fetcher& fetcher) {
+    Upstream connection = upstream_.Connect(fetcher, give_up_.get_token());
+    for (;;) {
+      std::size_t batch = 0;
+      {
+        auto shared = shared_.Lock();
+        if (shared->next == batches_ || give_up_.stop_requested()) return;
+        batch = shared->next++;
+      }
+      auto done = FetchBatch(connection, batch);
+      if (!done) {
+        {
+          auto shared = shared_.Lock();
+          // Those that are stopped because another one failed have nothing to say.
+          if (!shared->error && !give_up_.stop_requested()) shared->error = std::move(done.error());
+        }
+        return GiveUp();
+      }
+    }
+  }
+
+  Result<void> FetchBatch(Upstream& connection, std::size_t batch) {
+    const std::size_t first = batch * options_.batch;
+    const std::size_t last = std::min(ids_.size(), first + options_.batch);
+    const auto at = [&](std::size_t n) { return ids_.begin() + static_cast<std::ptrdiff_t>(n); };
+    Item addresses;
+    BatchFetcher fetcher(connection,
+                         {[&](ReceivedUpdate update) { return Decode(batch, std::move(update)); },
+                          [&](FileUrl url) -> Result<void> {
+                            if (url.mu_url && !url.mu_url->empty()) {
+                              addresses.urls.push_back({url.file_digest, *std::move(url.mu_url)});
+                            }
+                            return {};
+                          }},
+                         options_.max_document_bytes, give_up_.get_token());
+    TRY(fetcher.Fetch({at(first), at(last)}));
+    const std::uint64_t memory = addresses.urls.size() * 256;
+    if (!queue_.Push(batch, std::move(addresses), memory)) return Stopped();
+    queue_.End(batch);
+    auto shared = shared_.Lock();
+    shared->asked += last - first;
+    shared->gone.insert(shared->gone.end(), fetcher.gone.begin(), fetcher.gone.end());
+    for (auto& one : fetcher.refused) shared->refused.push_back(std::move(one));
+    return CheckDelivered(*shared, /*at_end=*/false);
+  }
+
+  Result<void> Decode(std::size_t batch, ReceivedUpdate update) {
+    Item item;
+    item.update = update.id;
+    auto incoming = ToIncoming(std::move(update));
+    item.bytes = incoming ? incoming->bytes.size() : 0;
+    item.decoded = incoming
+                       ? DecodedRevision::Decode(std::move(*incoming), options_.max_document_bytes)
+                       : Result<DecodedRevision>(std::unexpected(incoming.error()));
+    const std::uint64_t memory = *item.decoded ? (*item.decoded)->memory_bytes() : 0;
+    return queue_.Push(batch, std::move(item), memory) ? Result<void>() : Stopped();
+  }
+
+  static Result<void> Stopped() { return Fail(ErrorCode::kCancelled, "sync: stopped"); }
+
+  // Not to the end when nearly nothing comes: each id that does not come costs two requests.
+  Result<void> CheckDelivered(const Shared& shared, bool at_end) const {
+    const std::size_t missing = shared.gone.size() + shared.refused.size();
+    if (missing * 2 <= shared.asked) return {};
+    if (at_end ? missing < 2 : shared.asked < 4 * options_.batch) return {};
+    std::string text = fmt::format("upstream delivered {} of {} revisions it listed",
+                                   shared.asked - missing, shared.asked);
+    if (!shared.refused.empty()) text += ": " + shared.refused.front().error.message;
+    return std::unexpected(Error{ErrorCode::kTransient, std::move(text), "upstream-incomplete",
+                                 "look into the upstream's log; then type the same command again"});
+  }
+
+  Result<void> Take(Item item, CatalogLoad& load, Progress& progress) {
+    if (!item.urls.empty()) return load.AddFileUrls(std::move(item.urls));
+    if (!item.decoded) return {};
+    ++outcome_.fetched;
+    progress.Advance(1, item.bytes);
+    Result<DecodedRevision>& decoded = *item.decoded;
+    if (decoded) {
+      auto added = load.Add(std::move(*decoded));
+      if (added) {
+        if (*added == mirror::Added::kNew) ++outcome_.added;
+        return {};
+      }
+      decoded = std::unexpected(std::move(added.error()));
+    }
+    const ErrorCode code = decoded.error().code;
+    if (code != ErrorCode::kCorrupt && code != ErrorCode::kUnsupported) {
+      return std::unexpected(std::move(decoded.error()));
+    }
+    outcome_.refused.push_back({item.update, std::move(decoded.error())});
+    return {};
+  }
+
+  Upstream& upstream_;
+  const std::vector<std::unique_ptr<Fetcher>>& connections_;
+  const std::vector<UpdateId>& ids_;
+  const LoadUpdatesOptions& options_;
+  const std::size_t batches_;
+  std::stop_source give_up_;
+  BatchQueue<Item> queue_;
+  Guarded<Shared> shared_;
+  LoadOutcome outcome_;
+  std::stop_callback<std::function<void()>> forward_;  // last: it may call at once
+};
+
+}  // namespace
+
+Result<LoadOutcome> LoadUpdates(Upstream& upstream,
+                                const std::vector<std::unique_ptr<Fetcher>>& connections,
+                                CatalogLoad& load, const std::vector<UpdateId>& ids,
+                                const LoadUpdatesOptions& options, Progress& progress,
+                                std::stop_token stop) {
+  if (ids.empty()) return LoadOutcome();
+  return LoadRun(upstream, connections, ids, options, std::move(stop)).Run(load, progress);
 }
 
 }  // namespace gapferry::exporter

@@ -8,9 +8,11 @@
 #include <random>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "exporter/fault_table.h"
 #include "protocol/reporting_codec.h"
 #include "protocol/sync_codec.h"
 
@@ -24,6 +26,7 @@ using protocol::SoapMessage;
 namespace {
 
 constexpr std::uint64_t kMaxAnswerBytes = 512ULL << 20;
+constexpr std::uint64_t kMaxFaultBytes = 4ULL << 20;
 constexpr std::chrono::minutes kRenewBefore{10};
 constexpr std::string_view kPlugIn = "DssTargeting";
 
@@ -33,7 +36,35 @@ std::uint32_t RandomBits() {
   return LoadLe32(bytes.data());
 }
 
-bool IsFault(const Error& error, FaultCode code) { return protocol::FaultCodeOf(error) == code; }
+// A small answer, parsed as a whole.
+class WholeAnswer : public protocol::AnswerReader {
+ public:
+  explicit WholeAnswer(std::string operation) : operation_(std::move(operation)) {}
+  Result<void> Feed(std::string_view utf8) override {
+    text_ += utf8;
+    return {};
+  }
+  Result<void> Finish() override {
+    if (!TrimAscii(text_).ends_with("Envelope>")) {
+      return Fail(ErrorCode::kTransient, "answer-cut",
+                  fmt::format("{}: the answer ends early", operation_));
+    }
+    TRY_ASSIGN(auto message, SoapMessage::Parse(std::move(text_), protocol::SoapLimits::Answer()),
+               operation_);
+    if (message.IsFault()) {  // with status 200: a proxy's doing
+      TRY_ASSIGN(const auto fault, DecodeFault(message));
+      return std::unexpected(protocol::FaultError(fault, operation_));
+    }
+    message_.emplace(std::move(message));
+    return {};
+  }
+  const SoapMessage& message() const { return *message_; }
+
+ private:
+  std::string operation_;
+  std::string text_;
+  std::optional<SoapMessage> message_;
+};
 
 }  // namespace
 
@@ -67,16 +98,86 @@ struct Upstream::Exchange {
   std::string body;
 };
 
+struct Upstream::Session {
+  struct State {
+    std::optional<protocol::Cookie> cookie;
+    UtcTime obtained;
+    Demands demands;
+  };
+  Guarded<State> state;
+  std::mutex authorizing;  // held over the three calls; the others wait for their cookie
+};
+
 Upstream::Upstream(Fetcher& fetcher, const Clock& clock, UpstreamOptions options,
                    std::stop_token stop)
-    : fetcher_(fetcher), clock_(clock), options_(std::move(options)), stop_(std::move(stop)) {
+    : Upstream(fetcher, clock, std::move(options), std::move(stop), std::make_shared<Session>()) {}
+
+Upstream::Upstream(Fetcher& fetcher, const Clock& clock, UpstreamOptions options,
+                   std::stop_token stop, std::shared_ptr<Session> session)
+    : fetcher_(fetcher),
+      clock_(clock),
+      options_(std::move(options)),
+      stop_(std::move(stop)),
+      session_(std::move(session)) {
   if (!options_.wait) options_.wait = WaitOrStop;
+}
+
+Upstream Upstream::Connect(Fetcher& fetcher, std::stop_token stop) const {
+  return Upstream(fetcher, clock_, options_, std::move(stop), session_);
+}
+
+Upstream::Demands Upstream::TakeDemands() {
+  return std::exchange(session_->state.Lock()->demands, {});
 }
 
 // ---- One exchange ------------------------------------------------------------------------------
 
-Result<std::string> Upstream::PostOnce(const Exchange& exchange, protocol::AttemptOutcome& outcome,
-                                       std::string& retry_after) {
+namespace {
+
+// The body of one answer: that of a success goes to its reader while it comes, a fault or an error
+// page is kept.
+class BodySink : public Sink {
+ public:
+  explicit BodySink(protocol::AnswerReader& reader) : answer_(reader, kMaxAnswerBytes) {}
+
+  Result<void> Begin(const FetchResponse& head) {
+    is_success_ = true;
+    return answer_.SetEncoding(head.Header("Content-Encoding"));
+  }
+  Result<void> Write(ByteView bytes) override {
+    return is_success_ ? answer_.Write(bytes) : other_.Write(bytes);
+  }
+  Result<void> Finish() { return answer_.Finish(); }
+  Bytes TakeOther() { return other_.Take(); }
+
+ private:
+  protocol::AnswerSink answer_;
+  MemorySink other_{kMaxFaultBytes};
+  bool is_success_ = false;
+};
+
+ErrorCode CodeOfStatus(int status) {
+  if (status >= 500 || status == 408 || status == 429) return ErrorCode::kTransient;
+  return status == 404 ? ErrorCode::kNotFound : ErrorCode::kUnsupported;
+}
+
+Result<void> FaultOf(Bytes body, const FetchResponse& answer, const std::string& operation) {
+  TRY_ASSIGN(
+      std::string text,
+      protocol::DecodeContent(std::move(body), answer.Header("Content-Encoding"), kMaxFaultBytes));
+  auto message = SoapMessage::Parse(std::move(text), protocol::SoapLimits::Request());
+  auto fault = message ? DecodeFault(*message)
+                       : Result<protocol::SoapFault>(std::unexpected(message.error()));
+  if (fault) return std::unexpected(protocol::FaultError(*fault, operation));
+  return Fail(ErrorCode::kTransient, "http-status",
+              fmt::format("{}: HTTP status 500 without a fault", operation));
+}
+
+}  // namespace
+
+Result<void> Upstream::PostOnce(const Exchange& exchange, protocol::AnswerReader& reader,
+                                protocol::AttemptOutcome& outcome, std::string& retry_after) {
+  BodySink sink(reader);
   FetchRequest request;
   request.method = "POST";
   request.url = exchange.url;
@@ -85,52 +186,46 @@ Result<std::string> Upstream::PostOnce(const Exchange& exchange, protocol::Attem
                      {"Accept-Encoding", "xpress"}};
   request.body = AsBytes(exchange.body);
   request.max_body_bytes = kMaxAnswerBytes;
-  MemorySink sink(kMaxAnswerBytes);
+  request.on_answer = [&](const FetchResponse& head) { return sink.Begin(head); };
   TRY_ASSIGN(const FetchResponse answer, fetcher_.Fetch(request, sink, stop_));
   outcome.http_status = answer.status;
   retry_after = answer.Header("Retry-After");
-  TRY_ASSIGN(
-      std::string text,
-      protocol::DecodeContent(sink.Take(), answer.Header("Content-Encoding"), kMaxAnswerBytes));
+  if (answer.status == 200) return sink.Finish();
   const bool is_xml = ToLowerAscii(answer.Header("Content-Type")).find("xml") != std::string::npos;
-  if (answer.status == 200 || (answer.status == 500 && is_xml)) return text;
-  const ErrorCode code = answer.status >= 500 || answer.status == 408 || answer.status == 429
-                             ? ErrorCode::kTransient
-                         : answer.status == 404 ? ErrorCode::kNotFound
-                                                : ErrorCode::kUnsupported;
-  return Fail(code, "http-status",
+  if (answer.status == 500 && is_xml) return FaultOf(sink.TakeOther(), answer, exchange.operation);
+  return Fail(CodeOfStatus(answer.status), "http-status",
               fmt::format("POST {}: HTTP status {}", DisplayUrl(exchange.url), answer.status));
 }
 
-// The answer's text, a fault of the upstream turned into an error.
-Result<std::string> Upstream::Post(const Exchange& exchange, int attempts) {
-  protocol::RetryPolicy policy = options_.retry;
-  policy.attempts = std::min(policy.attempts, attempts);
+Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reader) {
   for (int attempt = 1;; ++attempt) {
     protocol::AttemptOutcome outcome;
     std::string retry_after;
-    Result<std::string> text = PostOnce(exchange, outcome, retry_after);
-    if (text && outcome.http_status == 500) {
-      auto message = SoapMessage::Parse(*text, protocol::SoapLimits::Request());
-      auto fault = message ? DecodeFault(*message)
-                           : Result<protocol::SoapFault>(std::unexpected(message.error()));
-      text = fault ? Result<std::string>(
-                         std::unexpected(protocol::FaultError(*fault, exchange.operation)))
-                   : Result<std::string>(std::unexpected(Error{
-                         ErrorCode::kTransient,
-                         fmt::format("{}: HTTP status 500 without a fault", exchange.operation),
-                         "http-status",
-                         {}}));
+    auto answered = PostOnce(exchange, reader(), outcome, retry_after);
+    if (answered) return answered;
+    Error& error = answered.error();
+    protocol::RetryPolicy policy = options_.retry;
+    if (const auto fault = protocol::FaultCodeOf(error)) {
+      const FaultRule& rule = RuleOf(*fault);
+      policy.attempts = std::min(policy.attempts, rule.attempts);
+      // An unknown id among those asked for: the batch is divided instead.
+      if (*fault == FaultCode::kInternalServerError && exchange.operation == "GetUpdateData") {
+        return answered;
+      }
+      auto state = session_->state.Lock();
+      if (rule.reaction == FaultReaction::kStartOver) state->demands.start_over = true;
+      if (rule.reaction == FaultReaction::kListAgain) state->demands.list_again = true;
     }
-    if (text) return text;
-    outcome.error = text.error().code;
-    outcome.reason = text.error().reason;
+    // Counters are added by the upstream: a repeated request would count twice (companion 4.3).
+    if (exchange.operation == "RollupDownstreamServers") policy.attempts = 1;
+    outcome.error = error.code;
+    outcome.reason = error.reason;
     outcome.retry_after = retry_after;
     const auto wait = RetryWait(policy, attempt, outcome, RandomBits(), clock_.Now());
-    if (!wait) return text;
+    if (!wait) return std::unexpected(WithFaultNext(std::move(error)));
     if (options_.note) {
-      options_.note(fmt::format("{}; trying again in {} s", text.error().message,
-                                (wait->count() + 999) / 1000));
+      options_.note(
+          fmt::format("{}; trying again in {} s", error.message, (wait->count() + 999) / 1000));
     }
     if (!options_.wait(*wait, stop_)) {
       return Fail(ErrorCode::kCancelled, fmt::format("{}: stopped", exchange.operation));
@@ -138,29 +233,38 @@ Result<std::string> Upstream::Post(const Exchange& exchange, int attempts) {
   }
 }
 
-template <class Response, class Request>
-Result<Response> Upstream::Call(std::string_view service, const Request& request, int attempts) {
+template <class Request>
+Result<void> Upstream::Send(std::string_view service, const Request& request,
+                            const ReaderFactory& reader) {
   const protocol::MessageName name = protocol::NameOf<Request>();
-  Exchange exchange{ResolveAgainstRoot(options_.url, service),
-                    protocol::SoapActionHeader(name.name_space, name.element),
-                    std::string(name.element), protocol::Encode(request)};
-  TRY_ASSIGN(std::string text, Post(exchange, attempts));
-  TRY_ASSIGN(const SoapMessage message,
-             SoapMessage::Parse(std::move(text), protocol::SoapLimits::Answer()),
-             exchange.operation);
-  if (message.IsFault()) {  // with status 200: a proxy's doing
-    TRY_ASSIGN(const auto fault, DecodeFault(message));
-    return std::unexpected(protocol::FaultError(fault, exchange.operation));
-  }
-  return protocol::Decode<Response>(message);
+  const Exchange exchange{ResolveAgainstRoot(options_.url, service),
+                          protocol::SoapActionHeader(name.name_space, name.element),
+                          std::string(name.element), protocol::Encode(request)};
+  return Post(exchange, reader);
+}
+
+template <class Response, class Request>
+Result<Response> Upstream::Call(std::string_view service, const Request& request) {
+  const std::string operation(protocol::NameOf<Request>().element);
+  std::optional<WholeAnswer> answer;
+  TRY(Send(service, request,
+           [&]() -> protocol::AnswerReader& { return answer.emplace(operation); }));
+  return protocol::Decode<Response>(answer->message());
 }
 
 // ---- Authorization -----------------------------------------------------------------------------
 
 Result<void> Upstream::Authorize() {
-  cookie_.reset();
+  const std::lock_guard lock(session_->authorizing);
+  session_->state.Lock()->cookie.reset();
+  TRY(NewCookie());
+  return {};
+}
+
+// With `authorizing` held.
+Result<protocol::Cookie> Upstream::NewCookie() {
   TRY_ASSIGN(const auto config, (Call<protocol::GetAuthConfigResponse>(
-                                    path::kServerSync, protocol::GetAuthConfigRequest{}, 4)));
+                                    path::kServerSync, protocol::GetAuthConfigRequest{})));
   const auto plug_in = std::find_if(config.auth_info.begin(), config.auth_info.end(),
                                     [](const auto& p) { return p.plug_in_id == kPlugIn; });
   if (plug_in == config.auth_info.end()) {
@@ -173,43 +277,68 @@ Result<void> Upstream::Authorize() {
   protocol::DssAuthorizationRequest authorization{options_.account_name,
                                                   options_.account_guid.ToString()};
   TRY_ASSIGN(const auto authorized,
-             Call<protocol::DssAuthorizationResponse>(service, authorization, 4));
+             Call<protocol::DssAuthorizationResponse>(service, authorization));
   protocol::DssGetCookieRequest request;
   request.auth_cookies.push_back(authorized.cookie);
   request.protocol_version = options_.protocol_version;
-  TRY_ASSIGN(const auto answer,
-             Call<protocol::DssGetCookieResponse>(path::kServerSync, request, 4));
-  cookie_ = answer.cookie;
-  cookie_obtained_ = clock_.Now();
-  return {};
+  TRY_ASSIGN(const auto answer, Call<protocol::DssGetCookieResponse>(path::kServerSync, request));
+  auto state = session_->state.Lock();
+  state->cookie = answer.cookie;
+  state->obtained = clock_.Now();
+  return answer.cookie;
 }
+
+namespace {
 
 // Renewed between calls when less than a quarter of its life or ten minutes are left, whichever is
 // later: an expired cookie must not be sent (MS-WSUSSS 3.2.4.1). A cookie that was old when it came
 // (a clock that is off) is used until the upstream refuses it.
-bool Upstream::CookieIsFresh() const {
-  if (!cookie_) return false;
-  const UtcTime now = clock_.Now();
-  const std::int64_t life = cookie_->expiration.ticks - cookie_obtained_.ticks;
+bool IsFresh(const protocol::Cookie& cookie, UtcTime obtained, UtcTime now) {
+  const std::int64_t life = cookie.expiration.ticks - obtained.ticks;
   if (life <= 0) return true;
   const std::int64_t margin =
       std::min(life / 4, std::chrono::seconds(kRenewBefore).count() * UtcTime::kTicksPerSecond);
-  return now.ticks < cookie_->expiration.ticks - margin;
+  return now.ticks < cookie.expiration.ticks - margin;
+}
+
+}  // namespace
+
+Result<protocol::Cookie> Upstream::FreshCookie() {
+  const auto current = [&]() -> std::optional<protocol::Cookie> {
+    auto state = session_->state.Lock();
+    if (!state->cookie || !IsFresh(*state->cookie, state->obtained, clock_.Now())) return {};
+    return state->cookie;
+  };
+  if (auto cookie = current()) return *std::move(cookie);
+  const std::lock_guard lock(session_->authorizing);
+  if (auto cookie = current()) return *std::move(cookie);  // another connection was faster
+  return NewCookie();
+}
+
+// Unless another connection has a new one already.
+void Upstream::Refused(const protocol::Cookie& cookie) {
+  auto state = session_->state.Lock();
+  if (state->cookie == cookie) state->cookie.reset();
+}
+
+template <class Request, class Function>
+auto Upstream::WithCookie(Request request, Function call) -> decltype(call(request)) {
+  for (int round = 1;; ++round) {
+    auto cookie = FreshCookie();
+    if (!cookie) return WithContext(std::move(cookie.error()), "authorization");
+    request.cookie = *cookie;
+    auto answer = call(request);
+    if (answer || round == 2) return answer;
+    const auto fault = protocol::FaultCodeOf(answer.error());
+    if (!fault || RuleOf(*fault).reaction != FaultReaction::kAuthorize) return answer;
+    Refused(*cookie);
+  }
 }
 
 template <class Response, class Request>
-Result<Response> Upstream::CallWithCookie(Request request, int attempts) {
-  for (int round = 1;; ++round) {
-    if (!CookieIsFresh()) TRY(Authorize(), "authorization");
-    request.cookie = cookie_;
-    auto answer = Call<Response>(path::kServerSync, request, attempts);
-    if (answer || round == 2) return answer;
-    const bool refused = IsFault(answer.error(), FaultCode::kInvalidCookie) ||
-                         IsFault(answer.error(), FaultCode::kCookieExpired) ||
-                         IsFault(answer.error(), FaultCode::kInvalidAuthorizationCookie);
-    if (!refused) return answer;
-    cookie_.reset();
-  }
+Result<Response> Upstream::CallWithCookie(Request request) {
+  return WithCookie(std::move(request),
+                    [&](const Request& ready) { return Call<Response>(path::kServerSync, ready); });
 }
 
 // ---- Operations --------------------------------------------------------------------------------
@@ -217,13 +346,16 @@ Result<Response> Upstream::CallWithCookie(Request request, int attempts) {
 Result<protocol::GetConfigDataResponse> Upstream::GetConfigData(std::optional<std::string> anchor) {
   protocol::GetConfigDataRequest request;
   request.config_anchor = std::move(anchor);
-  TRY_ASSIGN(auto answer, CallWithCookie<protocol::GetConfigDataResponse>(std::move(request), 4));
+  TRY_ASSIGN(auto answer, CallWithCookie<protocol::GetConfigDataResponse>(std::move(request)));
   if (answer.max_updates_per_request <= 0) {
     return Fail(ErrorCode::kUnsupported, "bad-limit",
                 fmt::format("GetConfigData: MaxNumberOfUpdatesPerRequest is {}",
                             answer.max_updates_per_request));
   }
   answer.max_updates_per_request = std::min(answer.max_updates_per_request, 1000);
+  // A missing or senseless limit is never "unlimited".
+  answer.max_updates_per_decryption_request =
+      std::clamp(answer.max_updates_per_decryption_request, 1, 1000);
   return answer;
 }
 
@@ -236,28 +368,33 @@ Result<protocol::GetRevisionIdListResponse> Upstream::GetRevisionIdList(
   filter.get_63_language_only = false;  // required from protocol 1.2 on
   protocol::GetRevisionIdListRequest request;
   request.filter = std::move(filter);
-  return CallWithCookie<protocol::GetRevisionIdListResponse>(std::move(request), 4);
+  using Answer = Result<protocol::GetRevisionIdListResponse>;
+  return WithCookie(std::move(request), [&](const auto& ready) -> Answer {
+    std::optional<protocol::RevisionListAnswer> answer;
+    TRY(Send(path::kServerSync, ready,
+             [&]() -> protocol::AnswerReader& { return answer.emplace(); }));
+    return answer->Take();
+  });
 }
 
-Result<protocol::GetUpdateDataResponse> Upstream::GetUpdateData(
-    std::vector<protocol::UpdateId> ids) {
+Result<void> Upstream::GetUpdateData(std::vector<protocol::UpdateId> ids,
+                                     const protocol::UpdateDataAnswer::Receiver& receiver,
+                                     std::uint64_t max_document_bytes) {
   protocol::GetUpdateDataRequest request;
   request.update_ids = std::move(ids);
-  // InternalServerError is an answer here; connection failures are worth another attempt.
-  for (int attempt = 1;; ++attempt) {
-    auto answer = CallWithCookie<protocol::GetUpdateDataResponse>(request, 1);
-    if (answer || answer.error().code != ErrorCode::kTransient ||
-        IsFault(answer.error(), FaultCode::kInternalServerError)) {
-      return answer;
-    }
-    protocol::AttemptOutcome outcome;
-    outcome.error = ErrorCode::kTransient;
-    outcome.reason = answer.error().reason;
-    const auto wait = RetryWait(options_.retry, attempt, outcome, RandomBits(), clock_.Now());
-    if (!wait) return answer;
-    if (options_.note) options_.note(answer.error().message + "; trying again");
-    if (!options_.wait(*wait, stop_)) return Fail(ErrorCode::kCancelled, "GetUpdateData: stopped");
-  }
+  return WithCookie(std::move(request), [&](const protocol::GetUpdateDataRequest& ready) {
+    std::optional<protocol::UpdateDataAnswer> answer;
+    return Send(path::kServerSync, ready, [&]() -> protocol::AnswerReader& {
+      return answer.emplace(receiver, max_document_bytes);
+    });
+  });
+}
+
+Result<protocol::GetUpdateDecryptionDataResponse> Upstream::GetUpdateDecryptionData(
+    std::vector<protocol::UpdateId> ids) {
+  protocol::GetUpdateDecryptionDataRequest request;
+  request.update_ids = std::move(ids);
+  return CallWithCookie<protocol::GetUpdateDecryptionDataResponse>(std::move(request));
 }
 
 Result<protocol::GetDeploymentsResponse> Upstream::GetDeployments(std::optional<std::string> anchor,
@@ -265,7 +402,7 @@ Result<protocol::GetDeploymentsResponse> Upstream::GetDeployments(std::optional<
   protocol::GetDeploymentsRequest request;
   request.deployment_anchor = std::move(anchor);
   request.sync_anchor = sync_anchor;
-  return CallWithCookie<protocol::GetDeploymentsResponse>(std::move(request), 4);
+  return CallWithCookie<protocol::GetDeploymentsResponse>(std::move(request));
 }
 
 Result<void> Upstream::DownloadFiles(const std::vector<Sha1Digest>& digests) {
@@ -273,7 +410,7 @@ Result<void> Upstream::DownloadFiles(const std::vector<Sha1Digest>& digests) {
   for (const Sha1Digest& digest : digests) {
     request.file_digests.emplace_back(digest.bytes.begin(), digest.bytes.end());
   }
-  TRY(CallWithCookie<protocol::DownloadFilesResponse>(std::move(request), 4));
+  TRY(CallWithCookie<protocol::DownloadFilesResponse>(std::move(request)));
   return {};
 }
 
@@ -282,14 +419,13 @@ Result<void> Upstream::DownloadFiles(const std::vector<Sha1Digest>& digests) {
 Result<protocol::GetRollupConfigurationResponse> Upstream::GetRollupConfiguration() {
   protocol::GetRollupConfigurationRequest request;
   request.cookie = protocol::RollupCookie();
-  return Call<protocol::GetRollupConfigurationResponse>(path::kReporting, request, 4);
+  return Call<protocol::GetRollupConfigurationResponse>(path::kReporting, request);
 }
 
 Result<void> Upstream::RollupDownstreamServers(protocol::RollupDownstreamServersRequest request) {
   request.cookie = protocol::RollupCookie();
   request.client_time = clock_.Now();
-  // Counters are added by the upstream: a repeated request would count twice (companion 4.3).
-  TRY(Call<protocol::RollupDownstreamServersResponse>(path::kReporting, request, 1));
+  TRY(Call<protocol::RollupDownstreamServersResponse>(path::kReporting, request));
   return {};
 }
 
@@ -297,20 +433,20 @@ Result<protocol::RollupComputersResponse> Upstream::RollupComputers(
     protocol::RollupComputersRequest request) {
   request.cookie = protocol::RollupCookie();
   request.client_time = clock_.Now();
-  return Call<protocol::RollupComputersResponse>(path::kReporting, request, 4);
+  return Call<protocol::RollupComputersResponse>(path::kReporting, request);
 }
 
 Result<protocol::GetOutOfSyncComputersResponse> Upstream::GetOutOfSyncComputers(
     protocol::GetOutOfSyncComputersRequest request) {
   request.cookie = protocol::RollupCookie();
-  return Call<protocol::GetOutOfSyncComputersResponse>(path::kReporting, request, 4);
+  return Call<protocol::GetOutOfSyncComputersResponse>(path::kReporting, request);
 }
 
 Result<bool> Upstream::RollupComputerStatus(protocol::RollupComputerStatusRequest request) {
   request.cookie = protocol::RollupCookie();
   request.client_time = clock_.Now();
   TRY_ASSIGN(const auto answer,
-             Call<protocol::RollupComputerStatusResponse>(path::kReporting, request, 4));
+             Call<protocol::RollupComputerStatusResponse>(path::kReporting, request));
   return answer.result;
 }
 

@@ -13,6 +13,7 @@
 #include "base/fetcher.h"
 #include "base/guid.h"
 #include "base/result.h"
+#include "protocol/answer_stream.h"
 #include "protocol/reporting_messages.h"
 #include "protocol/retry.h"
 #include "protocol/sync_messages.h"
@@ -36,13 +37,19 @@ struct UpstreamOptions {
 };
 
 /// The downstream role of MS-WSUSSS against one upstream: authorization, cookies and their renewal,
-/// retries and the reaction to faults (companion 1.5). Every call authorizes when there is no
-/// usable cookie, and once more when the upstream refuses it. Faults come back as protocol::
-/// FaultError; FaultCodeOf tells which. ServerChanged and InvalidParameters are the caller's.
-/// Thread-compatible. The fetcher and the clock must outlive it.
+/// retries and the reaction to faults (exporter/fault_table.h). Every call authorizes when there is
+/// no usable cookie, and once more when the upstream refuses it. Faults come back as protocol::
+/// FaultError with the next step; FaultCodeOf tells which. Starting over is the caller's.
+/// Memory: answers are decoded while they arrive (protocol/answer_stream.h); those that are not
+/// lists or documents are held as text, 512 MiB at most.
+/// Thread-compatible; connections of one session may be used at the same time. The fetcher and the
+/// clock must outlive it.
 class Upstream {
  public:
   Upstream(Fetcher& fetcher, const Clock& clock, UpstreamOptions options, std::stop_token stop);
+
+  /// Another connection with the same cookie: whichever finds it old renews it for all.
+  Upstream Connect(Fetcher& fetcher, std::stop_token stop) const;
 
   /// GetAuthConfig, GetAuthorizationCookie, GetCookie. The upstream makes a record of this server.
   Result<void> Authorize();
@@ -52,13 +59,29 @@ class Upstream {
   /// Fails with kUsage before asking when only one of products and classifications is given: an
   /// upstream would answer with an empty list and no fault (companion 2.3).
   Result<protocol::GetRevisionIdListResponse> GetRevisionIdList(protocol::SyncFilter filter);
-  /// One request, not retried on InternalServerError: it may mean an id the upstream does not hold.
-  /// The answer may hold fewer updates than asked.
-  Result<protocol::GetUpdateDataResponse> GetUpdateData(std::vector<protocol::UpdateId> ids);
+  /// Not repeated on InternalServerError: it may mean an id that the upstream does not hold. The
+  /// answer may hold fewer updates than asked. `receiver` is given what comes while it comes; when
+  /// the connection breaks, the whole request is repeated and it is given the same again.
+  /// `max_document_bytes` bounds a document as it comes.
+  Result<void> GetUpdateData(std::vector<protocol::UpdateId> ids,
+                             const protocol::UpdateDataAnswer::Receiver& receiver,
+                             std::uint64_t max_document_bytes);
+  /// Keys of encrypted files: secrets. At most as many ids as GetConfigData allows.
+  Result<protocol::GetUpdateDecryptionDataResponse> GetUpdateDecryptionData(
+      std::vector<protocol::UpdateId> ids);
   Result<protocol::GetDeploymentsResponse> GetDeployments(std::optional<std::string> anchor,
                                                           const std::string& sync_anchor);
-  /// Asks the upstream to fetch files; success means it was noted. At most 100.
+  /// Asks the upstream to fetch files; success means it was noted. At most 100. Fails with reason
+  /// "FileDigestsMissing" when it does not know some of them.
   Result<void> DownloadFiles(const std::vector<Sha1Digest>& digests);
+
+  /// Whether a call since the last time said ServerChanged, or that files are unknown: metadata has
+  /// to be asked for again. Callers that go on without the answer need not report it.
+  struct Demands {
+    bool start_over = false;
+    bool list_again = false;
+  };
+  Demands TakeDemands();
 
   // Rollup: without a cookie of ours. Authorize first, so that the upstream knows the sender.
   Result<protocol::GetRollupConfigurationResponse> GetRollupConfiguration();
@@ -71,24 +94,36 @@ class Upstream {
   Result<bool> RollupComputerStatus(protocol::RollupComputerStatusRequest request);
 
   const std::string& url() const { return options_.url; }
+  const std::string& protocol_version() const { return options_.protocol_version; }
 
  private:
   struct Exchange;
+  struct Session;  // what connections share
+  // A new reader for each attempt; it lives until the next one is asked for.
+  using ReaderFactory = std::function<protocol::AnswerReader&()>;
+
+  Upstream(Fetcher& fetcher, const Clock& clock, UpstreamOptions options, std::stop_token stop,
+           std::shared_ptr<Session> session);
+  template <class Request>
+  Result<void> Send(std::string_view path, const Request& request, const ReaderFactory& reader);
   template <class Response, class Request>
-  Result<Response> Call(std::string_view path, const Request& request, int attempts);
+  Result<Response> Call(std::string_view path, const Request& request);
+  template <class Request, class Function>
+  auto WithCookie(Request request, Function call) -> decltype(call(request));
   template <class Response, class Request>
-  Result<Response> CallWithCookie(Request request, int attempts);
-  Result<std::string> Post(const Exchange& exchange, int attempts);
-  Result<std::string> PostOnce(const Exchange& exchange, protocol::AttemptOutcome& outcome,
-                               std::string& retry_after);
-  bool CookieIsFresh() const;
+  Result<Response> CallWithCookie(Request request);
+  Result<void> Post(const Exchange& exchange, const ReaderFactory& reader);
+  Result<void> PostOnce(const Exchange& exchange, protocol::AnswerReader& reader,
+                        protocol::AttemptOutcome& outcome, std::string& retry_after);
+  Result<protocol::Cookie> FreshCookie();
+  Result<protocol::Cookie> NewCookie();
+  void Refused(const protocol::Cookie& cookie);
 
   Fetcher& fetcher_;
   const Clock& clock_;
   UpstreamOptions options_;
   std::stop_token stop_;
-  std::optional<protocol::Cookie> cookie_;
-  UtcTime cookie_obtained_;
+  std::shared_ptr<Session> session_;
 };
 
 /// Sleeps, ended early by `stop`; false then.

@@ -13,6 +13,7 @@
 #include "base/stream.h"
 #include "mirror/sqlite.h"
 #include "mirror/state.h"
+#include "protocol/sync_messages.h"
 #include "protocol/update_document.h"
 #include "protocol/update_id.h"
 
@@ -149,7 +150,18 @@ struct Subscription {
   std::vector<Guid> products;
   std::vector<Guid> classifications;
   std::vector<std::string> languages;  ///< "en", "de"
+  /// "All" classifications include drivers; without it they are left out unless named.
+  bool drivers = false;
   bool operator==(const Subscription&) const = default;
+};
+
+/// What the upstream said of itself, kept with the anchor "config".
+struct UpstreamRecord {
+  std::string url;                ///< as DisplayUrl shows it
+  std::string announced_version;  ///< by us
+  /// With all languages; the anchor is kept as an anchor.
+  protocol::GetConfigDataResponse config;
+  UtcTime read_at;
 };
 
 struct Anchor {
@@ -233,14 +245,22 @@ class Catalog {
   // For people.
   Result<UpdateText> Text(RevisionId id);
   Result<std::vector<UpdateSummary>> FindSummaries(const FindUpdates& query);
+  Result<std::uint64_t> CountUpdates(const FindUpdates& query);  ///< distinct; limit unused
   Result<std::optional<UpdateSummary>> Summary(RevisionId id);
   Result<std::vector<CategoryRow>> Categories(CategoryType type);
+  /// The same without titles and counts, which cost a look at every update; ascending.
+  Result<std::vector<Guid>> CategoryGuids(CategoryType type);
 
   // For sync.
   /// Absolute URL at the vendor's content network, when the upstream told it.
   Result<std::optional<std::string>> FileUrl(const Sha1Digest& sha1);
   Result<std::optional<std::string>> AnchorValue(std::string_view kind, std::string_view filter);
   Result<Subscription> ReadSubscription();
+  /// Nothing before the first sync.
+  Result<std::optional<UpstreamRecord>> ReadUpstream();
+  /// Those of `sorted` (ascending, distinct) that no published revision is. Many are compared with
+  /// the catalogue in one pass: a million takes about a second.
+  Result<std::vector<protocol::UpdateId>> Unknown(const std::vector<protocol::UpdateId>& sorted);
 
  private:
   Database& db_;  // must outlive

@@ -199,6 +199,12 @@ Result<bool> CatalogLoad::Has(const protocol::UpdateId& update) {
   return digest.has_value();
 }
 
+Result<std::vector<protocol::UpdateId>> CatalogLoad::Unknown(
+    const std::vector<protocol::UpdateId>& sorted) {
+  TRY(Flush());
+  return FindUnknown(impl_->db, Sight::kLoading, sorted);
+}
+
 Result<Added> CatalogLoad::Add(IncomingRevision incoming) {
   TRY_ASSIGN(auto decoded,
              DecodedRevision::Decode(std::move(incoming),
@@ -361,6 +367,26 @@ Result<void> CatalogLoad::Prepare() {
   return {};
 }
 
+Result<std::vector<Guid>> CatalogLoad::NewlyExpired() {
+  TRY(Flush());
+  TRY_ASSIGN(
+      auto rows,
+      impl_->db.Prepare(
+          "SELECT i.guid FROM revision r JOIN revision_identity i ON i.id = r.id "
+          "WHERE r.change_id = ? AND r.is_expired = 1 AND r.type IN (2, 3) AND NOT EXISTS ("
+          "SELECT 1 FROM revision_identity j JOIN revision s ON s.id = j.id "
+          "WHERE j.guid = i.guid AND j.revision > i.revision) AND 0 = (SELECT s.is_expired FROM "
+          "revision_identity j JOIN revision s ON s.id = j.id JOIN change d ON d.id = s.change_id "
+          "WHERE j.guid = i.guid AND d.generation IS NOT NULL ORDER BY j.revision DESC LIMIT 1)"));
+  rows.BindAll(impl_->change);
+  std::vector<Guid> expired;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return expired;
+    expired.push_back(rows.GuidAt(0));
+  }
+}
+
 Result<CatalogLoad::Summary> CatalogLoad::Summarize() {
   TRY(Flush());
   Database& db = impl_->db;
@@ -380,15 +406,8 @@ Result<CatalogLoad::Summary> CatalogLoad::Summarize() {
             "SELECT count(*) FROM revision WHERE change_id = ? AND has_digest_conflict = 1"));
   TRY(count(summary.missing_files, std::string("SELECT count(*) ") + kMissing));
   TRY(count(summary.missing_bytes, std::string("SELECT sum(size_bytes) ") + kMissing));
-  // An update that was alive and whose newest revision will be an expired one.
-  TRY(count(
-      summary.newly_expired,
-      "SELECT count(*) FROM revision r JOIN revision_identity i ON i.id = r.id "
-      "WHERE r.change_id = ? AND r.is_expired = 1 AND r.type IN (2, 3) AND NOT EXISTS ("
-      "SELECT 1 FROM revision_identity j JOIN revision s ON s.id = j.id "
-      "WHERE j.guid = i.guid AND j.revision > i.revision) AND 0 = (SELECT s.is_expired FROM "
-      "revision_identity j JOIN revision s ON s.id = j.id JOIN change d ON d.id = s.change_id "
-      "WHERE j.guid = i.guid AND d.generation IS NOT NULL ORDER BY j.revision DESC LIMIT 1)"));
+  TRY_ASSIGN(const auto expired, NewlyExpired());
+  summary.newly_expired = expired.size();
   TRY_ASSIGN(const auto counts, impl_->mirror.catalog().Counts());
   summary.live_updates = counts.live_updates;
   summary.adopted_revisions = impl_->adopted;

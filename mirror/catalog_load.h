@@ -95,6 +95,8 @@ class CatalogLoad {
 
   /// Known with a document, published or in the open change.
   Result<bool> Has(const protocol::UpdateId& update);
+  /// Those of `sorted` (ascending, distinct) that are neither; many at the cost of one pass.
+  Result<std::vector<protocol::UpdateId>> Unknown(const std::vector<protocol::UpdateId>& sorted);
   Result<std::optional<Sha256Digest>> KnownSha256(const protocol::UpdateId& update);
   /// Ends the batch that is open: its rows survive a crash.
   Result<void> Flush();
@@ -117,6 +119,9 @@ class CatalogLoad {
     std::uint64_t missing_files = 0;
     std::uint64_t missing_bytes = 0;
   };
+  /// Updates offered now whose newest revision will be an expired one; their number is
+  /// Summary::newly_expired.
+  Result<std::vector<Guid>> NewlyExpired();
   /// Flushes and counts; changes nothing that is visible.
   Result<Summary> Summarize();
   /// Flushes and computes the digests of the documents, outside the commit. Fails with kNotFound

@@ -146,6 +146,58 @@ Result<void> RelationsReader::Fill(RevisionRelations& out) {
   return Each(files_, id, [&](Statement& row) { out.files.push_back(ReadFile(row)); });
 }
 
+// ---- Sets of identities ------------------------------------------------------------------------
+
+namespace {
+
+/// Above it, reading all identities in their order costs less than looking each one up.
+constexpr std::size_t kFewIds = 2000;
+
+Result<std::vector<protocol::UpdateId>> LookUpEach(Database& db, std::string_view visible,
+                                                   const std::vector<protocol::UpdateId>& ids) {
+  TRY_ASSIGN(auto row, db.Prepare(fmt::format("SELECT 1 FROM revision_identity i JOIN revision r "
+                                              "ON r.id = i.id JOIN change c ON c.id = r.change_id "
+                                              "WHERE i.guid = ? AND i.revision = ? AND {}",
+                                              visible)));
+  std::vector<protocol::UpdateId> unknown;
+  for (const auto& id : ids) {
+    row.Reset();
+    row.BindAll(id.guid, id.revision);
+    TRY_ASSIGN(const bool found, row.Step());
+    if (!found) unknown.push_back(id);
+  }
+  return unknown;
+}
+
+}  // namespace
+
+Result<std::vector<protocol::UpdateId>> FindUnknown(Database& db, Sight sight,
+                                                    const std::vector<protocol::UpdateId>& sorted) {
+  const std::string_view visible = VisibleCondition(sight, /*inner=*/false);
+  if (sorted.size() < kFewIds) return LookUpEach(db, visible, sorted);
+  TRY_ASSIGN(auto rows, db.Prepare(fmt::format("SELECT i.guid, i.revision FROM revision_identity i "
+                                               "INDEXED BY revision_identity_by_update "
+                                               "CROSS JOIN revision r ON r.id = i.id "
+                                               "CROSS JOIN change c ON c.id = r.change_id "
+                                               "WHERE {} ORDER BY i.guid, i.revision",
+                                               visible)));
+  std::vector<protocol::UpdateId> unknown;
+  bool more = true;
+  protocol::UpdateId known;
+  const auto next = [&]() -> Result<void> {
+    TRY_ASSIGN(more, rows.Step());
+    if (more) known = {rows.GuidAt(0), rows.Int32(1)};
+    return {};
+  };
+  TRY(next());
+  for (const auto& id : sorted) {
+    while (more && known < id) TRY(next());
+    if (!more || known != id) unknown.push_back(id);
+  }
+  TRY(rows.Check());
+  return unknown;
+}
+
 // ---- Dangling references -----------------------------------------------------------------------
 
 namespace {

@@ -56,6 +56,9 @@ class RelationsReader {
   Cursor files_;
 };
 
+Result<std::vector<protocol::UpdateId>> FindUnknown(Database& db, Sight sight,
+                                                    const std::vector<protocol::UpdateId>& sorted);
+
 Result<std::vector<Catalog::Dangling>> FindDanglingIn(Database& db, Sight sight,
                                                       std::optional<ChangeId> of_change, int limit);
 

@@ -1,4 +1,5 @@
 #include "mirror/catalog.h"
+#include "mirror/catalog_rows.h"
 #include "mirror/digest_tree.h"
 
 // Catalog: states, anchors, subscription.
@@ -102,9 +103,50 @@ Result<Subscription> Catalog::ReadSubscription() {
       subscription.languages.push_back(rows.String(1));
       continue;
     }
+    if (kind == 4) {
+      subscription.drivers = true;
+      continue;
+    }
     TRY_ASSIGN(const Guid guid, Guid::Parse(rows.Text(1)), "subscription");
     (kind == 1 ? subscription.products : subscription.classifications).push_back(guid);
   }
+}
+
+Result<std::optional<UpstreamRecord>> Catalog::ReadUpstream() {
+  TRY_ASSIGN(
+      auto row,
+      db_.Prepare("SELECT url, announced_version, protocol_version, catalog_only, lazy_sync, "
+                  "hosts_psf, max_updates, max_decryption, max_computer_ids, "
+                  "max_driver_sets, max_hardware_ids, read_at FROM upstream"));
+  TRY_ASSIGN(const bool found, row.Step());
+  if (!found) return std::optional<UpstreamRecord>();
+  UpstreamRecord record;
+  auto& config = record.config;
+  record.url = row.String(0);
+  record.announced_version = row.String(1);
+  config.protocol_version = row.String(2);
+  config.catalog_only_sync = row.Bool(3);
+  config.lazy_sync = row.Bool(4);
+  config.server_hosts_psf_files = row.Bool(5);
+  config.max_updates_per_request = row.Int32(6);
+  config.max_updates_per_decryption_request = row.Int32(7);
+  config.max_computer_ids_per_request = row.Int32(8);
+  config.max_driver_sets_per_request = row.Int32(9);
+  config.max_pnp_hardware_ids_per_request = row.Int32(10);
+  record.read_at = UtcTime{row.Int(11)};
+  TRY(row.Check());
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT id, short_name, long_name, is_enabled "
+                                    "FROM upstream_language ORDER BY id"));
+  for (;;) {
+    TRY_ASSIGN(const bool more, rows.Step());
+    if (!more) return std::optional(std::move(record));
+    config.languages.push_back({rows.Int32(0), rows.String(1), rows.String(2), rows.Bool(3)});
+  }
+}
+
+Result<std::vector<protocol::UpdateId>> Catalog::Unknown(
+    const std::vector<protocol::UpdateId>& sorted) {
+  return FindUnknown(db_, Sight::kPublished, sorted);
 }
 
 Result<std::optional<std::string>> Catalog::FileUrl(const Sha1Digest& sha1) {

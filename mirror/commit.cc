@@ -61,6 +61,28 @@ Result<void> CommitTransaction::PutSubscription(const Subscription& subscription
   for (const Guid& guid : subscription.products) TRY(put.Run(1, guid.ToString()));
   for (const Guid& guid : subscription.classifications) TRY(put.Run(2, guid.ToString()));
   for (const auto& language : subscription.languages) TRY(put.Run(3, language));
+  if (subscription.drivers) TRY(put.Run(4, "yes"));
+  return {};
+}
+
+Result<void> CommitTransaction::PutUpstream(const UpstreamRecord& record) {
+  const auto& config = record.config;
+  TRY(db().Run(
+      "INSERT OR REPLACE INTO upstream (id, url, announced_version, protocol_version, "
+      "catalog_only, lazy_sync, hosts_psf, max_updates, max_decryption, max_computer_ids, "
+      "max_driver_sets, max_hardware_ids, read_at) "
+      "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      record.url, record.announced_version, config.protocol_version,
+      config.catalog_only_sync ? 1 : 0, config.lazy_sync ? 1 : 0,
+      config.server_hosts_psf_files ? 1 : 0, config.max_updates_per_request,
+      config.max_updates_per_decryption_request, config.max_computer_ids_per_request,
+      config.max_driver_sets_per_request, config.max_pnp_hardware_ids_per_request, record.read_at));
+  TRY(db().Run("DELETE FROM upstream_language"));
+  TRY_ASSIGN(auto put, db().Prepare("INSERT OR REPLACE INTO upstream_language (id, short_name, "
+                                    "long_name, is_enabled) VALUES (?, ?, ?, ?)"));
+  for (const auto& one : config.languages) {
+    TRY(put.Run(one.language_id, one.short_language, one.long_language, one.enabled ? 1 : 0));
+  }
   return {};
 }
 

@@ -37,6 +37,7 @@ class CommitTransaction {
 
   Result<void> PutAnchor(const Anchor& anchor);
   Result<void> DropAnchors(std::string_view kind);  ///< empty: all
+  Result<void> PutUpstream(const UpstreamRecord& record);
   Result<void> PutSubscription(const Subscription& subscription);
   Result<void> Audit(const AuditEntry& entry);
 

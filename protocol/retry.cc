@@ -61,11 +61,11 @@ std::optional<milliseconds> RetryWait(const RetryPolicy& policy, int attempt,
                                       const AttemptOutcome& outcome, std::uint32_t random,
                                       UtcTime now) {
   if (attempt >= policy.attempts || !IsTransient(outcome)) return std::nullopt;
+  if (const auto asked = RetryAfter(outcome.retry_after, now)) {
+    return std::min(*asked, policy.longest_retry_after);
+  }
   if (outcome.reason == "ServerBusy") {
     return policy.busy_waits[std::clamp(attempt - 1, 0, 2)];
-  }
-  if (const auto asked = RetryAfter(outcome.retry_after, now)) {
-    return std::min(*asked, policy.longest_wait);
   }
   const int doublings = std::clamp(attempt - 1, 0, 20);
   const milliseconds full =

@@ -271,9 +271,32 @@ CREATE TABLE anchor (
   PRIMARY KEY (kind, filter)
 ) STRICT, WITHOUT ROWID;
 
+-- What the upstream said of itself in GetConfigData, as of the anchor "config".
+CREATE TABLE upstream (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  url TEXT NOT NULL,                       -- without credentials
+  announced_version TEXT NOT NULL,         -- by us, in GetCookie
+  protocol_version TEXT NOT NULL,          -- by the upstream
+  catalog_only INTEGER NOT NULL,
+  lazy_sync INTEGER NOT NULL,
+  hosts_psf INTEGER NOT NULL,
+  max_updates INTEGER NOT NULL,            -- per request, as are the following
+  max_decryption INTEGER NOT NULL,
+  max_computer_ids INTEGER NOT NULL,
+  max_driver_sets INTEGER NOT NULL,
+  max_hardware_ids INTEGER NOT NULL,
+  read_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE upstream_language (
+  id INTEGER PRIMARY KEY,                  -- LCID; 0: all
+  short_name TEXT NOT NULL,
+  long_name TEXT NOT NULL,
+  is_enabled INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE subscription (
-  kind INTEGER NOT NULL,                   -- 1 product, 2 classification, 3 language
-  value TEXT NOT NULL,                     -- GUID as text, or language
+  kind INTEGER NOT NULL,                   -- 1 product, 2 classification, 3 language, 4 drivers too
+  value TEXT NOT NULL,                     -- GUID as text, language, or 'yes'
   PRIMARY KEY (kind, value)
 ) STRICT, WITHOUT ROWID;
 

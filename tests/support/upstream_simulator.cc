@@ -140,6 +140,7 @@ Result<FetchResponse> UpstreamSimulator::Answer(const FetchRequest& request, Sin
   response.status = 200;
   response.headers = {{"Content-Type", "text/xml; charset=utf-8"}};
   const std::string body = Soap(message, response.status);
+  if (response.status == 200 && request.on_answer) TRY(request.on_answer(response));
   TRY(sink.Write(AsBytes(body)));
   return response;
 }

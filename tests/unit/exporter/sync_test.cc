@@ -143,8 +143,13 @@ TEST_F(SyncTest, DryRunAsksButChangesNothing) {
   const auto state = State();
   const SyncReport report = MustRun(options);
   EXPECT_EQ(report.new_revisions, 60u);
-  EXPECT_EQ(simulator_.Count("GetUpdateData"), 0);
+  EXPECT_EQ(report.preview->looked_at, 60u);
+  EXPECT_EQ(report.preview->updates.front().title, "update 0");
+  ASSERT_EQ(report.preview->products.size(), 1u);
+  EXPECT_EQ(report.preview->products[0].title, "Windows 11");
+  EXPECT_EQ(report.preview->products[0].updates, 60u);
   EXPECT_EQ(State().name, state.name);
+  EXPECT_EQ(*mirror_->db().QueryInt("SELECT count(*) FROM revision"), 0);
   EXPECT_FALSE(mirror_->jobs().Last("sync")->has_value());
 }
 

@@ -35,14 +35,18 @@ class UpstreamTest : public testing::Test {
     upstream_.emplace(*fetcher_, clock_, options, std::stop_token());
   }
 
-  Result<void> Fetch(const std::vector<UpdateId>& ids, std::size_t batch = 100) {
+  Result<void> Fetch(const std::vector<UpdateId>& ids) {
     received_.clear();
-    return FetchUpdates(*upstream_, ids, batch,
-                        [&](FetchedUpdate update) -> Result<void> {
-                          received_.push_back(update.data.id);
-                          return {};
-                        },
-                        gone_, {});
+    BatchFetcher fetcher(*upstream_,
+                         {[&](protocol::ReceivedUpdate update) -> Result<void> {
+                            received_.push_back(update.id);
+                            return {};
+                          },
+                          [](protocol::FileUrl) -> Result<void> { return {}; }},
+                         1 << 20, {});
+    TRY(fetcher.Fetch(ids));
+    gone_ = fetcher.gone;
+    return {};
   }
 
   UpstreamSimulator simulator_;
@@ -91,7 +95,6 @@ TEST_F(UpstreamTest, AsksAgainForWhatAShortAnswerLeftOut) {
   for (int i = 0; i < 7; ++i) {
     ids.push_back(simulator_.AddUpdate(Numbered(i), 1, "u", kProduct, kClass, {}));
   }
-  ids.push_back(ids.front());  // a repeated id is asked for once
   simulator_.max_updates_per_answer = 3;
   ASSERT_TRUE(Fetch(ids).has_value());
   EXPECT_EQ(received_.size(), 7u);
@@ -108,27 +111,6 @@ TEST_F(UpstreamTest, FindsTheIdThatTheUpstreamCannotDeliver) {
   EXPECT_EQ(received_.size(), 9u);
   EXPECT_EQ(gone_, (std::vector<UpdateId>{ids[6]}));
   for (const std::size_t size : simulator_.batch_sizes) EXPECT_LE(size, 10u);
-}
-
-TEST_F(UpstreamTest, TakesAnUpstreamThatDeliversNothingForBroken) {
-  std::vector<UpdateId> ids;
-  for (int i = 0; i < 4; ++i) {
-    ids.push_back(simulator_.AddUpdate(Numbered(i), 1, "u", kProduct, kClass, {}));
-    simulator_.undeliverable.insert(ids.back());
-  }
-  const auto fetched = Fetch(ids);
-  ASSERT_FALSE(fetched.has_value());
-  EXPECT_EQ(fetched.error().code, ErrorCode::kTransient);
-  EXPECT_EQ(fetched.error().reason, "upstream-incomplete");
-}
-
-TEST_F(UpstreamTest, KeepsToTheBatchLimit) {
-  std::vector<UpdateId> ids;
-  for (int i = 0; i < 25; ++i) {
-    ids.push_back(simulator_.AddUpdate(Numbered(i), 1, "u", kProduct, kClass, {}));
-  }
-  ASSERT_TRUE(Fetch(ids, 10).has_value());
-  EXPECT_EQ(simulator_.batch_sizes, (std::vector<std::size_t>{10, 10, 5}));
 }
 
 TEST(ContentRoot, FollowsTheRuleOfPorts) {

@@ -29,7 +29,7 @@ TEST(RetryWait, FollowsTheTable) {
       {"200 is an answer", 1, {std::nullopt, 200, "", ""}, 0, std::nullopt},
       {"503 retries", 1, {std::nullopt, 503, "", ""}, 0, 500},
       {"429 with seconds", 1, {std::nullopt, 429, "", "7"}, 0, 7000},
-      {"Retry-After is capped", 1, {std::nullopt, 503, "", "86400"}, 0, 60000},
+      {"Retry-After is capped", 1, {std::nullopt, 503, "", "86400"}, 0, 900'000},
       {"Retry-After as date",
        1,
        {std::nullopt, 503, "", "Sun, 04 Oct 2026 15:03:46 GMT"},
@@ -43,6 +43,12 @@ TEST(RetryWait, FollowsTheTable) {
       {"Retry-After that is none", 1, {std::nullopt, 503, "", "soon"}, 0, 500},
       {"busy waits a minute", 1, {ErrorCode::kTransient, 500, "ServerBusy", ""}, 0, 60'000},
       {"busy waits five", 2, {ErrorCode::kTransient, 500, "ServerBusy", ""}, 0, 300'000},
+      {"busy for as long as it says",
+       1,
+       {ErrorCode::kTransient, 500, "ServerBusy", "90"},
+       0,
+       90'000},
+      {"busy, a day, capped", 1, {ErrorCode::kTransient, 500, "ServerBusy", "86400"}, 0, 900'000},
       {"busy waits fifteen", 3, {ErrorCode::kTransient, 500, "ServerBusy", ""}, 0, 900'000},
   };
   for (const auto& c : kCases) {

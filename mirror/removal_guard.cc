@@ -1,0 +1,138 @@
+#include "mirror/removal_guard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/text.h"
+#include "mirror/mirror.h"
+
+namespace gapferry::mirror {
+namespace {
+
+constexpr std::size_t kShown = 20;
+
+bool IsUpdate(const RevisionRow& row) {
+  return row.type == UpdateType::kSoftware || row.type == UpdateType::kDriver;
+}
+bool IsLive(const RevisionRow& row) {
+  return IsUpdate(row) && row.is_latest && !row.is_expired && !row.is_withdrawn;
+}
+
+// Counts those of `guids` that are offered now and puts them into `going`.
+Result<std::uint64_t> CountLive(Catalog& catalog, const std::vector<Guid>& guids,
+                                std::unordered_set<Guid>& going, RemovalVerdict& verdict) {
+  std::uint64_t count = 0;
+  for (const Guid& guid : guids) {
+    TRY_ASSIGN(const auto row, catalog.FindLatest(guid));
+    if (!row || !IsLive(*row)) continue;
+    ++count;
+    if (!going.insert(guid).second || verdict.first.size() == kShown) continue;
+    TRY_ASSIGN(auto text, catalog.Text(row->id));
+    verdict.first.push_back({guid, std::move(text.title)});
+  }
+  return count;
+}
+
+// Products all of whose updates go, by one pass over the catalogue.
+Result<std::vector<RemovalVerdict::Named>> EmptiedProducts(Catalog& catalog,
+                                                           const std::unordered_set<Guid>& going,
+                                                           const std::set<Guid>& arriving) {
+  struct Count {
+    std::uint64_t all = 0;
+    std::uint64_t going = 0;
+  };
+  TRY_ASSIGN(const auto products, catalog.CategoryGuids(CategoryType::kProduct));
+  std::unordered_map<Guid, Count> counts;
+  for (const Guid& product : products) {
+    if (!arriving.contains(product)) counts.emplace(product, Count());
+  }
+  std::vector<Count*> named;
+  TRY(catalog.ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
+    if (!IsLive(revision.row)) return {};
+    named.clear();
+    for (const auto& clause : revision.prerequisites) {
+      for (const Guid& guid : clause.alternatives) {
+        const auto found = counts.find(guid);
+        if (found != counts.end()) named.push_back(&found->second);
+      }
+    }
+    std::sort(named.begin(), named.end());
+    named.erase(std::unique(named.begin(), named.end()), named.end());
+    const bool goes = going.contains(revision.row.update.guid);
+    for (Count* count : named) {
+      ++count->all;
+      if (goes) ++count->going;
+    }
+    return {};
+  }));
+  std::vector<RemovalVerdict::Named> emptied;
+  for (const Guid& product : products) {
+    const auto found = counts.find(product);
+    if (found == counts.end() || found->second.all < 2) continue;
+    if (found->second.all != found->second.going) continue;
+    TRY_ASSIGN(const auto row, catalog.FindLatest(product));
+    UpdateText text;
+    if (row) {
+      TRY_ASSIGN(text, catalog.Text(row->id));
+    }
+    emptied.push_back({product, std::move(text.title)});
+  }
+  return emptied;
+}
+
+}  // namespace
+
+Result<RemovalVerdict> JudgeRemovals(Mirror& mirror, const Removals& removals,
+                                     const std::set<Guid>& arriving) {
+  Catalog& catalog = mirror.catalog();
+  RemovalVerdict verdict;
+  std::unordered_set<Guid> going;
+  TRY_ASSIGN(verdict.withdrawn, CountLive(catalog, removals.withdrawn, going, verdict));
+  TRY_ASSIGN(verdict.expired, CountLive(catalog, removals.expired, going, verdict));
+  TRY_ASSIGN(verdict.declined, CountLive(catalog, removals.declined, going, verdict));
+  verdict.removals = going.size();
+  TRY_ASSIGN(const auto counts, catalog.Counts());
+  verdict.live = counts.live_updates;
+  if (verdict.removals < 2) return verdict;
+  TRY_ASSIGN(verdict.emptied_products, EmptiedProducts(catalog, going, arriving));
+  const std::uint64_t percent = mirror.config().limits.withdraw_percent;
+  verdict.needs_consent =
+      !verdict.emptied_products.empty() || verdict.removals * 100 > verdict.live * percent;
+  return verdict;
+}
+
+Result<std::set<Guid>> ArrivingNames(CatalogLoad& load) {
+  std::set<Guid> names;
+  TRY(load.ForEachLoaded([&](RevisionRelations& revision) -> Result<void> {
+    if (!IsUpdate(revision.row) || revision.row.is_expired) return {};
+    for (const auto& clause : revision.prerequisites) {
+      names.insert(clause.alternatives.begin(), clause.alternatives.end());
+    }
+    return {};
+  }));
+  return names;
+}
+
+Error RemovalsNeedConsent(const RemovalVerdict& verdict, std::string_view what, std::string next) {
+  std::string text = fmt::format(
+      "{} would take away {} of {} live updates: {} withdrawn, {} expired, {} declined", what,
+      verdict.removals, verdict.live, verdict.withdrawn, verdict.expired, verdict.declined);
+  if (!verdict.emptied_products.empty()) {
+    const auto& product = verdict.emptied_products.front();
+    text += fmt::format("; {} product(s) would be left without any, such as {} {}",
+                        verdict.emptied_products.size(), product.guid.ToString(),
+                        EscapeForDisplay(product.title, 100));
+  }
+  for (const auto& one : verdict.first) {
+    text += fmt::format("\n  {} {}", one.guid.ToString(), EscapeForDisplay(one.title, 100));
+  }
+  if (verdict.removals > verdict.first.size()) {
+    text += fmt::format("\n  and {} more", verdict.removals - verdict.first.size());
+  }
+  return Error{ErrorCode::kUsage, std::move(text), "removals-need-acceptance", std::move(next)};
+}
+
+}  // namespace gapferry::mirror
