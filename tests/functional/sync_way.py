@@ -143,7 +143,7 @@ class ProxyTest(SyncCase, unittest.TestCase):
 
     def test_a_proxy_that_wants_a_password(self):
         self.mirror.configure(upstream__proxy=self.proxy.url)
-        done = self.sync(code=1)
+        done = self.sync(code=2)
         self.assert_error(done, "407", "upstream.proxy")
         self.assertEqual(self.upstream.log, [])
         self.assertLessEqual(len(self.proxy.lines), 2)
