@@ -202,6 +202,7 @@ class Notices {
           }
           break;
         case mirror::JobResult::kDone:
+        case mirror::JobResult::kPostponed:  // the next one on the schedule does it
           break;
       }
     }
