@@ -67,6 +67,10 @@ std::string_view RollupDetailName(RollupDetail detail) {
   return detail == RollupDetail::kDetailed ? "detailed" : "summary";
 }
 
+std::string_view TargetingName(Targeting targeting) {
+  return targeting == Targeting::kClient ? "client" : "server";
+}
+
 namespace {
 
 Result<RollupDetail> ParseRollupDetail(std::string_view text) {
@@ -75,6 +79,14 @@ Result<RollupDetail> ParseRollupDetail(std::string_view text) {
   }
   return Fail(ErrorCode::kUsage,
               fmt::format("'{}' is none of detailed, summary", EscapeForDisplay(text)));
+}
+
+Result<Targeting> ParseTargeting(std::string_view text) {
+  for (const auto targeting : {Targeting::kServer, Targeting::kClient}) {
+    if (text == TargetingName(targeting)) return targeting;
+  }
+  return Fail(ErrorCode::kUsage,
+              fmt::format("'{}' is none of server, client", EscapeForDisplay(text)));
 }
 
 std::string_view PolicyName(ContentPolicy policy) {
@@ -354,7 +366,20 @@ void ReadServe(Section section, Config::Serve& serve) {
   section.TakeBytes("max_request_bytes", serve.max_request_bytes);
   section.TakeNumber("max_ids_per_request", serve.max_ids_per_request, 100, 10'000'000);
   section.TakeNumber("max_connections", serve.max_connections, 1, 1'000'000);
+  section.TakeNumber("max_connections_per_address", serve.max_connections_per_address, 1,
+                     1'000'000);
+  section.TakeBytes("max_header_bytes", serve.max_header_bytes);
+  if (serve.max_header_bytes < 4096 || serve.max_header_bytes > (1 << 20)) {
+    section.Complain(section.node(), "'serve.max_header_bytes' is not from 4KiB to 1MiB");
+  }
   section.TakeNumber("page_updates", serve.page_updates, 1, 1000);
+  section.TakeBytes("page_bytes", serve.page_bytes);
+  section.Take("targeting", serve.targeting, ParseTargeting);
+  section.Take("self_update", serve.self_update, AnyText);
+  section.TakeDuration("idle_timeout", serve.idle_timeout);
+  if (serve.idle_timeout < std::chrono::seconds(1)) {
+    section.Complain(section.node(), "'serve.idle_timeout' is less than a second");
+  }
   section.Take("evaluate_unapproved", serve.evaluate_unapproved, ParseBool);
   section.TakeDuration("client_timeout", serve.client_timeout);
   section.TakeDuration("cookie_lifetime", serve.cookie_lifetime);
@@ -561,18 +586,32 @@ std::string WriteConfig(const Config& c) {
       "  max_request_bytes: {}        # larger requests are refused\n"
       "  max_ids_per_request: {}     # real clients send up to about 5,000\n"
       "  max_connections: {}\n"
+      "  max_connections_per_address: {}  # many clients may come by one address\n"
+      "  max_header_bytes: {}         # of one request\n"
       "  page_updates: {}              # new updates in one answer to a scan\n"
+      "  page_bytes: {}               # and bytes of their metadata; one update may be larger\n"
+      "  targeting: {}             # server: you put computers into groups; client: their policy\n"
+      "                               # names the groups (a name without group counts for "
+      "nothing)\n"
+      "  {}   # folder served as /SelfUpdate, for clients before\n"
+      "                               # Windows 10: copied from a WSUS; absent: none\n"
       "  evaluate_unapproved: {}    # clients count what they need before it is approved\n"
       "  client_timeout: {}             # a client that sends or takes nothing for so long is "
       "left\n"
+      "  idle_timeout: {}               # of a connection between requests; clients keep theirs "
+      "for "
+      "2 minutes\n"
       "  cookie_lifetime: {}            # clients renew by themselves\n"
       "  downstream_cookie_lifetime: {} # so do update servers below\n"
       "  threads: {}                     # 0: as many as processors\n"
       "  {}   # absent: the address a client came by\n"
       "  rollup: {}             # what servers below report: detailed (computers) or summary\n\n",
       c.serve.http.ToString(), HttpsPart(c), ByteCount(c.serve.max_request_bytes),
-      c.serve.max_ids_per_request, c.serve.max_connections, c.serve.page_updates,
-      c.serve.evaluate_unapproved, Seconds(c.serve.client_timeout),
+      c.serve.max_ids_per_request, c.serve.max_connections, c.serve.max_connections_per_address,
+      ByteCount(c.serve.max_header_bytes), c.serve.page_updates, ByteCount(c.serve.page_bytes),
+      TargetingName(c.serve.targeting),
+      Optional("self_update", c.serve.self_update.string(), "self-update"),
+      c.serve.evaluate_unapproved, Seconds(c.serve.client_timeout), Seconds(c.serve.idle_timeout),
       Seconds(c.serve.cookie_lifetime), Seconds(c.serve.downstream_cookie_lifetime),
       c.serve.threads, Optional("content_url", c.serve.content_url, "http://updates.example:8530"),
       RollupDetailName(c.serve.rollup));

@@ -52,6 +52,13 @@ struct HttpsConfig {
   std::filesystem::path key;          ///< PEM, relative to the mirror
 };
 
+/// Who says in which groups a computer is.
+enum class Targeting {
+  kServer,  ///< the administrator of this mirror
+  kClient,  ///< the computer, by the names its policy gives it
+};
+std::string_view TargetingName(Targeting targeting);
+
 /// gapferry.yaml. Every key is explained by comments in the file that `init` writes.
 struct Config {
   std::string name;  ///< of this mirror, shown to peers; 1 to 64 bytes of UTF-8
@@ -62,10 +69,16 @@ struct Config {
     std::uint64_t max_request_bytes = 16ULL << 20;
     std::uint32_t max_ids_per_request = 20'000;
     std::uint32_t max_connections = 4'000;
-    std::uint32_t page_updates = 100;  ///< new updates in one SyncUpdates answer
+    std::uint32_t max_connections_per_address = 1'024;
+    std::uint64_t max_header_bytes = 32 * 1024;
+    std::uint32_t page_updates = 200;       ///< new updates in one SyncUpdates answer
+    std::uint64_t page_bytes = 2ULL << 20;  ///< of their decoded fragments; one may be larger
+    Targeting targeting = Targeting::kServer;
+    std::filesystem::path self_update;  ///< served as /SelfUpdate, relative to the mirror; or empty
     /// Clients are given what nobody approved to evaluate, so that "needed" is known before.
     bool evaluate_unapproved = true;
     std::chrono::seconds client_timeout{60};
+    std::chrono::seconds idle_timeout{180};  ///< between requests on one connection
     std::chrono::minutes cookie_lifetime{60};
     std::chrono::seconds downstream_cookie_lifetime{std::chrono::hours(4)};
     std::uint32_t threads = 0;  ///< 0: as many as processors

@@ -57,7 +57,7 @@ Result<std::uint64_t> RebuildFragments(Mirror& mirror) {
     done += batch.size();
     after = batch.back().id;
   }
-  TRY(store->SetDerivation(protocol::kFragmentDerivation));
+  TRY(store->SetDerivation(protocol::kFragmentDerivation, mirror.clock().Now()));
   return done;
 }
 

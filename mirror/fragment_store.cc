@@ -289,9 +289,15 @@ Result<std::int32_t> FragmentStore::Derivation() const {
   return static_cast<std::int32_t>(version.value_or(0));
 }
 
-Result<void> FragmentStore::SetDerivation(std::int32_t derivation) {
+Result<void> FragmentStore::SetDerivation(std::int32_t derivation, UtcTime since) {
   const std::lock_guard lock(shared_->mutex);
-  return shared_->db.Run("UPDATE derivation SET version = ?", derivation);
+  return shared_->db.Run("UPDATE derivation SET version = ?, since = ?", derivation, since.ticks);
+}
+
+Result<UtcTime> FragmentStore::DerivedSince() const {
+  const std::lock_guard lock(shared_->mutex);
+  TRY_ASSIGN(const auto since, shared_->db.QueryInt("SELECT since FROM derivation"));
+  return UtcTime{since.value_or(0)};
 }
 
 }  // namespace gapferry::mirror

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "mirror/sqlite.h"
 #include "mirror/state.h"
@@ -72,7 +73,9 @@ class FragmentStore {
   /// The derivation every stored fragment was made with; rebuild when it is not
   /// protocol::kFragmentDerivation.
   Result<std::int32_t> Derivation() const;
-  Result<void> SetDerivation(std::int32_t derivation);
+  /// `since`: what clients were given before is of another derivation; kNever: nothing was.
+  Result<void> SetDerivation(std::int32_t derivation, UtcTime since);
+  Result<UtcTime> DerivedSince() const;
 
  private:
   class Shared;

@@ -159,7 +159,7 @@ Result<void> Mirror::Init(const std::filesystem::path& directory, const Config& 
                                           options.database, /*create=*/true));
     TRY(WriteFirstState(catalog, *options.clock));
     TRY_ASSIGN(auto fragments, FragmentStore::Open(directory / "fragments.db", options.database));
-    TRY(fragments.SetDerivation(protocol::kFragmentDerivation));
+    TRY(fragments.SetDerivation(protocol::kFragmentDerivation, kNever));
     TRY(Activity::Open(directory / "activity.db", *options.clock, options.database));
   }
   const std::string text = WriteConfig(config);

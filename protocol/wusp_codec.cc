@@ -373,6 +373,7 @@ template <class Io>
 void Fields(Io& io, Ref<Io, FileDecryption> m) {
   io.Value("FileDigest", m.file_digest);
   io.Optional("DecryptionKey", m.decryption_key);
+  io.List("SecurityData", "base64Binary", m.security_data, EmptyList::kOmit);
 }
 template <class Io>
 void Fields(Io& io, Ref<Io, GetExtendedUpdateInfo2Response> m) {

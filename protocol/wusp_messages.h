@@ -248,6 +248,7 @@ struct GetExtendedUpdateInfo2Request {
 struct FileDecryption {
   Sha1Digest file_digest;
   std::optional<Bytes> decryption_key;  ///< secret
+  std::vector<Bytes> security_data;     ///< secret
 };
 struct GetExtendedUpdateInfo2Response {
   std::vector<UpdateFragment> updates;

@@ -72,7 +72,9 @@ void CatalogIndexBuilder::AddDrivers(RevisionOrdinal revision,
     facts.computer_ids.insert(facts.computer_ids.end(), driver.distribution_computer_ids.begin(),
                               driver.distribution_computer_ids.end());
     facts.feature_scores = driver.feature_scores;
-    if (Result<UtcTime> date = UtcTime::ParseXml(driver.ver_date); date.has_value()) {
+    // xs:date: what follows the day is a time zone, or a time in documents that do not keep to it.
+    const std::string day = driver.ver_date.substr(0, 10) + "T00:00:00Z";
+    if (Result<UtcTime> date = UtcTime::ParseXml(day); date.has_value()) {
       facts.version_date = date->ticks;
     }
     facts.version = PackDriverVersion(driver.ver_version);

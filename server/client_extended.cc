@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "mirror/catalog.h"
 #include "mirror/content_store.h"
 #include "mirror/fragment_store.h"
 #include "server/client_service.h"
@@ -126,7 +127,24 @@ bool IsVisible(const ScanIndex& index, const Scope& scope, RevisionOrdinal r) {
   if (facts.type == mirror::UpdateType::kCategory || facts.type == mirror::UpdateType::kDetectoid) {
     return true;
   }
-  return std::ranges::binary_search(scope.drivers, r, {}, &PlacedRevision::revision);
+  return scope.DriverPositionOf(r) != kNone;
+}
+
+/// The keys of encrypted files, each file once.
+Result<std::vector<protocol::FileDecryption>> DecryptionOf(
+    CallContext& call, const std::vector<RevisionOrdinal>& revisions) {
+  std::vector<protocol::FileDecryption> list;
+  std::set<Sha1Digest> told;
+  for (const RevisionOrdinal r : revisions) {
+    TRY_ASSIGN(auto keys,
+               call.worker.mirror.catalog().FileKeys(call.index->catalog().revisions()[r].id));
+    for (mirror::FileKey& key : keys) {
+      if (!told.insert(key.sha1).second) continue;
+      // MS-WUSP 2.2.2.2.10: SecurityData is one element, the same as the key.
+      list.push_back({key.sha1, key.key, {key.key}});
+    }
+  }
+  return list;
 }
 
 }  // namespace
@@ -140,7 +158,7 @@ Result<protocol::GetExtendedUpdateInfoResponse> ClientService::GetExtendedUpdate
   if (ask.locales.size() > kMaxLocales) {
     return FailFault(FaultCode::kInvalidParameters, "locales");
   }
-  const auto scope = call.index->ScopeOf(call.index->GroupsOf(cookie.client_id));
+  const auto scope = call.index->ScopeOf(GroupsOf(call, cookie));
   protocol::GetExtendedUpdateInfoResponse answer;
   std::vector<RevisionOrdinal> revisions;
   for (const std::int32_t id : ask.revision_ids) {
@@ -173,7 +191,7 @@ Result<protocol::GetExtendedUpdateInfo2Response> ClientService::GetExtendedUpdat
   if (ask.locales.size() > kMaxLocales) {
     return FailFault(FaultCode::kInvalidParameters, "locales");
   }
-  const auto scope = call.index->ScopeOf(call.index->GroupsOf(cookie.client_id));
+  const auto scope = call.index->ScopeOf(GroupsOf(call, cookie));
   std::vector<RevisionOrdinal> revisions;
   for (const protocol::UpdateId& id : ask.update_ids) {
     const RevisionOrdinal r = call.index->catalog().Find(id);
@@ -187,6 +205,9 @@ Result<protocol::GetExtendedUpdateInfo2Response> ClientService::GetExtendedUpdat
     collected.AddLocations(revisions, /*with_algorithm=*/true, /*with_eulas=*/false);
   }
   protocol::GetExtendedUpdateInfo2Response answer;
+  if (Wants(ask.info_types, FragmentType::kFileDecryption)) {
+    TRY_ASSIGN(answer.file_decryption_data, DecryptionOf(call, revisions));
+  }
   answer.updates = std::move(collected.updates);
   answer.file_locations = std::move(collected.locations);
   return answer;

@@ -1,11 +1,11 @@
 // SyncUpdates and SyncPrinterCatalog, MS-WUSP 3.1.5.7 and 3.1.5.13.
 #include <algorithm>
+#include <tuple>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "mirror/activity.h"
 #include "mirror/fragment_store.h"
-#include "mirror/job_history.h"
+#include "protocol/fragments.h"
 #include "server/client_service.h"
 
 namespace gapferry::server {
@@ -14,8 +14,8 @@ using protocol::FaultCode;
 
 namespace {
 
-constexpr std::uint64_t kPageBytes = 1 << 20;  ///< decoded core fragments in one answer
 constexpr std::size_t kMaxDevices = 4096;
+constexpr std::size_t kMaxFilterCategories = 199;  // as many as StartCategoryScan takes
 
 protocol::TextValue ToText(mirror::StoredFragment fragment) {
   if (fragment.prepared) return std::move(fragment.prepared);
@@ -26,34 +26,40 @@ bool HasAutoFields(const ClientCookie& cookie) {
   return cookie.protocol_version >= PackProtocolVersion("1.8");
 }
 
+/// From `client scan --dry-run`, which counts what a scan costs and leaves nothing behind. It tells
+/// no more than anybody hears who registers under any name.
+bool IsSurvey(const protocol::SyncUpdatesParameters& parameters) {
+  const auto& products = parameters.products_parameters;
+  return products && products->caller_attributes.find("Survey=1;") != std::string::npos;
+}
+
 }  // namespace
 
-Result<void> ClientService::CheckScan(CallContext& call, const ClientCookie& cookie,
-                                      const protocol::SyncUpdatesParameters& parameters) {
+Result<mirror::Computer> ClientService::CheckClient(CallContext& call, const ClientCookie& cookie) {
   if (cookie.config_last_change < shared_.config_last_change) {
     return FailFault(FaultCode::kConfigChanged);
   }
   TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
-  TRY_ASSIGN(const auto computer, activity->Find(cookie.client_id));
+  TRY_ASSIGN(auto computer, activity->Find(cookie.client_id));
   if (!computer) return FailFault(FaultCode::kRegistrationRequired);
+  return *std::move(computer);
+}
+
+Result<void> ClientService::CheckLists(const protocol::SyncUpdatesParameters& parameters) {
   if (!parameters.skip_software_sync && !parameters.system_spec.empty()) {
     return FailFault(FaultCode::kInvalidParameters, "parameters.SystemSpec");
   }
   const std::size_t limit = shared_.config.serve.max_ids_per_request;
-  if (parameters.installed_non_leaf_update_ids.size() > limit) {
-    return FailFault(FaultCode::kInvalidParameters, "parameters.InstalledNonLeafUpdateIDs");
-  }
-  if (parameters.other_cached_update_ids.size() > limit) {
-    return FailFault(FaultCode::kInvalidParameters, "parameters.OtherCachedUpdateIDs");
-  }
-  if (parameters.cached_driver_ids.size() > limit) {
-    return FailFault(FaultCode::kInvalidParameters, "parameters.CachedDriverIDs");
-  }
-  if (parameters.filter_category_ids.size() >= 200) {
-    return FailFault(FaultCode::kInvalidParameters, "parameters.FilterCategoryIds");
-  }
-  if (parameters.system_spec.size() > kMaxDevices) {
-    return FailFault(FaultCode::kInvalidParameters, "parameters.SystemSpec");
+  const std::tuple<std::size_t, std::size_t, const char*> lists[] = {
+      {parameters.installed_non_leaf_update_ids.size(), limit, "InstalledNonLeafUpdateIDs"},
+      {parameters.other_cached_update_ids.size(), limit, "OtherCachedUpdateIDs"},
+      {parameters.cached_driver_ids.size(), limit, "CachedDriverIDs"},
+      {parameters.filter_category_ids.size(), kMaxFilterCategories, "FilterCategoryIds"},
+      {parameters.system_spec.size(), kMaxDevices, "SystemSpec"}};
+  for (const auto& [size, most, name] : lists) {
+    if (size > most) {
+      return FailFault(FaultCode::kInvalidParameters, std::string("parameters.") + name);
+    }
   }
   return {};
 }
@@ -73,7 +79,7 @@ Result<bool> ClientService::FillPage(CallContext& call, const Scope& scope,
       continue;
     }
     bytes += fragment->decoded_bytes();
-    if (bytes > kPageBytes && !page.empty()) return false;
+    if (bytes > shared_.config.serve.page_bytes && !page.empty()) return false;
     protocol::UpdateInfo info;
     info.id = id;
     info.deployment = call.index->Present(placed, auto_fields);
@@ -94,7 +100,7 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
   const bool filtered = !parameters.filter_category_ids.empty();
   scan.anchor = filtered && cookie.category_anchor ? cookie.category_anchor : cookie.anchor;
   scan.page_updates = std::max<std::size_t>(1, shared_.config.serve.page_updates);
-  SoftwareScanAnswer found = call.index->ScanSoftware(call.index->GroupsOf(cookie.client_id), scan);
+  SoftwareScanAnswer found = call.index->ScanSoftware(GroupsOf(call, cookie), scan);
 
   const bool auto_fields = HasAutoFields(cookie);
   protocol::SyncInfo info;
@@ -121,7 +127,7 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
     const bool goes_on =
         info.truncated ||
         std::ranges::any_of(info.new_updates, [](const auto& update) { return !update.is_leaf; });
-    if (!goes_on) NoteScanCompleted(call, cookie);
+    if (!goes_on && !IsSurvey(parameters)) NoteScanCompleted(call, cookie);
   }
   return info;
 }
@@ -137,30 +143,44 @@ Result<protocol::SyncInfo> ClientService::DriverPass(
   // Not value_or: the view must not outlive a temporary string.
   if (const auto& key = parameters.feature_score_matching_key) scan.feature_key = *key;
   scan.anchor = cookie.anchor;
-  const DriverScanAnswer found =
-      call.index->ScanDrivers(call.index->GroupsOf(cookie.client_id), scan);
+  return PresentDrivers(call, cookie, call.index->ScanDrivers(GroupsOf(call, cookie), scan),
+                        /*paged=*/false);
+}
 
+Result<protocol::SyncInfo> ClientService::PresentDrivers(CallContext& call,
+                                                         const ClientCookie& cookie,
+                                                         DriverScanAnswer found, bool paged) {
   TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
   const bool with_hardware_ids = cookie.protocol_version >= PackProtocolVersion("1.6");
-  const auto present = [&](const DriverScanAnswer::Match& match) {
+  const auto present = [&](DriverScanAnswer::Match& match) {
     const PlacedRevision& placed = found.scope->drivers[match.driver];
     protocol::UpdateInfo update;
     update.id = call.index->catalog().revisions()[placed.revision].id;
     update.deployment = call.index->Present(placed, HasAutoFields(cookie));
-    if (with_hardware_ids) update.deployment->hardware_ids = match.hardware_ids;
+    if (with_hardware_ids) update.deployment->hardware_ids = std::move(match.hardware_ids);
     update.is_leaf = call.index->catalog().IsLeaf(placed.revision);
     return update;
   };
   protocol::SyncInfo info;
-  for (const DriverScanAnswer::Match& match : found.fresh) {
+  std::uint64_t bytes = 0;
+  for (DriverScanAnswer::Match& match : found.fresh) {
     protocol::UpdateInfo update = present(match);
     TRY_ASSIGN(auto fragment, fragments->FindCore(update.id));
     if (!fragment) continue;
+    bytes += fragment->decoded_bytes();
+    const bool full = info.new_updates.size() >= shared_.config.serve.page_updates ||
+                      bytes > shared_.config.serve.page_bytes;
+    if (paged && full && !info.new_updates.empty()) {
+      info.truncated = true;
+      break;
+    }
     update.xml = ToText(std::move(*fragment));
     info.new_updates.push_back(std::move(update));
   }
-  for (const auto& match : found.changed) info.changed_updates.push_back(present(match));
-  info.out_of_scope_revision_ids = found.out_of_scope;
+  for (DriverScanAnswer::Match& match : found.changed) {
+    info.changed_updates.push_back(present(match));
+  }
+  info.out_of_scope_revision_ids = std::move(found.out_of_scope);
   info.driver_sync_not_needed = info.new_updates.empty() && info.changed_updates.empty();
   return info;
 }
@@ -186,7 +206,24 @@ void ClientService::NoteScanCompleted(CallContext& call, const ClientCookie& coo
 Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
     CallContext& call, const protocol::SyncUpdatesRequest& ask) {
   TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
-  TRY(CheckScan(call, cookie, ask.parameters));
+  const bool survey = IsSurvey(ask.parameters);
+  mirror::Computer computer;
+  if (!survey) {
+    TRY_ASSIGN(computer, CheckClient(call, cookie));
+  }
+  TRY(CheckLists(ask.parameters));
+  // Only by dropping its cache does a client come to fragments that are derived otherwise. A
+  // category scan need not list what is cached.
+  const bool lists_cache = ask.parameters.skip_software_sync ||
+                           !ask.parameters.installed_non_leaf_update_ids.empty() ||
+                           !ask.parameters.other_cached_update_ids.empty();
+  if (lists_cache && !survey) {
+    TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, computer));
+    if (old) return FailFault(FaultCode::kServerChanged);
+  }
+  if (lists_cache || ask.parameters.filter_category_ids.empty()) {
+    cookie.derivation = protocol::kFragmentDerivation;
+  }
   protocol::SyncUpdatesResponse answer;
   if (ask.parameters.skip_software_sync) {
     TRY_ASSIGN(answer.result, DriverPass(call, cookie, ask.parameters));
@@ -200,8 +237,22 @@ Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
 Result<protocol::SyncPrinterCatalogResponse> ClientService::SyncPrinterCatalog(
     CallContext& call, const protocol::SyncPrinterCatalogRequest& ask) {
   TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
+  TRY(CheckClient(call, cookie));
+  const std::size_t limit = shared_.config.serve.max_ids_per_request;
+  if (ask.installed_non_leaf_update_ids.size() > limit) {
+    return FailFault(FaultCode::kInvalidParameters, "installedNonLeafUpdateIDs");
+  }
+  if (ask.printer_update_ids.size() > limit) {
+    return FailFault(FaultCode::kInvalidParameters, "printerUpdateIDs");
+  }
+  PrinterScan scan;
+  scan.installed = ask.installed_non_leaf_update_ids;
+  scan.cached_drivers = ask.printer_update_ids;
+  scan.anchor = cookie.anchor;
   protocol::SyncPrinterCatalogResponse answer;
-  answer.result.driver_sync_not_needed = true;
+  TRY_ASSIGN(answer.result,
+             PresentDrivers(call, cookie, call.index->ScanPrinters(GroupsOf(call, cookie), scan),
+                            /*paged=*/true));
   TRY_ASSIGN(answer.result.new_cookie, cookies_.Seal(call, std::move(cookie)));
   return answer;
 }

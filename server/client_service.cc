@@ -4,8 +4,10 @@
 #include <map>
 #include <set>
 
+#include "base/log.h"
 #include "base/text.h"
-#include "mirror/activity.h"
+#include "mirror/fragment_store.h"
+#include "protocol/fragments.h"
 #include "protocol/wusp_codec.h"
 
 namespace gapferry::server {
@@ -17,6 +19,15 @@ namespace {
 constexpr std::size_t kMaxRequestedCategories = 200;  // MS-WUSP note 52
 constexpr std::chrono::hours kAuthorizationLifetime{4};
 constexpr std::size_t kMaxNameBytes = 256;
+
+/// The names a client's policy gives, parted by ';'.
+std::vector<std::string> TargetGroupNames(const ClientCookie& cookie) {
+  std::vector<std::string> names;
+  for (const std::string_view name : Split(cookie.target_group, ';')) {
+    if (!TrimAscii(name).empty()) names.emplace_back(TrimAscii(name));
+  }
+  return names;
+}
 
 bool IsProtocolVersion(std::string_view text) { return PackProtocolVersion(text) != 0; }
 
@@ -96,8 +107,9 @@ Result<protocol::GetCookieResponse> ClientService::GetCookie(
         shared_.cookies.Open(CookiePurpose::kClient, ask.old_cookie->encrypted_data);
     const Result<ClientCookie> old =
         plain.has_value() ? DecodeClientCookie(*plain) : std::unexpected(plain.error());
-    if (old.has_value() && EqualsIgnoreCase(old->client_id, content.client_id) &&
-        old->state.epoch == call.index->intent().state.name.epoch) {
+    const bool own = old.has_value() && EqualsIgnoreCase(old->client_id, content.client_id);
+    if (own) content.derivation = old->derivation;
+    if (own && old->state.epoch == call.index->intent().state.name.epoch) {
       TRY_ASSIGN(const auto known, call.worker.mirror.catalog().Knows(old->state));
       if (known != mirror::StateKnowledge::kOtherHistory) {
         content.anchor = old->anchor;
@@ -105,17 +117,37 @@ Result<protocol::GetCookieResponse> ClientService::GetCookie(
       }
     }
   }
+  TRY(KeepGroups(call, content));
   TRY_ASSIGN(protocol::Cookie cookie, cookies_.Seal(call, std::move(content)));
   return protocol::GetCookieResponse{std::move(cookie)};
+}
+
+std::vector<Guid> ClientService::GroupsOf(const CallContext& call,
+                                          const ClientCookie& cookie) const {
+  if (shared_.config.serve.targeting == mirror::Targeting::kServer) {
+    return call.index->GroupsOf(cookie.client_id);
+  }
+  return call.index->GroupsNamed(TargetGroupNames(cookie));
+}
+
+Result<void> ClientService::KeepGroups(CallContext& call, const ClientCookie& cookie) {
+  if (shared_.config.serve.targeting == mirror::Targeting::kServer) return {};
+  const std::vector<Guid> groups = GroupsOf(call, cookie);
+  if (groups == call.index->GroupsOf(cookie.client_id)) return {};
+  Result<void> kept =
+      call.worker.mirror.intent().AssignComputer(cookie.client_id, groups, "computer");
+  // The scan itself goes by the names; the next cookie keeps them.
+  if (!kept.has_value()) {
+    Log(LogLevel::kWarning, "groups of a computer not kept",
+        {{"computer", EscapeForDisplay(cookie.client_id)}, {"error", kept.error().message}});
+  }
+  return {};
 }
 
 Result<protocol::RegisterComputerResponse> ClientService::RegisterComputer(
     CallContext& call, const protocol::RegisterComputerRequest& ask) {
   TRY_ASSIGN(const ClientCookie cookie, cookies_.Open(call, ask.cookie));
-  std::vector<std::string> requested;
-  for (const std::string_view name : Split(cookie.target_group, ';')) {
-    if (!TrimAscii(name).empty()) requested.emplace_back(TrimAscii(name));
-  }
+  const std::vector<std::string> requested = TargetGroupNames(cookie);
   TRY(shared_.activity.Run([&](mirror::Activity& activity) {
     return activity.Register(cookie.client_id, ask.computer, call.request.peer_address, requested);
   }));
@@ -175,17 +207,35 @@ Result<protocol::RefreshCacheResponse> ClientService::RefreshCache(
     return FailFault(FaultCode::kInvalidParameters, "globalIDs");
   }
   const CatalogIndex& catalog = call.index->catalog();
-  const auto scope = call.index->ScopeOf(call.index->GroupsOf(cookie.client_id));
+  const auto scope = call.index->ScopeOf(GroupsOf(call, cookie));
   const bool auto_fields = cookie.protocol_version >= PackProtocolVersion("1.8");
   protocol::RefreshCacheResponse answer;
+  TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
+  TRY_ASSIGN(const auto computer, activity->Find(cookie.client_id));
+  TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, computer));
+  if (old) return answer;  // the client drops all and asks for it again
   for (const protocol::UpdateId& id : ask.global_ids) {
     const RevisionOrdinal r = catalog.Find(id);
-    const std::uint32_t position = r == kNone ? kNone : scope->PositionOf(r);
-    if (position == kNone) continue;  // the client drops it and asks again
+    if (r == kNone) continue;  // the client drops it and asks again
+    const std::uint32_t position = scope->PositionOf(r);
+    const std::uint32_t driver = scope->DriverPositionOf(r);
+    if (position == kNone && driver == kNone) continue;
+    const PlacedRevision& placed =
+        position != kNone ? scope->placed[position] : scope->drivers[driver];
     answer.results.push_back({catalog.revisions()[r].id, id, catalog.IsLeaf(r),
-                              call.index->Present(scope->placed[position], auto_fields)});
+                              call.index->Present(placed, auto_fields)});
   }
   return answer;
+}
+
+Result<bool> ClientService::CachesOldFragments(CallContext& call, const ClientCookie& cookie,
+                                               const std::optional<mirror::Computer>& computer) {
+  if (cookie.derivation != 0) return cookie.derivation != protocol::kFragmentDerivation;
+  // A handshake without the old cookie: what it has cached is as old as its last scan.
+  if (!computer || computer->last_sync_time == kNever) return false;
+  TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
+  TRY_ASSIGN(const UtcTime since, fragments->DerivedSince());
+  return computer->last_sync_time < since;
 }
 
 }  // namespace gapferry::server

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "mirror/activity.h"
 #include "protocol/wusp_messages.h"
 #include "server/client_cookies.h"
 #include "server/soap_endpoint.h"
@@ -37,17 +38,28 @@ class ClientService {
   Result<protocol::GetFileLocationsResponse> GetFileLocations(
       CallContext& call, const protocol::GetFileLocationsRequest& ask);
 
-  Result<void> CheckScan(CallContext& call, const ClientCookie& cookie,
-                         const protocol::SyncUpdatesParameters& parameters);
+  /// ConfigChanged and RegistrationRequired; gives the computer's record.
+  Result<mirror::Computer> CheckClient(CallContext& call, const ClientCookie& cookie);
+  Result<void> CheckLists(const protocol::SyncUpdatesParameters& parameters);
+  /// The groups whose deployments count: as assigned, or by the names the client sent.
+  std::vector<Guid> GroupsOf(const CallContext& call, const ClientCookie& cookie) const;
+  /// With client-side targeting: keeps the groups for people who look at computers.
+  Result<void> KeepGroups(CallContext& call, const ClientCookie& cookie);
+  /// Whether what the client caches was derived otherwise than what it would be given today.
+  Result<bool> CachesOldFragments(CallContext& call, const ClientCookie& cookie,
+                                  const std::optional<mirror::Computer>& computer);
   Result<protocol::SyncInfo> SoftwarePass(CallContext& call, ClientCookie& cookie,
                                           const protocol::SyncUpdatesParameters& parameters);
   Result<protocol::SyncInfo> DriverPass(CallContext& call, const ClientCookie& cookie,
                                         const protocol::SyncUpdatesParameters& parameters);
-  /// Puts the core fragments of a page behind each other until it is full (1 MiB decoded; one
+  /// Puts the core fragments of a page behind each other until it is full (serve.page_bytes; one
   /// larger fragment travels alone). Returns whether all of `positions` went in.
   Result<bool> FillPage(CallContext& call, const Scope& scope,
                         const std::vector<std::uint32_t>& positions, bool auto_fields,
                         std::vector<protocol::UpdateInfo>& page);
+  /// What the client is told of matching drivers; stops at page_updates when `paged`.
+  Result<protocol::SyncInfo> PresentDrivers(CallContext& call, const ClientCookie& cookie,
+                                            DriverScanAnswer found, bool paged);
   void NoteScanCompleted(CallContext& call, const ClientCookie& cookie);
 
   const ServiceShared& shared_;  // must outlive

@@ -201,6 +201,7 @@ Bytes EncodeCookie(const ClientCookie& cookie) {
   out.Signed(cookie.config_last_change.ticks);
   WriteAnchor(out, cookie.anchor);
   WriteAnchor(out, cookie.category_anchor);
+  out.Signed(cookie.derivation);
   return out.Take();
 }
 
@@ -217,6 +218,7 @@ Result<ClientCookie> DecodeClientCookie(ByteView bytes) {
   cookie.config_last_change.ticks = in.Signed();
   cookie.anchor = ReadAnchor(in);
   cookie.category_anchor = ReadAnchor(in);
+  cookie.derivation = static_cast<std::int32_t>(in.Signed());
   if (!in.Complete()) return Fail(ErrorCode::kCorrupt, "cookie of another program version");
   return cookie;
 }

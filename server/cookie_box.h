@@ -55,6 +55,8 @@ struct ClientCookie {
   std::optional<ScanAnchor> anchor;
   /// The same for scans of single categories, which need not list all that a client has cached.
   std::optional<ScanAnchor> category_anchor;
+  /// protocol::kFragmentDerivation of the fragments that the client caches; 0: not known.
+  std::int32_t derivation = 0;
   bool operator==(const ClientCookie&) const = default;
 };
 

@@ -9,7 +9,7 @@
 namespace gapferry::server {
 namespace {
 
-constexpr int kNoScore = 256;  ///< worse than any feature score
+constexpr int kNoScore = 255;  ///< the worst one, which a driver without any has
 
 /// How well a driver fits a device; smaller is better. Order of members = order of the rules.
 using Fit = std::tuple<std::size_t,   // place of the computer hardware id; past the end: untargeted
@@ -51,45 +51,79 @@ bool SatisfiedBy(const CatalogIndex& catalog, RevisionOrdinal r,
   });
 }
 
+/// The place of an id among those of the device; past their end when it is none of them.
+std::size_t PlaceOf(const protocol::Device& device, std::string_view id) {
+  std::size_t place = 0;
+  for (const auto* ids : {&device.hardware_ids, &device.compatible_ids}) {
+    for (const std::string& own : *ids) {
+      if (EqualsIgnoreCase(own, id)) return place;
+      ++place;
+    }
+  }
+  return place;
+}
+
+/// How well the driver fits that the device has. Its feature score is part of the rank that Windows
+/// gave it (0xSSGGTHHH: signature, feature score, kind and place of the identifier).
+Fit FitOf(const protocol::Device& device, const protocol::InstalledDriver& installed,
+          std::span<const Guid> computer_ids) {
+  std::size_t computer = computer_ids.size();
+  if (installed.matching_computer_hwid) {
+    const auto found = std::ranges::find(computer_ids, *installed.matching_computer_hwid);
+    computer = static_cast<std::size_t>(found - computer_ids.begin());
+  }
+  const auto rank = static_cast<std::uint32_t>(installed.driver_rank);
+  const std::size_t place = PlaceOf(device, installed.matching_id.value_or(""));
+  return {computer, static_cast<int>(rank >> 16 & 0xFF), place, -installed.driver_ver_date.ticks,
+          -installed.driver_ver_version};
+}
+
+bool IsPrinter(const std::optional<std::string>& device_class) {
+  return device_class && EqualsIgnoreCase(*device_class, kPrinterClass);
+}
+
 /// Whether `candidate` may replace what the device has.
-bool Improves(const Candidate& candidate, const DriverFacts& driver,
-              const protocol::Device& device) {
+bool Improves(const Candidate& candidate, const DriverFacts& driver, const protocol::Device& device,
+              std::span<const Guid> computer_ids) {
   if (!device.installed_driver) return true;
   const protocol::InstalledDriver& has = *device.installed_driver;
   if (has.driver_rank == -1) return true;  // none
-  const bool printer = has.device_class && EqualsIgnoreCase(*has.device_class, "Printer");
-  if (printer && (!EqualsIgnoreCase(driver.provider, has.provider.value_or("")) ||
-                  !EqualsIgnoreCase(driver.manufacturer, has.manufacturer.value_or("")))) {
+  if (IsPrinter(has.device_class) &&
+      (!EqualsIgnoreCase(driver.provider, has.provider.value_or("")) ||
+       !EqualsIgnoreCase(driver.manufacturer, has.manufacturer.value_or("")))) {
     return false;
   }
-  // The score of the installed driver is not told: hardware id, date and version decide.
-  std::size_t place = device.hardware_ids.size() + device.compatible_ids.size();
-  for (std::size_t i = 0; has.matching_id && i < place; ++i) {
-    const std::size_t own = device.hardware_ids.size();
-    const std::string& id = i < own ? device.hardware_ids[i] : device.compatible_ids[i - own];
-    if (EqualsIgnoreCase(id, *has.matching_id)) place = i;
+  return candidate.fit < FitOf(device, has, computer_ids);
+}
+
+std::vector<UpdateOrdinal> InstalledUpdates(const CatalogIndex& catalog,
+                                            std::span<const std::int32_t> ids) {
+  std::vector<UpdateOrdinal> installed;
+  for (const std::int32_t id : ids) {
+    const RevisionOrdinal r = catalog.FindId(id);
+    if (r != kNone) installed.push_back(catalog.revisions()[r].update);
   }
-  const auto installed = std::tuple(place, -has.driver_ver_date.ticks, -has.driver_ver_version);
-  const auto offered = std::tuple(std::get<2>(candidate.fit), std::get<3>(candidate.fit),
-                                  std::get<4>(candidate.fit));
-  return offered < installed;
+  std::ranges::sort(installed);
+  return installed;
+}
+
+void AddOnce(std::vector<std::string>& ids, const std::string& id) {
+  if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
 }
 
 }  // namespace
 
+struct ScanIndex::DriverMatches {
+  std::shared_ptr<const Scope> scope;
+  std::map<std::uint32_t, std::vector<std::string>> hardware_ids;  // by position in the scope
+};
+
 DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
                                         const DriverScan& scan) const {
-  DriverScanAnswer answer;
-  answer.scope = ScopeOf(groups);
-  const Scope& scope = *answer.scope;
-  std::vector<UpdateOrdinal> installed;
-  for (const std::int32_t id : scan.installed) {
-    const RevisionOrdinal r = catalog_->FindId(id);
-    if (r != kNone) installed.push_back(catalog_->revisions()[r].update);
-  }
-  std::ranges::sort(installed);
-
-  std::map<std::uint32_t, std::vector<std::string>> matches;  // place in scope -> hardware ids
+  DriverMatches matches;
+  matches.scope = ScopeOf(groups);
+  const Scope& scope = *matches.scope;
+  const std::vector<UpdateOrdinal> installed = InstalledUpdates(*catalog_, scan.installed);
   for (const protocol::Device& device : scan.devices) {
     std::optional<Candidate> best;
     const auto consider = [&](const std::string& hardware_id, std::size_t place) {
@@ -102,35 +136,57 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
                              -driver.version_date, -driver.version},
                             d,
                             hardware_id};
-        if (!Improves(candidate, driver, device)) continue;
+        if (!Improves(candidate, driver, device, scan.computer_ids)) continue;
         if (!best || candidate.fit < best->fit) best = std::move(candidate);
       }
     };
     std::size_t place = 0;
     for (const std::string& id : device.hardware_ids) consider(id, place++);
     for (const std::string& id : device.compatible_ids) consider(id, place++);
-    if (best) {
-      auto& ids = matches[scope.DriverPositionOf(catalog_->drivers()[best->driver].revision)];
-      if (std::ranges::find(ids, best->hardware_id) == ids.end()) {
-        ids.push_back(best->hardware_id);
-      }
-    }
+    if (!best) continue;
+    const RevisionOrdinal r = catalog_->drivers()[best->driver].revision;
+    AddOnce(matches.hardware_ids[scope.DriverPositionOf(r)], best->hardware_id);
   }
-  std::vector<std::int32_t> cached(scan.cached_drivers.begin(), scan.cached_drivers.end());
+  return Compare(std::move(matches), scan.cached_drivers, scan.anchor);
+}
+
+DriverScanAnswer ScanIndex::ScanPrinters(const std::vector<Guid>& groups,
+                                         const PrinterScan& scan) const {
+  DriverMatches matches;
+  matches.scope = ScopeOf(groups);
+  const std::vector<UpdateOrdinal> installed = InstalledUpdates(*catalog_, scan.installed);
+  for (const DriverFacts& driver : catalog_->drivers()) {
+    const std::uint32_t position = matches.scope->DriverPositionOf(driver.revision);
+    if (!driver.is_printer || position == kNone) continue;
+    if (!SatisfiedBy(*catalog_, driver.revision, installed)) continue;
+    AddOnce(matches.hardware_ids[position], driver.hardware_id);
+  }
+  return Compare(std::move(matches), scan.cached_drivers, scan.anchor);
+}
+
+DriverScanAnswer ScanIndex::Compare(DriverMatches matches,
+                                    std::span<const std::int32_t> cached_drivers,
+                                    const std::optional<ScanAnchor>& anchor) const {
+  DriverScanAnswer answer;
+  answer.scope = matches.scope;
+  std::vector<std::int32_t> cached(cached_drivers.begin(), cached_drivers.end());
   std::ranges::sort(cached);
-  for (auto& [place, ids] : matches) {
-    const PlacedRevision& placed = scope.drivers[place];
-    const std::int32_t id = catalog_->revisions()[placed.revision].id;
-    if (!std::ranges::binary_search(cached, id)) {
-      answer.fresh.push_back({place, std::move(ids)});
-    } else if (HasChanged(scope, placed, scan.anchor)) {
-      answer.changed.push_back({place, std::move(ids)});
-    }
-  }
+  cached.erase(std::ranges::unique(cached).begin(), cached.end());
   for (const std::int32_t id : cached) {
     const RevisionOrdinal r = catalog_->FindId(id);
-    const std::uint32_t place = r == kNone ? kNone : scope.DriverPositionOf(r);
-    if (place == kNone || !matches.contains(place)) answer.out_of_scope.push_back(id);
+    const std::uint32_t position = r == kNone ? kNone : answer.scope->DriverPositionOf(r);
+    if (position == kNone || !matches.hardware_ids.contains(position)) {
+      answer.out_of_scope.push_back(id);
+    }
+  }
+  for (auto& [position, ids] : matches.hardware_ids) {
+    const PlacedRevision& placed = answer.scope->drivers[position];
+    const std::int32_t id = catalog_->revisions()[placed.revision].id;
+    if (!std::ranges::binary_search(cached, id)) {
+      answer.fresh.push_back({position, std::move(ids)});
+    } else if (HasChanged(*answer.scope, placed, anchor)) {
+      answer.changed.push_back({position, std::move(ids)});
+    }
   }
   return answer;
 }

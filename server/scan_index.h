@@ -166,6 +166,13 @@ struct DriverScan {
   std::optional<ScanAnchor> anchor;
 };
 
+/// MS-WUSP 3.1.5.12: all printer drivers, whatever devices there are.
+struct PrinterScan {
+  std::span<const std::int32_t> installed;
+  std::span<const std::int32_t> cached_drivers;
+  std::optional<ScanAnchor> anchor;
+};
+
 struct DriverScanAnswer {
   std::shared_ptr<const Scope> scope;
   struct Match {
@@ -216,6 +223,7 @@ class ScanIndex {
 
   SoftwareScanAnswer ScanSoftware(const std::vector<Guid>& groups, const SoftwareScan& scan) const;
   DriverScanAnswer ScanDrivers(const std::vector<Guid>& groups, const DriverScan& scan) const;
+  DriverScanAnswer ScanPrinters(const std::vector<Guid>& groups, const PrinterScan& scan) const;
 
   /// The anchor of a client that was told everything of now.
   ScanAnchor AnchorOf(const Scope& scope, UtcTime now) const;
@@ -238,6 +246,10 @@ class ScanIndex {
                                       const std::vector<Guid>& groups,
                                       std::span<const Guid> categories) const;
   Bitmap Satisfied(const ScopeShape& shape, std::span<const std::int32_t> installed) const;
+  struct DriverMatches;
+  /// Sorts matches into new, changed and out of scope.
+  DriverScanAnswer Compare(DriverMatches matches, std::span<const std::int32_t> cached_drivers,
+                           const std::optional<ScanAnchor>& anchor) const;
   bool HasChanged(const Scope& scope, const PlacedRevision& placed,
                   const std::optional<ScanAnchor>& anchor) const;
   UtcTime CommittedAt(mirror::Generation generation) const;

@@ -1,7 +1,8 @@
 -- fragments.db, version 1: derived from the documents, rebuildable.
 CREATE TABLE derivation (
   id INTEGER PRIMARY KEY CHECK (id = 1),
-  version INTEGER NOT NULL                 -- protocol::kFragmentDerivation that made all rows
+  version INTEGER NOT NULL,                -- protocol::kFragmentDerivation that made all rows
+  since INTEGER NOT NULL DEFAULT 0         -- clients that scanned before it cache other fragments
 ) STRICT;
 
 CREATE TABLE fragment (

@@ -16,6 +16,12 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.serve.page_updates = 30;
   config.serve.content_url = "http://content.example";
   config.serve.evaluate_unapproved = false;
+  config.serve.max_connections_per_address = 12;
+  config.serve.max_header_bytes = 8192;
+  config.serve.page_bytes = 3 << 20;
+  config.serve.targeting = Targeting::kClient;
+  config.serve.self_update = "self-update";
+  config.serve.idle_timeout = std::chrono::seconds(121);
   config.serve.rollup = RollupDetail::kSummary;
   config.upstream.wsus = "http://wsus.example:8530";
   config.upstream.proxy = "http://user:pass@proxy.example:3128";
@@ -44,6 +50,12 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->serve.http.host, "::1");
   EXPECT_EQ(read->serve.https->key, "keys/server.key");
   EXPECT_FALSE(read->serve.evaluate_unapproved);
+  EXPECT_EQ(read->serve.max_connections_per_address, 12U);
+  EXPECT_EQ(read->serve.max_header_bytes, 8192U);
+  EXPECT_EQ(read->serve.page_bytes, 3U << 20);
+  EXPECT_EQ(read->serve.targeting, Targeting::kClient);
+  EXPECT_EQ(read->serve.self_update, "self-update");
+  EXPECT_EQ(read->serve.idle_timeout, std::chrono::seconds(121));
   EXPECT_EQ(read->serve.rollup, RollupDetail::kSummary);
   EXPECT_EQ(read->upstream.wsus, "http://wsus.example:8530");
   EXPECT_EQ(read->upstream.proxy, config.upstream.proxy);
@@ -129,6 +141,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "f.yaml:3:11: 'content.window': '22-5' is no part of a day such as 22:00-05:00"},
         BadCase{"replica_of_nobody", "name: a\nreplica: true\n",
                 "f.yaml: 'replica' is true, but there is no upstream"},
+        BadCase{"bad_targeting", "name: a\nserve:\n  targeting: both\n",
+                "f.yaml:3:14: 'serve.targeting': 'both' is none of server, client"},
+        BadCase{"small_headers", "name: a\nserve:\n  max_header_bytes: 100\n",
+                "f.yaml:3:3: 'serve.max_header_bytes' is not from 4KiB to 1MiB"},
         BadCase{"half_https", "name: a\nserve:\n  https:\n    key: k\n",
                 "f.yaml:4:5: 'serve.https' needs certificate and key"},
         BadCase{"bad_rollup", "name: a\nserve:\n  rollup: all\n",
