@@ -541,8 +541,11 @@ TEST_F(UpdateServerTest, DownstreamFaults) {
   ExpectFault(Sync<protocol::GetRevisionIdListResponse>(list), FaultCode::kServerChanged);
   protocol::GetUpdateDataRequest data;
   data.cookie = cookie;
+  data.has_update_ids = false;
   ExpectFault(Sync<protocol::GetUpdateDataResponse>(data), FaultCode::kInvalidParameters,
               "updateIds");
+  data.has_update_ids = true;
+  EXPECT_TRUE(Sync<protocol::GetUpdateDataResponse>(data).has_value()) << "none is not too many";
   data.update_ids = {{Guid::Random(), 1}};
   ExpectFault(Sync<protocol::GetUpdateDataResponse>(data), FaultCode::kInternalServerError);
   data.update_ids.assign(101, {Guid::Random(), 1});
@@ -644,7 +647,7 @@ TEST_F(UpdateServerTest, TakesRollups) {
 TEST_F(UpdateServerTest, RoutesWithoutCaseAndRefusesTheRest) {
   const std::string ask = protocol::Encode(protocol::GetConfigRequest{"2.90"});
   EXPECT_EQ(Post("CLIENTWEBSERVICE/Client.ASMX", ask).status, 200);
-  EXPECT_EQ(Get("/ClientWebService/client.asmx?wsdl").status, 405);
+  EXPECT_EQ(Get("/ClientWebService/client.asmx").status, 405);
   EXPECT_EQ(Post("ServerSyncWebService/ServerSyncProxy.asmx", ask).status, 404);
   EXPECT_EQ(Get("/SelfUpdate/wuident.cab").status, 404);
   EXPECT_EQ(Get("/").status, 200);
