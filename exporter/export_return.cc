@@ -15,6 +15,7 @@
 #include "mirror/content_store.h"
 #include "mirror/exchange/needed_files.h"
 #include "mirror/intent.h"
+#include "mirror/rollup_state.h"
 
 namespace gapferry::exporter {
 namespace {
@@ -86,10 +87,18 @@ Result<void> AddServers(Mirror& mirror, mirror::Activity& activity, ReturnDocume
 
 Result<void> AddComputers(Mirror& mirror, mirror::Activity& activity, ReturnDocument& document) {
   mirror::Ledger ledger(mirror.db());
+  mirror::RollupState told(activity);
+  std::vector<mirror::Computer> computers;
   TRY(activity.ForEachComputer(0, [&](const mirror::Computer& computer) -> Result<void> {
-    document.computers.push_back(computer);
+    computers.push_back(computer);
     return {};
   }));
+  for (mirror::Computer& computer : computers) {
+    // One that the upstream has deleted leaves again once it has registered since.
+    TRY_ASSIGN(const auto state, told.Find(computer.id));
+    if (state.deleted_at && computer.registered_at <= *state.deleted_at) continue;
+    document.computers.push_back(std::move(computer));
+  }
   for (mirror::Computer& computer : document.computers) {
     if (computer.parent_server.IsZero()) {
       computer.parent_server = mirror.identity().guid;
@@ -99,6 +108,9 @@ Result<void> AddComputers(Mirror& mirror, mirror::Activity& activity, ReturnDocu
       }
       // What a client behind the gap has evaluated ends where the sender had last synced.
       TRY_ASSIGN(const auto synced, ledger.UpstreamSyncAt(computer.scanned_generation));
+      computer.effective_last_detection = synced.value_or(kNever);
+    } else {
+      TRY_ASSIGN(const auto synced, ledger.UpstreamSyncBefore(computer.effective_last_detection));
       computer.effective_last_detection = synced.value_or(kNever);
     }
     TRY_ASSIGN(const auto states, activity.StatusOf(computer.id));

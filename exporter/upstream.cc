@@ -197,6 +197,17 @@ Result<void> Upstream::PostOnce(const Exchange& exchange, protocol::AnswerReader
               fmt::format("POST {}: HTTP status {}", DisplayUrl(exchange.url), answer.status));
 }
 
+namespace {
+
+// A rollup call carries the time of its attempt, by which the upstream corrects all others, and its
+// counters are added: RollupCalls decides what is told again, and when.
+bool RepeatedByCaller(std::string_view operation) {
+  return operation == "RollupDownstreamServers" || operation == "RollupComputers" ||
+         operation == "GetOutOfSyncComputers" || operation == "RollupComputerStatus";
+}
+
+}  // namespace
+
 Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reader) {
   for (int attempt = 1;; ++attempt) {
     protocol::AttemptOutcome outcome;
@@ -216,8 +227,7 @@ Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reade
       if (rule.reaction == FaultReaction::kStartOver) state->demands.start_over = true;
       if (rule.reaction == FaultReaction::kListAgain) state->demands.list_again = true;
     }
-    // Counters are added by the upstream: a repeated request would count twice (companion 4.3).
-    if (exchange.operation == "RollupDownstreamServers") policy.attempts = 1;
+    if (RepeatedByCaller(exchange.operation)) policy.attempts = 1;
     outcome.error = error.code;
     outcome.reason = error.reason;
     outcome.retry_after = retry_after;

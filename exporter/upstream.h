@@ -83,7 +83,8 @@ class Upstream {
   };
   Demands TakeDemands();
 
-  // Rollup: without a cookie of ours. Authorize first, so that the upstream knows the sender.
+  // Rollup: without a cookie of ours. Authorize first, so that the upstream knows the sender. All
+  // but the first are not repeated here: clientTime must be that of the attempt.
   Result<protocol::GetRollupConfigurationResponse> GetRollupConfiguration();
   Result<void> RollupDownstreamServers(protocol::RollupDownstreamServersRequest request);
   Result<protocol::RollupComputersResponse> RollupComputers(

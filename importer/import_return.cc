@@ -66,10 +66,12 @@ Result<TrustedReturn> ReadTrusted(Mirror& mirror, const fs::path& path) {
   return out;
 }
 
-/// A site speaks for itself and for servers below it, not for this mirror or other sites.
+/// A site speaks for itself and for servers below it, not for this mirror, other sites, or servers
+/// that report over the network or in returns of others.
 Result<void> CheckServers(Mirror& mirror, const TrustedReturn& from) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto sites, ledger.Sites());
+  TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
   std::set<Guid> listed = {from.site.guid};
   const auto refuse = [](const Guid& guid) {
     return Fail(ErrorCode::kUntrusted, "return-foreign-server",
@@ -79,7 +81,8 @@ Result<void> CheckServers(Mirror& mirror, const TrustedReturn& from) {
     if (server.id == from.site.guid) continue;
     const bool foreign = server.id == mirror.identity().guid || server.id.IsZero() ||
                          std::ranges::find(sites, server.id, &mirror::Site::guid) != sites.end();
-    if (foreign) return refuse(server.id);
+    TRY_ASSIGN(const auto known, activity->FindServer(server.id));
+    if (foreign || (known && known->site != from.site.guid)) return refuse(server.id);
     listed.insert(server.id);
   }
   for (const auto& server : from.document.servers) {
@@ -89,13 +92,21 @@ Result<void> CheckServers(Mirror& mirror, const TrustedReturn& from) {
   for (const auto& computer : from.document.computers) {
     if (!listed.contains(computer.parent_server)) return refuse(computer.parent_server);
   }
-  for (const auto& activity : from.document.activities) {
-    if (!listed.contains(activity.server)) return refuse(activity.server);
+  for (const auto& activity_of : from.document.activities) {
+    if (!listed.contains(activity_of.server)) return refuse(activity_of.server);
   }
   return {};
 }
 
-/// Times beyond the return's own clock would never be overtaken (wsusss.md 4.5, rule 3).
+/// Times beyond the return's own clock, or beyond ours, would never be overtaken (wsusss.md 4.5,
+/// rule 3). Ours counts as long as it is later than the last commit: a clock that fell back knows
+/// less than the site's.
+Result<UtcTime> LatestTime(Mirror& mirror, UtcTime created) {
+  const UtcTime now = mirror.clock().Now();
+  TRY_ASSIGN(const auto published, mirror.catalog().Published());
+  return now < published.committed_at ? created : std::min(created, now);
+}
+
 void ClampTimes(mirror::Computer& computer, UtcTime limit) {
   for (UtcTime mirror::Computer::*member :
        {&mirror::Computer::registered_at, &mirror::Computer::last_contact,
@@ -104,6 +115,24 @@ void ClampTimes(mirror::Computer& computer, UtcTime limit) {
         &mirror::Computer::effective_last_detection}) {
     computer.*member = std::min(computer.*member, limit);
   }
+}
+
+void ClampTimes(mirror::DownstreamServer& server, UtcTime limit) {
+  for (UtcTime mirror::DownstreamServer::*member :
+       {&mirror::DownstreamServer::first_seen, &mirror::DownstreamServer::last_contact,
+        &mirror::DownstreamServer::last_sync_time, &mirror::DownstreamServer::last_rollup_time}) {
+    server.*member = std::min(server.*member, limit);
+  }
+}
+
+/// A computer that is known elsewhere (here, below a server of the network, at another site) is the
+/// site's when it was there later.
+Result<bool> IsTheSites(mirror::Activity& activity, const mirror::Computer& computer,
+                        const Guid& site) {
+  TRY_ASSIGN(const auto known, activity.Find(computer.id));
+  if (!known) return true;
+  TRY_ASSIGN(const auto parent, activity.FindServer(known->parent_server));
+  return (parent && parent->site == site) || computer.last_contact > known->last_contact;
 }
 
 /// Parents before children, whatever the order of GUIDs.
@@ -153,21 +182,30 @@ class ShortWrites {
   std::chrono::steady_clock::time_point since_;
 };
 
-Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from) {
+Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from, std::uint64_t& left_alone) {
   ReturnDocument& document = from.document;
   if (document.header.level == mirror::ReturnLevel::kReceipt) return {};
   TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
+  TRY_ASSIGN(const UtcTime limit, LatestTime(mirror, document.header.created));
   ShortWrites writes(activity->db());
-  for (const auto& server : Ordered(document.servers, from.site.guid)) {
+  for (auto& server : Ordered(document.servers, from.site.guid)) {
+    server.site = from.site.guid;
+    ClampTimes(server, limit);
     TRY(writes.Run([&] { return activity->PutServer(server); }));
   }
   std::map<std::string, std::vector<mirror::UpdateStatus>> statuses;
-  for (const auto& change : document.statuses) {
+  for (auto& change : document.statuses) {
+    change.status.last_change = std::min(change.status.last_change, limit);
     statuses[change.computer_id].push_back(change.status);
   }
   for (mirror::Computer& computer : document.computers) {
-    ClampTimes(computer, document.header.created);
+    ClampTimes(computer, limit);
     const auto put = [&]() -> Result<void> {
+      TRY_ASSIGN(const bool is_the_sites, IsTheSites(*activity, computer, from.site.guid));
+      if (!is_the_sites) {
+        ++left_alone;
+        return {};
+      }
       TRY(activity->PutComputer(computer));
       return activity->PutStatus(computer.id, /*replace_all=*/true, statuses[computer.id]);
     };
@@ -234,7 +272,7 @@ Result<ReturnResult> Apply(Mirror& mirror, const fs::path& path, const std::stri
   }
   const mirror::ReturnEffect effect = EffectOf(from);
   // Two databases: reports first, for they may be repeated; the ledger says that it is done.
-  TRY(ReplaceActivity(mirror, from));
+  TRY(ReplaceActivity(mirror, from, result.left_alone));
   mirror::Ledger ledger(mirror.db());
   const auto state_at =
       [&](const mirror::StateName& name) -> Result<std::optional<mirror::KnownState>> {

@@ -25,14 +25,16 @@ struct ReturnResult {
   std::uint64_t servers = 0;
   std::uint64_t computers = 0;
   std::uint64_t statuses = 0;
+  /// Computers that were seen elsewhere later: they stay where they are.
+  std::uint64_t left_alone = 0;
 };
 
 /// Reads a return of a known site: signature by the site's key, addressed to this mirror, every
 /// byte as the format says; then records receipt and requests, and replaces the site's servers,
-/// computers and their status. The same, a late or an out-of-order return changes nothing and
-/// succeeds. Fails with kUntrusted (signature reasons, "recipient-foreign", "sender-mismatch",
-/// "return-reused", "return-foreign-server") or kCorrupt; then one audit record "return.refused" is
-/// all that remains.
+/// computers and their status. No time is taken that is later than our clock. The same, a late or
+/// an out-of-order return changes nothing and succeeds. Fails with kUntrusted (signature reasons,
+/// "recipient-foreign", "sender-mismatch", "return-reused", "return-foreign-server") or kCorrupt;
+/// then one audit record "return.refused" is all that remains.
 Result<ReturnResult> ImportReturn(mirror::Mirror& mirror, const std::filesystem::path& path,
                                   const std::string& actor);
 

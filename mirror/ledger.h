@@ -182,6 +182,9 @@ class Ledger {
   /// When the sender had last synced with its upstream, at the newest import whose local generation
   /// is not above `generation`: what a client that scanned this generation has evaluated.
   Result<std::optional<UtcTime>> UpstreamSyncAt(Generation generation);
+  /// The same of the last bundle imported up to `time`: for computers of servers below, which tell
+  /// a time and no generation.
+  Result<std::optional<UtcTime>> UpstreamSyncBefore(UtcTime time);
 
   // Returns going out.
   Result<std::uint64_t> NextReturn(const Guid& recipient);

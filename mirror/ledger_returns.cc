@@ -109,6 +109,16 @@ Result<std::optional<UtcTime>> Ledger::UpstreamSyncAt(Generation generation) {
   return at;
 }
 
+Result<std::optional<UtcTime>> Ledger::UpstreamSyncBefore(UtcTime time) {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT upstream_sync_at FROM bundle_in WHERE "
+                                    "imported_at <= ? ORDER BY id DESC LIMIT 1"));
+  rows.BindAll(time);
+  TRY_ASSIGN(const bool row, rows.Step());
+  std::optional<UtcTime> at;
+  if (row) at = rows.OptionalTime(0);
+  return at;
+}
+
 Result<std::uint64_t> Ledger::NextReturn(const Guid& recipient) {
   TRY_ASSIGN(const auto last,
              db_.QueryInt("SELECT max(number) FROM return_out WHERE recipient = ?", recipient));

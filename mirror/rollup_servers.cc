@@ -19,7 +19,7 @@ using protocol::DownstreamServerRollup;
 
 constexpr std::size_t kServersPerPiece = 200;
 constexpr std::size_t kActivityPerPiece = 1000;
-constexpr std::size_t kMaxKinds = 20'000;  // of one server, over all parts of its record
+constexpr std::size_t kMaxKinds = 10'000;  // of one server, over all parts of its record
 constexpr int kMaxDepth = 64;
 
 /// Where the servers of a request say they are, over what is known.

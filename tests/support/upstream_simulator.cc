@@ -139,7 +139,14 @@ Result<FetchResponse> UpstreamSimulator::Answer(const FetchRequest& request, Sin
   FetchResponse response;
   response.status = 200;
   response.headers = {{"Content-Type", "text/xml; charset=utf-8"}};
+  const auto is_lost = [&](std::map<std::string, int>& of) {
+    const auto found = of.find(message.name());
+    return found != of.end() && found->second > 0 && found->second-- > 0;
+  };
+  const Error lost{ErrorCode::kTransient, "connection reset", "", ""};
+  if (is_lost(lost_requests)) return std::unexpected(lost);
   const std::string body = Soap(message, response.status);
+  if (is_lost(lost_answers)) return std::unexpected(lost);
   if (response.status == 200 && request.on_answer) TRY(request.on_answer(response));
   TRY(sink.Write(AsBytes(body)));
   return response;
@@ -212,7 +219,7 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
     protocol::GetConfigDataResponse answer;
     answer.max_updates_per_request = limit;
     answer.catalog_only_sync = catalog_only;
-    answer.protocol_version = "1.20";
+    answer.protocol_version = protocol_version;
     answer.new_config_anchor = anchor;
     answer.languages = {{0, "all", "all", false}, {1033, "en", "English", true}};
     return Encode(answer);
@@ -271,34 +278,67 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
     }
     return Encode(protocol::DownloadFilesResponse{});
   }
+  if (const auto answer = RollupSoap(message, status)) return *answer;
+  return Fault(FaultCode::kInvalidParameters, operation, status);
+}
+
+std::optional<std::string> UpstreamSimulator::RollupSoap(const SoapMessage& message, int& status) {
+  const std::string& operation = message.name();
+  if (!offers_rollup && operation == "GetRollupConfiguration") {
+    status = 404;
+    return std::string();
+  }
   if (operation == "GetRollupConfiguration") {
     protocol::GetRollupConfigurationResponse answer;
     answer.do_detailed_rollup = detailed;
     answer.server_id = server_id;
     answer.rollup_reset_guid = reset_guid;
-    answer.computers_max_batch_size = 2;
-    answer.computer_status_max_batch_size = 2;
+    answer.downstream_servers_max_batch_size = servers_limit;
+    answer.computers_max_batch_size = computers_limit;
+    answer.out_of_sync_computers_max_batch_size = out_of_sync_limit;
+    answer.computer_status_max_batch_size = status_limit;
     return Encode(answer);
   }
   if (operation == "RollupDownstreamServers") {
     auto request = *Decode<protocol::RollupDownstreamServersRequest>(message);
-    for (auto& server : request.servers) servers.push_back(std::move(server));
+    server_requests.push_back(request);
+    for (auto& server : request.servers) {
+      UtcTime& known = rolled_up.emplace(server.server_id, kNever).first->second;
+      if (known > server.last_rollup_time) continue;  // older news
+      known = server.last_rollup_time;
+      for (const auto& kind : server.client_summaries) {
+        for (const auto& one : kind.activity) {
+          installs += one.install_success_count + one.install_failure_count;
+        }
+      }
+      servers.push_back(std::move(server));
+    }
     return Encode(protocol::RollupDownstreamServersResponse{});
   }
   if (operation == "RollupComputers") {
     const auto request = *Decode<protocol::RollupComputersRequest>(message);
+    computer_requests.push_back(request);
     protocol::RollupComputersResponse answer;
     for (const auto& computer : request.computers) {
+      const auto known = computers.find(computer.computer_id);
       if (deleted_computers.contains(computer.computer_id)) {
         answer.changes.push_back({computer.computer_id, protocol::ComputerChange::kDeleted});
-      } else {
-        computers[computer.computer_id] = computer;
+        continue;
       }
+      const bool new_parent =
+          known == computers.end() || known->second.parent_server_id != computer.parent_server_id;
+      if (new_parent && !computer.details) {
+        answer.changes.push_back({computer.computer_id, protocol::ComputerChange::kNewParent});
+      }
+      auto details = known == computers.end() ? std::nullopt : known->second.details;
+      auto& taken = computers[computer.computer_id] = computer;
+      if (!taken.details) taken.details = std::move(details);
     }
     return Encode(answer);
   }
   if (operation == "GetOutOfSyncComputers") {
     const auto request = *Decode<protocol::GetOutOfSyncComputersRequest>(message);
+    out_of_sync_requests.push_back(request);
     protocol::GetOutOfSyncComputersResponse answer;
     for (const auto& one : request.last_rollup_numbers) {
       if (computers.contains(one.computer_id) &&
@@ -308,22 +348,22 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
     }
     return Encode(answer);
   }
-  if (operation == "RollupComputerStatus") {
-    if (busy > 0) {
-      --busy;
-      return Encode(protocol::RollupComputerStatusResponse{false});
-    }
-    const auto request = *Decode<protocol::RollupComputerStatusRequest>(message);
-    for (const auto& computer : request.computers) {
-      if (computer.is_full_rollup) states[computer.computer_id].clear();
-      for (const auto& row : computer.update_status) {
-        states[computer.computer_id][row.update_id] = row.state;
-      }
-      rollup_numbers[computer.computer_id] = computer.rollup_number;
-    }
-    return Encode(protocol::RollupComputerStatusResponse{true});
+  if (operation != "RollupComputerStatus") return std::nullopt;
+  const auto request = *Decode<protocol::RollupComputerStatusRequest>(message);
+  status_requests.push_back(request);
+  if (busy > 0) {
+    --busy;
+    return Encode(protocol::RollupComputerStatusResponse{false});
   }
-  return Fault(FaultCode::kInvalidParameters, operation, status);
+  for (const auto& computer : request.computers) {
+    if (!computers.contains(computer.computer_id)) continue;
+    if (computer.is_full_rollup) states[computer.computer_id].clear();
+    for (const auto& row : computer.update_status) {
+      states[computer.computer_id][row.update_id] = row.state;
+    }
+    rollup_numbers[computer.computer_id] = computer.rollup_number;
+  }
+  return Encode(protocol::RollupComputerStatusResponse{true});
 }
 
 }  // namespace gapferry::testing_support

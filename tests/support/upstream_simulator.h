@@ -64,6 +64,20 @@ class UpstreamSimulator {
   std::map<std::string, std::map<Guid, std::int32_t>> states;
   std::set<std::string> deleted_computers;
   int busy = 0;
+  std::string protocol_version = "1.20";
+  bool offers_rollup = true;          ///< else the Reporting service is not there
+  std::int32_t servers_limit = 5000;  ///< as announced
+  std::int32_t computers_limit = 2;
+  std::int32_t out_of_sync_limit = 20'000;
+  std::int32_t status_limit = 2;
+  std::map<std::string, int> lost_answers;   ///< by operation: taken, but nobody hears
+  std::map<std::string, int> lost_requests;  ///< by operation: nobody hears
+  std::map<Guid, UtcTime> rolled_up;         ///< LastRollupTime of each server
+  std::int64_t installs = 0;                 ///< added, successes and failures
+  std::vector<protocol::RollupDownstreamServersRequest> server_requests;
+  std::vector<protocol::RollupComputersRequest> computer_requests;
+  std::vector<protocol::GetOutOfSyncComputersRequest> out_of_sync_requests;
+  std::vector<protocol::RollupComputerStatusRequest> status_requests;
 
   /// A category document; `type` as in CategoryInformation, empty for a detectoid.
   protocol::UpdateId AddCategory(const Guid& guid, std::string_view type, std::string_view title);
@@ -82,6 +96,7 @@ class UpstreamSimulator {
   Result<FetchResponse> Answer(const FetchRequest& request, Sink& sink);
   Result<FetchResponse> Get(const FetchRequest& request, Sink& sink, const std::string& path);
   std::string Soap(const protocol::SoapMessage& message, int& status);
+  std::optional<std::string> RollupSoap(const protocol::SoapMessage& message, int& status);
   std::string Fault(protocol::FaultCode code, std::string_view operation, int& status);
 };
 

@@ -1,0 +1,31 @@
+#include "importer/acknowledgement.h"
+
+#include <set>
+#include <string>
+
+#include "mirror/activity.h"
+#include "mirror/rollup_state.h"
+
+namespace gapferry::importer {
+
+Result<void> ApplyAcknowledgement(mirror::Mirror& mirror,
+                                  const manifests::Acknowledgement& acknowledgement) {
+  TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
+  mirror::RollupState told(*activity);
+  std::set<std::string> deleted;
+  for (const Guid& id : acknowledgement.deleted_computers) deleted.insert(id.ToString());
+  TRY_ASSIGN(const auto before, told.DeletedUpstream());
+  const std::set<std::string> known(before.begin(), before.end());
+  for (const std::string& id : known) {
+    if (!deleted.contains(id)) TRY(told.LiftDeletion(id));
+  }
+  for (const std::string& id : deleted) {
+    if (known.contains(id)) continue;  // since then it may have registered again
+    TRY(told.MarkDeleted({id}, mirror.clock().Now()));
+    TRY_ASSIGN(const auto computer, activity->Find(id));
+    if (computer && !computer->parent_server.IsZero()) TRY(activity->RemoveComputer(id));
+  }
+  return {};
+}
+
+}  // namespace gapferry::importer
