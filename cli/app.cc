@@ -21,7 +21,8 @@ void PutLine(std::FILE* stream, std::string_view line) {
 /// The next step of failures that every command may meet.
 std::string NextStep(const Error& error) {
   if (!error.next.empty() || error.reason != "job-running") return error.next;
-  return "wait until it has ended, or stop it with Ctrl-C there; it goes on where it stopped";
+  return "wait until it has ended ('gapferry job show' says how far it is), or stop it with "
+         "'gapferry job cancel'; it goes on where it stopped";
 }
 
 void ReportError(const Error& error, bool json) {

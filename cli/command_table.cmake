@@ -1,7 +1,7 @@
 # Writes ${output}: AllCommands() over the command files that exist. commands/client_scan.cc defines
 # ClientScanCommands(); the order of the help is the order of the main flow, then the alphabet.
 function(write_command_table output)
-  set(flow init identity site trust subscription sync export verify import rollup serve status log store)
+  set(flow init identity site trust subscription sync export verify import rollup serve schedule job status log store)
   foreach(file IN LISTS ARGN)
     get_filename_component(noun ${file} NAME_WE)
     list(APPEND nouns ${noun})

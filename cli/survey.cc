@@ -1,12 +1,10 @@
 #include "cli/survey.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -20,23 +18,6 @@ namespace {
 using nlohmann::json;
 
 // ---- Collecting --------------------------------------------------------------------------------
-
-/// Whether some process holds DIR/job.lock, without touching the lock: a status must not make a job
-/// that starts at this moment believe that another one runs.
-bool IsJobRunning(const std::filesystem::path& mirror) {
-  struct stat status {};
-  if (::stat((mirror / "job.lock").c_str(), &status) != 0) return false;
-  std::ifstream locks("/proc/locks");
-  const std::string inode = fmt::format(":{}", status.st_ino);
-  std::string line;
-  while (std::getline(locks, line)) {
-    if (line.find("FLOCK") == std::string::npos) continue;
-    for (const std::string_view word : Split(line, ' ')) {
-      if (word.ends_with(inode)) return true;
-    }
-  }
-  return false;
-}
 
 Result<Approvals> ReadApprovals(mirror::Mirror& mirror) {
   Approvals found;
@@ -90,18 +71,18 @@ Result<Everything> Collect(mirror::Mirror& mirror) {
   }
   TRY_ASSIGN(mirror::Activity* const activity, mirror.activity());
   TRY_ASSIGN(all.activity, activity->Counts());
-  all.job_running = IsJobRunning(mirror.path());
+  TRY_ASSIGN(const auto servers, activity->Servers());
+  for (const auto& server : servers) {
+    all.last_downstream_contact = std::max(all.last_downstream_contact, server.last_contact);
+  }
+  all.now = mirror.clock().Now();
+  TRY_ASSIGN(all.job, mirror::JobLock::Look(mirror.path()));
+  TRY_ASSIGN(all.next_runs, ReadNextRuns(mirror, mirror.config().schedule));
+  TRY_ASSIGN(all.schedules_run, mirror::AreSchedulesRun(mirror.path()));
   return all;
 }
 
 // ---- What is wrong or waiting ------------------------------------------------------------------
-
-std::string ErrorOf(const mirror::JobRecord& job) {
-  const json detail = DetailToJson(job.detail);
-  const auto error = detail.find("error");
-  if (error == detail.end() || !error->is_string()) return {};
-  return EscapeForDisplay(error->get<std::string>(), 300);
-}
 
 class Notices {
  public:
@@ -111,6 +92,7 @@ class Notices {
   Result<void> Find() {
     FindFeed();
     FindFailedJobs();
+    FindSchedules();
     FindApprovals();
     TRY(FindConflicts());
     TRY(FindSites());
@@ -173,8 +155,8 @@ class Notices {
     for (const auto& [kind, command] : commands) {
       const mirror::JobRecord* job = Last(kind);
       if (job == nullptr) continue;
-      const std::string error = ErrorOf(*job);
-      const std::string why = error.empty() ? "" : ": " + error;
+      const Error error = ErrorOf(*job);
+      const std::string why = error.message.empty() ? "" : ": " + error.message;
       switch (job->result) {
         case mirror::JobResult::kFailed:
           Add("job-failed",
@@ -186,25 +168,35 @@ class Notices {
               fmt::format("the last {} ({}) did a part only{}", kind, Minute(job->started_at), why),
               command);
           break;
-        case mirror::JobResult::kInterrupted:
         case mirror::JobResult::kCancelled:
           Add("job-unfinished",
-              fmt::format("the last {} ({}) was stopped and can go on", kind,
+              fmt::format("the last {} ({}) was stopped by somebody and can go on", kind,
                           Minute(job->started_at)),
               command);
           break;
-        case mirror::JobResult::kRunning:
-          if (!all_.job_running) {
-            Add("job-unfinished",
-                fmt::format("the last {} ({}) ended without a word and can go on", kind,
-                            Minute(job->started_at)),
-                command);
-          }
+        case mirror::JobResult::kInterrupted:
+          Add("job-unfinished",
+              fmt::format("the last {} ({}) was broken off (killed, crashed, or the machine went "
+                          "down) and can go on{}",
+                          kind, Minute(job->started_at), why),
+              command);
           break;
+        case mirror::JobResult::kRunning:
         case mirror::JobResult::kDone:
         case mirror::JobResult::kPostponed:  // the next one on the schedule does it
           break;
       }
+    }
+  }
+
+  void FindSchedules() {
+    mirror::Config config = config_;
+    if (const auto fits = mirror::CheckSchedule(config); !fits) {
+      Add("schedule-useless", fits.error().message + "; 'gapferry serve' refuses to start",
+          config.schedule.sync.is_empty() ? "schedule remove rollup" : "schedule remove sync");
+    } else if (!all_.next_runs.empty() && !all_.schedules_run) {
+      Add("schedule-idle",
+          "jobs are scheduled, but no 'gapferry serve' runs on this mirror to start them", "serve");
     }
   }
 

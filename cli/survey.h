@@ -9,10 +9,12 @@
 #include "base/hash.h"
 #include "base/result.h"
 #include "cli/context.h"
+#include "cli/job_view.h"
 #include "mirror/activity.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
 #include "mirror/job_history.h"
+#include "mirror/job_lock.h"
 #include "mirror/ledger.h"
 #include "mirror/mirror.h"
 #include "mirror/state.h"
@@ -51,7 +53,11 @@ struct Everything {
   std::map<std::string, mirror::JobRecord> last_good_jobs;  ///< by kind
   std::vector<mirror::Site> sites;
   std::optional<mirror::BundleIn> last_import;
-  bool job_running = false;
+  mirror::JobLock::Holder job;  ///< that runs now
+  std::vector<NextRunView> next_runs;
+  bool schedules_run = false;  ///< a `serve` is there to start them
+  UtcTime last_downstream_contact = kNever;
+  UtcTime now;
   std::vector<Notice> notices;
 };
 

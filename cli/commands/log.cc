@@ -8,6 +8,7 @@
 #include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/job_view.h"
 #include "cli/when.h"
 #include "mirror/audit.h"
 #include "mirror/job_history.h"
@@ -27,8 +28,9 @@ struct Entry {
   std::string who;
   std::string what;
   std::string object;
-  json detail;
-  json object_json;
+  json detail = {};
+  json object_json = {};
+  std::vector<std::string> job_lines = {};  ///< below a job's line; empty: its detail stands there
 };
 
 struct Filter {
@@ -67,23 +69,53 @@ Entry AuditToEntry(const mirror::AuditRecord& record) {
   return entry;
 }
 
+std::int64_t SecondsOf(const mirror::JobRecord& job) {
+  return std::max<std::int64_t>(0, job.ended_at->UnixSeconds() - job.started_at.UnixSeconds());
+}
+
+/// What stands below the line of a job: what it did, or why not and what helps.
+std::vector<std::string> JobLines(const mirror::JobRecord& job) {
+  std::vector<std::string> lines;
+  if (std::string counts = CountsText(job); !counts.empty()) lines.push_back(std::move(counts));
+  const json detail = DetailToJson(job.detail);
+  if (const auto step = detail.find("progress"); step != detail.end() && step->is_object()) {
+    const auto name = step->find("step");
+    if (name != step->end() && name->is_string()) {
+      lines.push_back("while " + EscapeForDisplay(name->get_ref<const std::string&>(), 80));
+    }
+  }
+  const Error error = ErrorOf(job);
+  if (!error.message.empty()) lines.push_back(error.message);
+  if (!error.next.empty()) lines.push_back("next: " + error.next);
+  return lines;
+}
+
 Entry JobToEntry(const mirror::JobRecord& job) {
-  Entry entry{job.started_at,
-              true,
-              fmt::format("job {}", job.id),
-              job.kind,
-              std::string(mirror::JobResultName(job.result)),
-              DetailToJson(job.detail),
-              {}};
+  std::string outcome = fmt::format("job {} {}", job.id, ResultText(job.result));
+  if (job.ended_at && job.result != mirror::JobResult::kPostponed) {
+    outcome += fmt::format(" after {}", DurationText(SecondsOf(job)));
+  }
+  Entry entry{job.started_at,           true, job.actor, job.kind, std::move(outcome),
+              DetailToJson(job.detail), {},   {}};
+  entry.job_lines = JobLines(job);
   entry.object_json = {{"type", "job"},
                        {"id", job.id},
                        {"at", TimeToJson(job.started_at)},
                        {"ended", TimeToJson(job.ended_at)},
                        {"kind", job.kind},
+                       {"actor", job.actor},
                        {"result", mirror::JobResultName(job.result)},
+                       {"seconds", nullptr},
+                       {"counts", CountsToJson(job)},
+                       {"error", nullptr},
+                       {"next", nullptr},
                        {"generation", nullptr},
                        {"detail", entry.detail}};
   if (job.generation) entry.object_json["generation"] = *job.generation;
+  if (job.ended_at) entry.object_json["seconds"] = SecondsOf(job);
+  const Error error = ErrorOf(job);
+  if (!error.message.empty()) entry.object_json["error"] = error.message;
+  if (!error.next.empty()) entry.object_json["next"] = error.next;
   return entry;
 }
 
@@ -188,6 +220,10 @@ Result<void> PrintEntries(Context& context, mirror::Mirror& mirror,
     context.Print(lines[i]);
     TRY_ASSIGN(const std::string title, translator.Title(entries[i]));
     if (!title.empty()) context.Print("    " + Cut(title, kWidth - 4));
+    for (const std::string& line : entries[i].job_lines) {
+      context.Print(Wrap(line, kWidth - 4, "    "));
+    }
+    if (!entries[i].job_lines.empty()) continue;
     const std::string detail = translator.Detail(entries[i]);
     if (!detail.empty()) context.Print(Wrap(detail, kWidth - 4, "    "));
   }
@@ -231,11 +267,13 @@ std::vector<Command> LogCommands() {
            .summary = "who did what, and what jobs ran, newest first",
            .description =
                "Every administrative action, sync, export and import leaves a record in a chain of "
-               "hashes, which\n'gapferry store check' verifies. Jobs are listed beside them, also "
-               "those that failed.",
+               "hashes, which\n'gapferry store check' verifies. Jobs are listed beside them "
+               "with who started\nthem and what came of them, also those that failed, were stopped "
+               "or killed. Times are UTC.",
            .examples = {{"gapferry log"},
                         {"gapferry log approve --since 7d", "approvals of the last week"},
-                        {"gapferry log --jobs --limit 5"}},
+                        {"gapferry log --jobs --limit 5"},
+                        {"gapferry log --jobs schedule failed", "what went wrong by itself"}},
            .options = {{"TEXT", Takes::kList, {}, "words that occur in an entry, all of them"},
                        {"--limit", Takes::kNumber, "N", "at most so many (default 30, 0: all)"},
                        {"--since", Takes::kText, "WHEN", "not older: 7d, 12h, 2w, 2030-01-31"},

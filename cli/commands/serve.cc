@@ -7,10 +7,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/text.h"
+#include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/signals.h"
 #include "mirror/mirror.h"
+#include "mirror/schedule_facts.h"
+#include "server/job_runner.h"
+#include "server/service_manager.h"
 #include "server/update_server.h"
 
 namespace gapferry::cli {
@@ -73,6 +78,45 @@ Result<server::HttpServerOptions> HttpOptions(Context& context, const mirror::Co
   return options;
 }
 
+/// The jobs that start by themselves; refused where they could never work.
+Result<void> CheckSchedule(const Context& context, const mirror::Config& config) {
+  auto fits = mirror::CheckSchedule(config);
+  if (fits) return {};
+  return WithNext(std::move(fits).error(),
+                  NextCommand(context, config.schedule.sync.is_empty() ? "schedule remove rollup"
+                                                                       : "schedule remove sync"));
+}
+
+void AnnounceSchedule(Context& context, const mirror::Config& config) {
+  for (const std::string_view kind : mirror::kScheduledKinds) {
+    const std::string text = mirror::KindText(config.schedule, kind);
+    if (text != "never") context.Print(fmt::format("{} starts by itself: {}", kind, text));
+  }
+}
+
+/// The sockets of the service manager instead of the listeners of the configuration. One named
+/// "https" speaks TLS; without names the first is plain and the second speaks TLS.
+Result<void> UseInherited(std::vector<server::InheritedSocket> sockets,
+                          server::HttpServerOptions& http) {
+  if (sockets.empty()) return {};
+  http.listeners.clear();
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    const std::string& name = sockets[i].name;
+    const bool is_named = name == "http" || name == "https";
+    Listener listener;
+    listener.tls = is_named ? name == "https" : i == 1;
+    listener.inherited_fd = sockets[i].fd;
+    http.listeners.push_back(listener);
+    if (listener.tls && http.certificate_file.empty()) {
+      return Fail(ErrorCode::kUsage,
+                  fmt::format("the service manager gives a socket for HTTPS ('{}'), but "
+                              "'serve.https' in gapferry.yaml names no certificate",
+                              EscapeForDisplay(name)));
+    }
+  }
+  return {};
+}
+
 void WaitForStop(const std::stop_token& stop) {
   std::mutex mutex;
   std::condition_variable_any wake;
@@ -81,6 +125,10 @@ void WaitForStop(const std::stop_token& stop) {
 }
 
 void ReloadCertificate(UpdateServer& running) {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  server::NotifyServiceManager(
+      fmt::format("RELOADING=1\nMONOTONIC_USEC={}",
+                  std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
   const Result<void> reloaded = running.ReloadCertificate();
   if (reloaded.has_value()) {
     Log(LogLevel::kInfo, "certificate reloaded");
@@ -88,13 +136,17 @@ void ReloadCertificate(UpdateServer& running) {
     Log(LogLevel::kError, "certificate not reloaded, the old one stays in use",
         {{"error", reloaded.error().message}});
   }
+  server::NotifyServiceManager("READY=1");
 }
 
 Result<ExitCode> RunServe(Context& context) {
   TRY_ASSIGN(const auto path, context.MirrorPath());
   TRY_ASSIGN(const mirror::Config config, mirror::LoadConfig(path / "gapferry.yaml"));
+  TRY(CheckSchedule(context, config));
   server::UpdateServerOptions options;
   TRY_ASSIGN(options.http, HttpOptions(context, config, path));
+  TRY_ASSIGN(auto inherited, server::TakeInheritedSockets());
+  TRY(UseInherited(std::move(inherited), options.http));
   Result<std::unique_ptr<UpdateServer>> started =
       UpdateServer::Start(path, mirror::MirrorOptions{}, std::move(options));
   if (!started.has_value()) {
@@ -106,11 +158,19 @@ Result<ExitCode> RunServe(Context& context) {
   }
   UpdateServer& running = **started;
   OnHangup([&running] { ReloadCertificate(running); });
+  server::JobRunnerOptions jobs;
+  jobs.mirror = path;
+  TRY_ASSIGN(const auto runner, server::JobRunner::Start(std::move(jobs)));
+  AnnounceSchedule(context, config);
   Announce(context, running, config);
+  server::NotifyServiceManager("READY=1\nSTATUS=serving");
   WaitForStop(context.stop());
-  context.Say("stopping: requests in progress are finished");
+  context.Say("stopping: requests in progress are finished, a job in progress is stopped");
+  runner->RequestStop();
+  server::NotifyServiceManager("STOPPING=1");
   OnHangup({});
   running.Stop();
+  runner->Stop();
   return ExitCode::kDone;
 }
 
@@ -123,7 +183,9 @@ std::vector<Command> ServeCommands() {
   serve.description =
       "Answers Windows clients (WUSP), update servers below (WSUSSS) and their downloads until it "
       "is stopped by Ctrl-C or SIGTERM. Approvals, imports and syncs by other commands are seen "
-      "without a restart. SIGHUP reads certificate and key again.";
+      "without a restart. SIGHUP reads certificate and key again. Jobs that 'gapferry schedule "
+      "set' "
+      "asks for are started by it, one at a time, each in a process of its own.";
   serve.examples = {
       {"gapferry serve", "listens where gapferry.yaml says, 0.0.0.0:8530 by default"},
       {"gapferry serve --listen 127.0.0.1:0 --json", "takes a free port and tells it"}};

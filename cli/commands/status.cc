@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/fetcher.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/command.h"
@@ -18,9 +19,12 @@ using nlohmann::json;
 // ---- JSON --------------------------------------------------------------------------------------
 
 json JobToJson(const mirror::JobRecord& job) {
-  json object = {{"started", TimeToJson(job.started_at)},
+  json object = {{"id", job.id},
+                 {"started", TimeToJson(job.started_at)},
                  {"ended", TimeToJson(job.ended_at)},
+                 {"actor", job.actor},
                  {"result", mirror::JobResultName(job.result)},
+                 {"counts", CountsToJson(job)},
                  {"generation", nullptr},
                  {"detail", DetailToJson(job.detail)}};
   if (job.generation) object["generation"] = *job.generation;
@@ -97,14 +101,18 @@ json ToJson(const mirror::Mirror& mirror, const Everything& all) {
                    {"bytes", all.content.bytes},
                    {"missing_files", all.approvals.missing_files},
                    {"missing_bytes", all.approvals.missing_bytes}}},
-                 {"job_running", all.job_running},
+                 {"job_running", all.job.held},
+                 {"job", HolderToJson(all.job)},
+                 {"schedules", json::array()},
+                 {"schedules_run", all.schedules_run},
+                 {"last_downstream_contact", TimeToJson(all.last_downstream_contact)},
                  {"last_bundle", nullptr},
                  {"sites", json::array()},
                  {"notices", json::array()}};
   if (config.upstream.gap) {
     object["upstream"] = "gap";
   } else if (!config.upstream.wsus.empty()) {
-    object["upstream"] = config.upstream.wsus;
+    object["upstream"] = DisplayUrl(config.upstream.wsus);
   }
   for (const char* kind : kJobKinds) {
     std::string key = fmt::format("last_{}", kind);
@@ -113,6 +121,7 @@ json ToJson(const mirror::Mirror& mirror, const Everything& all) {
     object[key] = job == all.last_jobs.end() ? json() : JobToJson(job->second);
   }
   if (all.last_import) object["last_bundle"] = ImportToJson(*all.last_import);
+  for (const auto& view : all.next_runs) object["schedules"].push_back(NextRunToJson(view));
   for (const auto& site : all.sites) object["sites"].push_back(SiteToJson(site));
   for (const auto& notice : all.notices) {
     object["notices"].push_back(
@@ -124,19 +133,36 @@ json ToJson(const mirror::Mirror& mirror, const Everything& all) {
 // ---- For people --------------------------------------------------------------------------------
 
 std::string Feed(const mirror::Config& config) {
-  std::string feed = config.upstream.gap             ? "bundles carried over a gap"
-                     : !config.upstream.wsus.empty() ? EscapeForDisplay(config.upstream.wsus)
-                                                     : "nothing";
+  std::string feed = config.upstream.gap ? "bundles carried over a gap"
+                     : !config.upstream.wsus.empty()
+                         ? EscapeForDisplay(DisplayUrl(config.upstream.wsus))
+                         : "nothing";
   return feed + (config.replica ? ", approvals come from above" : ", approvals are made here");
 }
 
-std::string JobLine(const mirror::JobRecord& job, bool running) {
-  std::string text = fmt::format("{}, {}", Minute(job.started_at),
-                                 job.result == mirror::JobResult::kRunning && running
-                                     ? std::string_view("running now")
-                                     : mirror::JobResultName(job.result));
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string JobLine(const mirror::JobRecord& job, UtcTime now) {
+  std::string text =
+      fmt::format("{} ({}), {}", Minute(job.started_at),
+                  Distance(job.ended_at.value_or(job.started_at), now), ResultText(job.result));
   if (job.generation) text += fmt::format(", generation {}", *job.generation);
+  if (const std::string counts = CountsText(job); !counts.empty()) text += ": " + counts;
   return text;
+}
+
+/// The job that runs now, by whom and how far.
+void AddRunning(const Everything& all, Rows& rows) {
+  if (!all.job.held) return;
+  const mirror::JobNote& note = all.job.note;
+  mirror::JobRecord record;
+  record.actor = note.actor;
+  rows.push_back(
+      {"  running", note.kind.empty()
+                        ? std::string("a job")
+                        : fmt::format("{}, started {} by {}", EscapeForDisplay(note.kind, 40),
+                                      Distance(note.since, all.now), ActorText(record))});
+  if (note.step) rows.push_back({"", StepText(*note.step)});
 }
 
 std::string SiteLine(const mirror::Site& site) {
@@ -154,26 +180,33 @@ std::string SiteLine(const mirror::Site& site) {
   return text;
 }
 
-using Rows = std::vector<std::vector<std::string>>;
-
 void AddHoldings(const Everything& all, Rows& rows) {
   rows.push_back(
       {"  updates",
        fmt::format("{} to offer, {} approved, {} declined, {} expired; {} in all",
                    all.catalog.deployable_updates, all.approvals.approved, all.declined,
                    all.catalog.expired_updates, Plural(all.catalog.revisions, "revision"))});
-  rows.push_back({"  content", fmt::format("{}, {}", Plural(all.content.files, "file"),
-                                           FormatByteCount(all.content.bytes))});
+  std::string content =
+      fmt::format("{}, {}", Plural(all.content.files, "file"), FormatByteCount(all.content.bytes));
+  if (all.approvals.missing_files > 0) {
+    content += fmt::format("; {} of approved updates, {}, not here yet",
+                           Plural(all.approvals.missing_files, "file"),
+                           FormatByteCount(all.approvals.missing_bytes));
+  }
+  rows.push_back({"  content", content});
   std::string computers = Plural(all.activity.computers, "computer");
   if (all.activity.computers > 0) {
     computers += fmt::format(
         ": {} up to date, {} need updates, {} with errors", all.activity.computers_up_to_date,
         all.activity.computers_needing_updates, all.activity.computers_with_errors);
   }
-  if (all.activity.downstream_servers > 0) {
-    computers += fmt::format("; {} below", Plural(all.activity.downstream_servers, "server"));
-  }
   rows.push_back({"  computers", computers});
+  if (all.activity.downstream_servers > 0) {
+    rows.push_back(
+        {"  servers below", fmt::format("{}, last contact {} ({})", all.activity.downstream_servers,
+                                        Minute(all.last_downstream_contact),
+                                        Distance(all.last_downstream_contact, all.now))});
+  }
 }
 
 std::string ToText(const mirror::Mirror& mirror, const Everything& all) {
@@ -186,8 +219,13 @@ std::string ToText(const mirror::Mirror& mirror, const Everything& all) {
                                        all.state.name.generation, Minute(all.state.committed_at),
                                        all.state.state_digest.ToHex().substr(0, kShownDigits))}};
   AddHoldings(all, rows);
+  AddRunning(all, rows);
   for (const auto& [kind, job] : all.last_jobs) {
-    rows.push_back({"  last " + kind, JobLine(job, all.job_running)});
+    if (job.result == mirror::JobResult::kRunning) continue;  // told above
+    rows.push_back({"  last " + kind, JobLine(job, all.now)});
+  }
+  for (const auto& view : all.next_runs) {
+    if (view.due) rows.push_back({"  next " + view.kind, NextRunText(*view.due, all.now)});
   }
   if (all.last_import) {
     rows.push_back({"  last bundle", fmt::format("{} of stream {}, {}", all.last_import->sequence,
@@ -225,7 +263,7 @@ std::vector<Command> StatusCommands() {
                "the JSON,\neach with a stable 'reason' and the next command.",
            .examples = {{"gapferry status"},
                         {"gapferry status --json",
-                         "guid, epoch, generation, digests, counts, last jobs, sites, notices"}},
+                         "guid, epoch, generation, digests, counts, jobs, sites, notices"}},
            .exits = {ExitCode::kNotFound, ExitCode::kCorrupt},
            .run = RunStatus}};
 }
