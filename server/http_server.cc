@@ -1,5 +1,9 @@
 #include "server/http_server.h"
 
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -42,6 +46,31 @@ Result<void> OpenAcceptor(Acceptor& acceptor, const Tcp::endpoint& endpoint, boo
   const bool in_use = error == asio::error::address_in_use;
   return Fail(in_use ? ErrorCode::kBusy : ErrorCode::kUsage,
               "cannot listen on " + EndpointText(endpoint) + ": " + error.message());
+}
+
+/// Shares a socket that the service manager opened: each acceptor has a descriptor of its own.
+Result<void> AdoptAcceptor(Acceptor& acceptor, Listener& listener) {
+  ::sockaddr_storage name{};
+  ::socklen_t size = sizeof(name);
+  if (::getsockname(listener.inherited_fd, reinterpret_cast<::sockaddr*>(&name), &size) != 0) {
+    return FailErrno(errno, "inherited socket");
+  }
+  if (name.ss_family != AF_INET && name.ss_family != AF_INET6) {
+    return Fail(ErrorCode::kUsage, "inherited socket " + std::to_string(listener.inherited_fd) +
+                                       " is neither IPv4 nor IPv6");
+  }
+  const int own = ::fcntl(listener.inherited_fd, F_DUPFD_CLOEXEC, 0);
+  if (own < 0) return FailErrno(errno, "inherited socket");
+  error_code error;
+  acceptor.assign(name.ss_family == AF_INET6 ? Tcp::v6() : Tcp::v4(), own, error);
+  if (error) {
+    ::close(own);
+    return Fail(ErrorCode::kUsage, "inherited socket: " + error.message());
+  }
+  const Tcp::endpoint endpoint = acceptor.local_endpoint(error);
+  listener.address = endpoint.address().to_string();
+  listener.port = endpoint.port();
+  return {};
 }
 
 /// Counts the newcomer; false when a limit is reached.
@@ -150,6 +179,17 @@ HttpServer::~HttpServer() { Stop(); }
 
 Result<void> HttpServer::Impl::BindAll() {
   for (Listener& listener : listeners) {
+    if (listener.inherited_fd >= 0) {
+      for (auto& io : threads) {
+        Acceptor& acceptor = io->acceptors.emplace_back(io->context.get_executor());
+        TRY(internal::AdoptAcceptor(acceptor, listener));
+        asio::co_spawn(io->context.get_executor(),
+                       internal::AcceptLoop(*io, acceptor, listener.tls), asio::detached);
+      }
+      ::close(listener.inherited_fd);
+      listener.inherited_fd = -1;
+      continue;
+    }
     internal::error_code error;
     const auto address = asio::ip::make_address(listener.address, error);
     if (error) {

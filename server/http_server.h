@@ -32,6 +32,9 @@ struct Listener {
   std::string address;     ///< a numeric IPv4 or IPv6 address
   std::uint16_t port = 0;  ///< 0 takes a free one
   bool tls = false;
+  /// A socket that listens already, used instead of address and port (which Start then fills in);
+  /// taken over by Start. -1: none.
+  int inherited_fd = -1;
 };
 
 struct HttpServerOptions {

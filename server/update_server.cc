@@ -3,8 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "base/log.h"
@@ -14,10 +12,12 @@
 #include "mirror/fragment_store.h"
 #include "protocol/soap.h"
 #include "server/client_service.h"
+#include "server/housekeeping.h"
 #include "server/http_content.h"
 #include "server/index_keeper.h"
 #include "server/reporting_service.h"
 #include "server/soap_endpoint.h"
+#include "server/static_files.h"
 #include "server/sync_service.h"
 
 namespace gapferry::server {
@@ -26,6 +26,17 @@ namespace {
 constexpr std::uint64_t kReportingBodyBytes = 64ULL << 20;
 constexpr std::size_t kReportingNodes = 8'000'000;
 constexpr std::string_view kContentPrefix = "/content/";
+constexpr std::string_view kSelfUpdatePrefix = "/selfupdate/";
+/// What people and scripts fetch to see that an update server is there (docs/behaviours.md).
+constexpr std::string_view kVersionProbes[] = {"clientwebservice/susserverversion.xml",
+                                               "susserverversion.xml"};
+constexpr std::string_view kVersionAnswer =
+    "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"
+    "<SusServerVersion ProtocolVersion=\"3.2\" Product=\"gapferry\" />";
+
+bool BelongsTo(std::string_view path, std::string_view prefix) {
+  return path.size() > prefix.size() && EqualsIgnoreCase(path.substr(0, prefix.size()), prefix);
+}
 
 /// A path without case and without the slash in front.
 std::string RouteOf(std::string_view path) {
@@ -37,10 +48,7 @@ std::string RouteOf(std::string_view path) {
 /// The SHA-1 that "/Content/AB/<40 hex>.<ext>" names; nothing when the path has another shape or
 /// the folder is not the last two digits.
 std::optional<Sha1Digest> ContentName(std::string_view path) {
-  if (path.size() < kContentPrefix.size() ||
-      !EqualsIgnoreCase(path.substr(0, kContentPrefix.size()), kContentPrefix)) {
-    return std::nullopt;
-  }
+  if (!BelongsTo(path, kContentPrefix)) return std::nullopt;
   path.remove_prefix(kContentPrefix.size());
   constexpr std::size_t kHexDigits = 40;
   constexpr std::size_t kNameAt = 3;
@@ -66,7 +74,8 @@ Result<UtcTime> ConfigChangeTime(const std::filesystem::path& mirror) {
 
 class Router : public HttpHandler {
  public:
-  Router(std::filesystem::path mirror, mirror::MirrorOptions mirror_options, ServiceShared shared);
+  Router(std::filesystem::path mirror, mirror::MirrorOptions mirror_options, ServiceShared shared,
+         StaticFiles self_update);
 
   std::uint64_t BodyLimit(const Request& request) const override {
     const std::string route = RouteOf(request.path);
@@ -84,6 +93,7 @@ class Router : public HttpHandler {
   const std::filesystem::path mirror_;
   const mirror::MirrorOptions mirror_options_;
   const ServiceShared shared_;
+  const StaticFiles self_update_;
   ClientService clients_;
   SyncService servers_;
   ReportingService reporting_;
@@ -91,10 +101,11 @@ class Router : public HttpHandler {
 };
 
 Router::Router(std::filesystem::path mirror, mirror::MirrorOptions mirror_options,
-               ServiceShared shared)
+               ServiceShared shared, StaticFiles self_update)
     : mirror_(std::move(mirror)),
       mirror_options_(mirror_options),
       shared_(std::move(shared)),
+      self_update_(std::move(self_update)),
       clients_(shared_),
       servers_(shared_),
       reporting_(shared_) {
@@ -127,18 +138,27 @@ Router::Router(std::filesystem::path mirror, mirror::MirrorOptions mirror_option
 }
 
 std::optional<Reply> Router::HandleInline(const Request& request) {
-  if (request.path.size() > kContentPrefix.size() &&
-      EqualsIgnoreCase(std::string_view(request.path).substr(0, kContentPrefix.size()),
-                       kContentPrefix)) {
+  if (BelongsTo(request.path, kContentPrefix)) {
     const std::optional<Sha1Digest> sha1 = ContentName(request.path);
     if (!sha1) return PlainReply(404, "no such file");
     return ServeContent(request, *sha1);
   }
-  if (endpoints_.contains(RouteOf(request.path))) return std::nullopt;
-  if (request.path == "/" && (request.method == "GET" || request.method == "HEAD")) {
+  if (BelongsTo(request.path, kSelfUpdatePrefix)) {
+    // The files are Microsoft's to sign; clients since Windows 10 never ask (wusp.md 2).
+    return self_update_.Serve(request,
+                              std::string_view(request.path).substr(kSelfUpdatePrefix.size()));
+  }
+  const std::string route = RouteOf(request.path);
+  if (endpoints_.contains(route)) return std::nullopt;
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (reads && request.path == "/") {
     return PlainReply(200, "gapferry update server '" + shared_.identity.name + "'");
   }
-  // Self-update files are Microsoft's to sign; clients since Windows 10 never ask (wusp.md 2).
+  if (reads && std::ranges::find(kVersionProbes, route) != std::end(kVersionProbes)) {
+    Reply reply = PlainReply(200, kVersionAnswer);
+    reply.headers[0].second = "text/xml";
+    return reply;
+  }
   return PlainReply(404, "nothing is served here");
 }
 
@@ -182,36 +202,6 @@ Result<std::unique_ptr<WorkerContext>> Router::MakeWorker() {
   return std::make_unique<ServiceWorker>(std::move(mirror), std::move(documents));
 }
 
-/// Drops old events once an hour, in small steps between the batches of clients.
-/// Not at all when the clock is far after the last commit: it may have jumped, and what it drops is
-/// gone.
-void KeepHouse(mirror::ActivityWriter& activity, const IndexKeeper& keeper, const Clock& clock,
-               std::uint64_t days, const std::stop_token& stop) {
-  constexpr int kEventsPerStep = 1000;
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
-  while (!stop.stop_requested()) {
-    const UtcTime now = clock.Now();
-    const UtcTime before = now - std::chrono::days(days);
-    const UtcTime committed = keeper.Current()->intent().state.committed_at;
-    const bool plausible = now < committed + std::chrono::days(366);
-    std::uint64_t gone = 0;
-    const auto prune = [&](mirror::Activity& events) -> Result<void> {
-      TRY_ASSIGN(gone, events.PruneEvents(before, kEventsPerStep));
-      return {};
-    };
-    while (plausible && !stop.stop_requested()) {
-      if (const Result<void> done = activity.Run(prune); !done.has_value()) {
-        Log(LogLevel::kWarning, "old events not dropped", {{"error", done.error().message}});
-        break;
-      }
-      if (gone < kEventsPerStep) break;
-    }
-    wake.wait_for(lock, stop, std::chrono::hours(1), [] { return false; });
-  }
-}
-
 /// Fragments of another derivation than this program's are made again before anybody asks.
 Result<void> CheckFragments(mirror::Mirror& mirror) {
   TRY_ASSIGN(mirror::FragmentStore * fragments, mirror.fragments());
@@ -253,6 +243,11 @@ Result<std::unique_ptr<UpdateServer>> UpdateServer::Start(
                                            mirror_options.database));
   const ScanOptions scan{config.serve.evaluate_unapproved, config.content.express};
   TRY_ASSIGN(impl->keeper, IndexKeeper::Start(std::move(mirror), scan));
+  StaticFiles self_update;
+  if (!config.serve.self_update.empty()) {
+    TRY_ASSIGN(self_update, StaticFiles::Index(path / config.serve.self_update),
+               "serve.self_update");
+  }
   std::uint16_t http_port = 0;
   for (const Listener& listener : options.http.listeners) {
     if (!listener.tls) http_port = listener.port;
@@ -260,14 +255,20 @@ Result<std::unique_ptr<UpdateServer>> UpdateServer::Start(
   impl->router = std::make_unique<Router>(
       path, mirror_options,
       ServiceShared{impl->identity, config, CookieBox(key), config_change, *mirror_options.clock,
-                    *impl->keeper, *impl->activity, http_port});
+                    *impl->keeper, *impl->activity, http_port},
+      std::move(self_update));
+  std::vector<std::filesystem::path> certificates;
+  for (const std::string& file : {options.http.certificate_file, options.http.key_file}) {
+    if (!file.empty()) certificates.emplace_back(file);
+  }
   impl->http = std::make_unique<HttpServer>(std::move(options.http), *impl->router);
   TRY(impl->http->Start());
-  impl->housekeeping = std::jthread([activity = impl->activity.get(), keeper = impl->keeper.get(),
-                                     clock = mirror_options.clock,
-                                     days = config.limits.events_kept_days](std::stop_token stop) {
-    KeepHouse(*activity, *keeper, *clock, days, stop);
-  });
+  Housekeeping keeping{
+      *impl->activity,         *impl->keeper,
+      *mirror_options.clock,   config.limits.events_kept_days,
+      std::move(certificates), [http = impl->http.get()] { return http->ReloadCertificate(); }};
+  impl->housekeeping = std::jthread(
+      [keeping = std::move(keeping)](std::stop_token stop) mutable { keeping.Run(stop); });
   return std::unique_ptr<UpdateServer>(new UpdateServer(std::move(impl)));
 }
 
@@ -292,6 +293,9 @@ HttpServerOptions HttpOptionsOf(const mirror::Config& config, const std::filesys
   options.io_threads = config.serve.threads == 0 ? std::max(2U, processors) : config.serve.threads;
   options.worker_threads = std::max(8U, 2 * options.io_threads);
   options.max_connections = config.serve.max_connections;
+  options.max_connections_per_address = config.serve.max_connections_per_address;
+  options.header_limit_bytes = static_cast<std::uint32_t>(config.serve.max_header_bytes);
+  options.idle_timeout = config.serve.idle_timeout;
   options.stall_timeout = config.serve.client_timeout;
   options.header_timeout =
       std::min<std::chrono::milliseconds>(options.header_timeout, config.serve.client_timeout);
