@@ -63,7 +63,6 @@ class Download {
   // Nothing: the place does not have it.
   using Outcome = Result<std::optional<VerifiedContent>>;
 
-  std::optional<Error> Unfit(const std::vector<ContentPlace>& places) const;
   Outcome TryPlace(const std::string& url);
   Outcome TryOnce(const std::string& url, protocol::AttemptOutcome& outcome);
   Result<FetchResponse> Fetch(const std::string& url);
@@ -88,25 +87,14 @@ bool EndsAll(const Error& error) {
          error.code == ErrorCode::kInternal;
 }
 
-std::optional<Error> Download::Unfit(const std::vector<ContentPlace>& places) const {
-  if (places.empty()) {
-    return Error{ErrorCode::kNotFound,
-                 fmt::format("file {}: the upstream gave no address of the vendor for it", Name()),
-                 "no-url",
-                 {}};
-  }
-  if (needed_.LargestBytes() > shared_.max_file_bytes) {
-    return Error{ErrorCode::kUnsupported,
-                 fmt::format("file {}: {} bytes, at most {} are allowed", Name(),
-                             needed_.LargestBytes(), shared_.max_file_bytes),
-                 "file-too-large",
-                 {}};
-  }
-  return std::nullopt;
-}
-
 Downloaded Download::Run(const std::vector<ContentPlace>& places) {
-  if (auto unfit = Unfit(places)) return {std::move(*unfit), 0};
+  if (places.empty()) {
+    return {Error{ErrorCode::kNotFound,
+                  fmt::format("file {}: the upstream gave no address of the vendor for it", Name()),
+                  "no-url",
+                  {}},
+            0};
+  }
   std::optional<Error> failure;
   bool absent_upstream = false;
   for (const ContentPlace& place : places) {

@@ -49,7 +49,6 @@ struct DownloadShared {
   Progress& progress;
   WindowGate& window;
   RateLimiter* limiter = nullptr;  ///< null: no limit
-  std::uint64_t max_file_bytes = 0;
   /// Waits; false when stopped.
   std::function<bool(std::chrono::milliseconds, std::stop_token)> wait;
 };

@@ -8,7 +8,6 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <numeric>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -79,6 +78,7 @@ class ContentRun {
   Result<ContentReport> Run();
 
  private:
+  std::vector<std::size_t> SortOut();
   Result<void> CheckSpace(std::uint64_t spare_bytes);
   Result<std::uint64_t> MissingBytes();
   Result<void> DownloadThese(const std::vector<std::size_t>& indices);
@@ -113,19 +113,17 @@ Result<ContentReport> ContentRun::Run() {
   TRY_ASSIGN(needed_, FindNeededFiles(mirror_));
   is_settled_.assign(needed_.size(), 0);
   report_.needed_files = needed_.size();
-  for (const NeededFile& file : needed_) report_.needed_bytes += file.LargestBytes();
   if (needed_.empty()) return std::move(report_);
+  const std::vector<std::size_t> wanted = SortOut();
   if (options_.window) report_.window = options_.window->ToString();
   if (!window_.IsOpen()) {
-    report_.postponed_files = needed_.size();
+    report_.postponed_files = wanted.size();
     return std::move(report_);
   }
   TRY(CheckSpace(kSpareBytes));
-  std::vector<std::size_t> all(needed_.size());
-  std::iota(all.begin(), all.end(), std::size_t{0});
   TRY_ASSIGN(const std::uint64_t bytes, MissingBytes());
-  progress_.Begin("content", needed_.size(), bytes);
-  TRY(DownloadThese(all));
+  progress_.Begin("content", wanted.size(), bytes);
+  TRY(DownloadThese(wanted));
   progress_.End();
   if (stop_.stop_requested()) return std::unexpected(Stopped());
   TRY(AskUpstream());
@@ -134,6 +132,27 @@ Result<ContentReport> ContentRun::Run() {
   report_.waiting_files = absent_.size();
   if (report_.postponed_files == 0) report_.window.clear();
   return std::move(report_);
+}
+
+// What may be fetched at all: a declaration of a petabyte must not keep the others away.
+std::vector<std::size_t> ContentRun::SortOut() {
+  std::vector<std::size_t> wanted;
+  for (std::size_t i = 0; i < needed_.size(); ++i) {
+    const std::uint64_t bytes = needed_[i].LargestBytes();
+    if (bytes <= options_.max_file_bytes) {
+      report_.needed_bytes += bytes;
+      wanted.push_back(i);
+      continue;
+    }
+    is_settled_[i] = 1;
+    const Sha1Digest& sha1 = needed_[i].expected.sha1;
+    std::string message =
+        fmt::format("file {}: {} bytes, at most {} are allowed (import.max_file_bytes)",
+                    sha1.ToHex(HexCase::kUpper), bytes, options_.max_file_bytes);
+    report_.failed.push_back(
+        {sha1, {ErrorCode::kUnsupported, std::move(message), "file-too-large", {}}});
+  }
+  return wanted;
 }
 
 // ---- Space -------------------------------------------------------------------------------------
@@ -185,7 +204,6 @@ Result<void> ContentRun::DownloadThese(const std::vector<std::size_t>& indices) 
                               progress_,
                               window_,
                               limiter_ ? &*limiter_ : nullptr,
-                              options_.max_file_bytes,
                               wait_};
   ResultQueue queue;
   std::atomic<std::size_t> next = 0;

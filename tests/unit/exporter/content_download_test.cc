@@ -137,7 +137,6 @@ class DownloadTest : public testing::Test {
                                 NoProgress(),
                                 window_,
                                 limiter_ ? &*limiter_ : nullptr,
-                                1ULL << 40,
                                 [this](milliseconds wait, std::stop_token) {
                                   waits_.push_back(wait);
                                   return true;
@@ -373,10 +372,9 @@ TEST_F(DownloadTest, TheEndOfTheWindowKeepsWhatIsThere) {
   ::setenv("TZ", "UTC", 1);
   const mirror::TimeWindow night{22 * 60, 5 * 60};
   WindowGate gate(night, clock_);
-  const DownloadShared shared{
-      store_, clock_, NoProgress(), gate, nullptr, 1ULL << 40, [](milliseconds, std::stop_token) {
-        return true;
-      }};
+  const DownloadShared shared{store_, clock_,  NoProgress(),
+                              gate,   nullptr, [](milliseconds, std::stop_token) {
+        return true; }};
   int pieces = 0;
   host_.after_piece = [&] {
     if (++pieces == 3) clock_.Set(*UtcTime::ParseXml("2026-01-02T05:00:00Z"));
@@ -397,16 +395,11 @@ TEST_F(DownloadTest, TheEndOfTheWindowKeepsWhatIsThere) {
 TEST_F(DownloadTest, KeepsToTheSharedBandwidth) {
   RateLimiter::TimePoint now{std::chrono::seconds(1)};
   limiter_.emplace(1 << 20, [&] { return now; });
-  const DownloadShared shared{store_,
-                              clock_,
-                              NoProgress(),
-                              window_,
-                              &*limiter_,
-                              1ULL << 40,
-                              [&](milliseconds wait, std::stop_token) {
-                                now += wait;
-                                return true;
-                              }};
+  const DownloadShared shared{
+      store_, clock_, NoProgress(), window_, &*limiter_, [&](milliseconds wait, std::stop_token) {
+        now += wait;
+        return true;
+      }};
   const auto began = now;
   ExpectWhole(DownloadFile(host_, needed_, {{kUrl, true}}, shared, {}));
   const double seconds = std::chrono::duration<double>(now - began).count();
