@@ -137,6 +137,13 @@ Result<UtcTime> UtcTime::ParseXml(std::string_view text) {
   return UtcTime{seconds * kTicksPerSecond + fraction};
 }
 
+Result<UtcTime> UtcTime::ParseXmlDate(std::string_view text) {
+  constexpr std::size_t kDateSize = 10;
+  const std::string_view rest = TrimAscii(text);
+  if (rest.size() != kDateSize) return ParseXml(text);
+  return ParseXml(std::string(rest) + "T00:00:00Z");
+}
+
 std::string UtcTime::ToXml() const {
   const Parts p = Break(*this);
   std::string fraction;

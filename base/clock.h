@@ -24,6 +24,8 @@ struct UtcTime {
   /// xs:dateTime: 0 to 7 fraction digits (more are cut), `Z`, an offset, or no zone (taken as UTC).
   /// Fails with kUsage.
   static Result<UtcTime> ParseXml(std::string_view text);
+  /// xs:date, its first moment; or xs:dateTime as above.
+  static Result<UtcTime> ParseXmlDate(std::string_view text);
 
   std::string ToXml() const;           ///< 2026-10-04T16:03:35.9967236Z, trailing zeros dropped
   std::string ToDate() const;          ///< 2026-10-04

@@ -7,6 +7,15 @@
 namespace gapferry {
 namespace {
 
+TEST(UtcTime, ReadsDatesWithAndWithoutTime) {
+  EXPECT_EQ(UtcTime::ParseXmlDate("2006-06-21")->ToXml(), "2006-06-21T00:00:00Z");
+  EXPECT_EQ(UtcTime::ParseXmlDate(" 2006-06-21T18:30:00Z ")->ToXml(), "2006-06-21T18:30:00Z");
+  for (const char* text :
+       {"", "2006-06-31", "2006-6-21", "20060621", "2006-06-21T", "tomorrows!"}) {
+    EXPECT_FALSE(UtcTime::ParseXmlDate(text).has_value()) << text;
+  }
+}
+
 TEST(UtcTime, RoundTripsWhatServersWrite) {
   for (const char* text :
        {"2026-10-04T16:03:35.9967236Z", "2026-10-04T15:03:36Z", "1753-01-01T00:00:00Z",
