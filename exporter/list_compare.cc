@@ -13,15 +13,6 @@ using protocol::UpdateType;
 
 namespace {
 
-bool NamesAny(const RevisionRelations& revision, const std::vector<Guid>& sorted) {
-  for (const auto& clause : revision.prerequisites) {
-    for (const Guid& guid : clause.alternatives) {
-      if (std::binary_search(sorted.begin(), sorted.end(), guid)) return true;
-    }
-  }
-  return false;
-}
-
 // Updates that the list does not name, with what they are members of.
 class Unlisted {
  public:
@@ -40,7 +31,7 @@ class Unlisted {
       }
     }
     if (is_listed || row.is_expired) return;
-    Entry entry{row.update, is_loaded, Selects(revision), Verdict::kOpen};
+    Entry entry{row.update, is_loaded, filter_.Selects(revision), Verdict::kOpen};
     auto [at, inserted] = entries_.emplace(guid, entry);
     if (inserted) return;
     entry.is_loaded = at->second.is_loaded && is_loaded;  // an older revision is published
@@ -73,11 +64,6 @@ class Unlisted {
     Guid guid;
     bool is_listed;
   };
-
-  bool Selects(const RevisionRelations& revision) const {
-    return filter_.all() ||
-           (NamesAny(revision, filter_.products) && NamesAny(revision, filter_.classifications));
-  }
 
   // Bundles are three levels deep; documents that bundle each other in a circle are kept.
   bool IsMissing(const Guid& guid, int depth) {

@@ -325,7 +325,7 @@ Result<void> MetadataSync::Deployments() {
 // Never empties a site by itself: an upstream that lost its catalogue must not take ours along.
 Result<void> MetadataSync::Guard() {
   mirror::Removals removals;
-  for (const UpdateId& id : report_.withdrawn) removals.withdrawn.push_back(id.guid);
+  removals.withdrawn = report_.withdrawn;
   removals.declined = new_declines_;
   std::set<Guid> arriving;
   if (load_) {

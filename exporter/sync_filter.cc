@@ -41,6 +41,23 @@ protocol::SyncFilter UpdateFilter::ToWire(const std::optional<std::string>& anch
 
 namespace {
 
+bool NamesAny(const mirror::RevisionRelations& revision, const std::vector<Guid>& sorted) {
+  for (const auto& clause : revision.prerequisites) {
+    for (const Guid& guid : clause.alternatives) {
+      if (std::binary_search(sorted.begin(), sorted.end(), guid)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool UpdateFilter::Selects(const mirror::RevisionRelations& revision) const {
+  return all() || (NamesAny(revision, products) && NamesAny(revision, classifications));
+}
+
+namespace {
+
 struct Offered {
   std::vector<Guid> products;  ///< with families and companies: some updates name only these
   std::vector<Guid> classifications;

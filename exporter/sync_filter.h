@@ -27,6 +27,8 @@ struct UpdateFilter {
   std::vector<std::int32_t> languages;
 
   bool all() const { return products.empty(); }
+  /// Whether an upstream lists a revision for it: it names one of each in any prerequisite.
+  bool Selects(const mirror::RevisionRelations& revision) const;
   /// Names the filter in anchors: hex of a digest over its members.
   std::string Digest() const;
   protocol::SyncFilter ToWire(const std::optional<std::string>& anchor) const;

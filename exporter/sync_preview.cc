@@ -6,6 +6,7 @@
 
 #include "exporter/update_stream.h"
 #include "protocol/cabinet.h"
+#include "protocol/soap.h"
 #include "protocol/update_document.h"
 
 namespace gapferry::exporter {
@@ -53,20 +54,24 @@ class Preview {
  private:
   Result<void> LookAt(const std::vector<UpdateId>& ids, std::size_t count) {
     const std::uint64_t limit = mirror_.config().import.max_document_bytes;
-    BatchFetcher fetcher(upstream_,
-                         {[&](protocol::ReceivedUpdate update) -> Result<void> {
-                            const UpdateId id = update.id;
-                            auto document = Parse(std::move(update), limit);
-                            if (!document || document->id != id)
-                              return {};  // the sync itself will say so
-                            return Take(*document);
-                          },
-                          [](protocol::FileUrl) -> Result<void> { return {}; }},
-                         limit, stop_);
+    const protocol::UpdateDataAnswer::Receiver receiver{
+        [&](protocol::ReceivedUpdate update) -> Result<void> {
+          const UpdateId id = update.id;
+          auto document = Parse(std::move(update), limit);
+          if (!document || document->id != id) return {};  // the sync itself will say so
+          if (!seen_.insert(id).second) return {};
+          return Take(*document);
+        },
+        [](protocol::FileUrl) -> Result<void> { return {}; }};
     for (std::size_t first = 0; first < count; first += batch_) {
       const std::size_t last = std::min(count, first + batch_);
-      TRY(fetcher.Fetch({ids.begin() + static_cast<std::ptrdiff_t>(first),
-                         ids.begin() + static_cast<std::ptrdiff_t>(last)}));
+      auto asked = upstream_.GetUpdateData({ids.begin() + static_cast<std::ptrdiff_t>(first),
+                                            ids.begin() + static_cast<std::ptrdiff_t>(last)},
+                                           receiver, limit);
+      // A batch with an id that is not held any more: the sync would look for it, a taste need not.
+      const bool is_unlucky = !asked && protocol::FaultCodeOf(asked.error()) ==
+                                            protocol::FaultCode::kInternalServerError;
+      if (!asked && !is_unlucky) return asked;
       progress_.Advance(last - first, 0);
     }
     return {};
@@ -119,6 +124,7 @@ class Preview {
   std::size_t batch_;
   Progress& progress_;
   std::stop_token stop_;
+  std::set<UpdateId> seen_;
   std::map<Guid, std::uint64_t> named_;
   std::map<Guid, std::string> new_products_;
   SyncPreview preview_;

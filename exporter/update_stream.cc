@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "base/log.h"
 #include "exporter/batch_queue.h"
 #include "protocol/soap.h"
 
@@ -138,12 +139,15 @@ class LoadRun {
       if (threads.size() == batches_) break;
       threads.emplace_back([this, &fetcher] { Work(*fetcher); });
     }
-    while (auto item = queue_.Pop()) TRY(Take(*std::move(item), load, progress));
+    while (auto item = queue_.Pop()) {
+      if (auto taken = Take(*std::move(item), load, progress); !taken) return Leaving(load, taken);
+    }
     for (auto& thread : threads) thread.join();
     auto shared = shared_.Lock();
-    if (shared->error) return std::unexpected(*std::move(shared->error));
-    if (give_up_.stop_requested()) return Fail(ErrorCode::kCancelled, "sync: stopped");
-    TRY(CheckDelivered(*shared, /*at_end=*/true));
+    Result<void> done = CheckDelivered(*shared, /*at_end=*/true);
+    if (give_up_.stop_requested()) done = Stopped();
+    if (shared->error) done = std::unexpected(*std::move(shared->error));
+    if (!done) return Leaving(load, done);
     outcome_.gone = std::move(shared->gone);
     std::sort(outcome_.gone.begin(), outcome_.gone.end());
     for (auto& one : shared->refused) outcome_.refused.push_back(std::move(one));
@@ -173,6 +177,14 @@ class LoadRun {
       }
     }
   };
+
+  // What was added so far is kept: the next run adopts it. The error that ends this one counts.
+  static std::unexpected<Error> Leaving(CatalogLoad& load, Result<void>& why) {
+    if (const auto kept = load.Flush(); !kept) {
+      Log(LogLevel::kWarning, "part of a sync is not kept", {{"why", kept.error().message}});
+    }
+    return std::unexpected(std::move(why.error()));
+  }
 
   void GiveUp() {
     give_up_.request_stop();

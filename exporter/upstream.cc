@@ -186,6 +186,7 @@ Result<void> Upstream::PostOnce(const Exchange& exchange, protocol::AnswerReader
                      {"Accept-Encoding", "xpress"}};
   request.body = AsBytes(exchange.body);
   request.max_body_bytes = kMaxAnswerBytes;
+  request.once = exchange.operation == "RollupDownstreamServers";  // its counters are added
   request.on_answer = [&](const FetchResponse& head) { return sink.Begin(head); };
   TRY_ASSIGN(const FetchResponse answer, fetcher_.Fetch(request, sink, stop_));
   outcome.http_status = answer.status;

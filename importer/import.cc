@@ -4,6 +4,7 @@
 
 #include "base/canonical_json.h"
 #include "base/log.h"
+#include "importer/acknowledgement.h"
 #include "importer/arrival.h"
 #include "importer/loader.h"
 #include "importer/staging.h"
@@ -15,6 +16,7 @@
 #include "mirror/job_history.h"
 #include "mirror/job_lock.h"
 #include "mirror/ledger.h"
+#include "mirror/removal_guard.h"
 
 namespace gapferry::importer {
 namespace {
@@ -35,7 +37,7 @@ bool IsRefusal(const Error& error) {
     case ErrorCode::kExpired:
       return true;
     default:
-      return error.reason == "base-missing" || error.reason == "too-many-removals";
+      return error.reason == "base-missing" || error.reason == "removals-need-acceptance";
   }
 }
 
@@ -44,7 +46,7 @@ bool IsRefusal(const Error& error) {
 class Import {
  public:
   Import(Mirror& mirror, const std::filesystem::path& path, const ImportOptions& options)
-      : mirror_(mirror), medium_(path), options_(options), ledger_(mirror.db()) {}
+      : mirror_(mirror), path_(path), medium_(path), options_(options), ledger_(mirror.db()) {}
 
   Result<ImportResult> Run() {
     TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror_));
@@ -65,7 +67,7 @@ class Import {
     auto done = Stage(index, *staging);
     if (done) done = LoadAndCommit(index, *staging, lock, digest);
     if (!done) {
-      const bool keep = !IsRefusal(done.error()) || done.error().reason == "too-many-removals";
+      const bool keep = !IsRefusal(done.error()) || done.error().reason == "removals-need-acceptance";
       if (!keep) Tidy(staging->Remove(/*content=*/true));
       return WithContext(std::move(done.error()), name_);
     }
@@ -103,7 +105,7 @@ class Import {
                              const mirror::JobLock& lock, const Sha256Digest& digest) {
     TRY_ASSIGN(auto load, mirror::CatalogLoad::Open(mirror_, lock, "import", digest.ToHex()));
     auto done = LoadAndPublish(index, staging, load, digest);
-    if (!done && IsRefusal(done.error()) && done.error().reason != "too-many-removals") {
+    if (!done && IsRefusal(done.error()) && done.error().reason != "removals-need-acceptance") {
       Tidy(load.Abandon());
     }
     return done;
@@ -118,7 +120,7 @@ class Import {
     TRY_ASSIGN(const auto summary, LoadDocuments(mirror_, index, staging, object, load,
                                                  *options_.progress, options_.stop));
     TRY(CheckDeclarations(mirror_, index));
-    TRY(CheckRemovals(summary, object.intent));
+    TRY(CheckRemovals(load, object.intent));
     object.intent.deadline_floor = mirror_.config().import.deadline_floor;
     TRY(Rehearse(load, object.intent));
     TRY(PublishContent(staging));
@@ -128,26 +130,23 @@ class Import {
     return CountMissing();
   }
 
-  Result<void> CheckRemovals(const mirror::CatalogLoad::Summary& summary,
-                             const mirror::IntentImport& intent) {
-    std::uint64_t declined = 0;
+  Result<void> CheckRemovals(mirror::CatalogLoad& load, const mirror::IntentImport& intent) {
+    mirror::Removals removals;
+    removals.withdrawn = load.Withdrawn();
+    TRY_ASSIGN(removals.expired, load.NewlyExpired());
     if (mirror_.intent().Effective() == mirror::IntentOrigin::kUpstream) {
       for (const Guid& guid : intent.declined) {
         TRY_ASSIGN(const bool before, mirror_.intent().IsDeclined(guid));
-        if (!before) ++declined;
+        if (!before) removals.declined.push_back(guid);
       }
     }
-    const std::uint64_t removals = summary.withdrawn + summary.newly_expired + declined;
-    if (options_.accept_removals && *options_.accept_removals == removals) return {};
-    if (!NeedsDecision(removals, summary.live_updates, mirror_.config().limits.withdraw_percent)) {
-      return {};
-    }
-    return Fail(ErrorCode::kUsage, "too-many-removals",
-                std::to_string(removals) + " of " + std::to_string(summary.live_updates) +
-                    " live updates would be withdrawn (" + std::to_string(summary.withdrawn) +
-                    "), expired (" + std::to_string(summary.newly_expired) + ") or declined (" +
-                    std::to_string(declined) + "); --accept-removals " + std::to_string(removals) +
-                    " allows it");
+    TRY_ASSIGN(const auto arriving, mirror::ArrivingNames(load));
+    TRY_ASSIGN(const auto verdict, mirror::JudgeRemovals(mirror_, removals, arriving));
+    if (!verdict.needs_consent || options_.accept_removals == verdict.removals) return {};
+    return std::unexpected(mirror::RemovalsNeedConsent(
+        verdict, "the import",
+        "gapferry import " + path_.string() + " --accept-removals " +
+            std::to_string(verdict.removals)));
   }
 
   Result<void> PublishBatch(std::vector<mirror::VerifiedContent> batch) {
@@ -196,6 +195,10 @@ class Import {
     commit.ExpectStateDigest(result_.manifest.target.state_digest);
     TRY_ASSIGN(const auto state, commit.Finish());
     result_.generation = state.generation;
+    // Advisory, and said again by every bundle: after the commit, in a database of its own.
+    for (const auto& one : result_.manifest.acknowledgements) {
+      if (one.site == mirror_.identity().guid) TRY(ApplyAcknowledgement(mirror_, one));
+    }
     return {};
   }
 
@@ -254,6 +257,7 @@ class Import {
   }
 
   Mirror& mirror_;
+  const std::filesystem::path path_;
   manifests::DirectoryMedium medium_;
   const ImportOptions& options_;
   mirror::Ledger ledger_;

@@ -41,7 +41,7 @@ struct ImportResult {
 /// lock.
 ///
 /// A refusal (codes and reasons of VerifyManifest, VerifyIndex, VerifyVolumes, CheckArrival,
-/// LoadDocuments, CheckDeclarations; "state-digest"; "too-many-removals") leaves nothing visible
+/// LoadDocuments, CheckDeclarations; "state-digest"; "removals-need-acceptance" of mirror/removal_guard.h) leaves nothing visible
 /// but one audit record "import.refused".
 Result<ImportResult> RunImport(mirror::Mirror& mirror, const std::filesystem::path& bundle,
                                const ImportOptions& options);

@@ -51,12 +51,10 @@ class Planner {
       if (line.name.kind == manifests::ObjectKind::kMetadata) TRY(ReadMetadata(line));
       if (line.name.IsContent() && line.name.part <= 1) TRY(LookAtFile(line));
     }
-    TRY_ASSIGN(const auto counts, mirror_.catalog().Counts());
-    plan_.live_updates = counts.live_updates;
-    // As the import counts them: updates that are live here, hidden ones included.
-    const auto expiring = std::ranges::count_if(
-        newest_, [](const auto& one) { return one.second.is_expired && one.second.was_live; });
-    plan_.removals = plan_.withdrawn + static_cast<std::uint64_t>(expiring) + plan_.declined;
+    for (const auto& [guid, newest] : newest_) {
+      if (newest.is_expired && newest.was_live) removals_.expired.push_back(guid);
+    }
+    TRY_ASSIGN(plan_.removals, mirror::JudgeRemovals(mirror_, removals_, arriving_));
     plan_.new_handlers.assign(new_handlers_.begin(), new_handlers_.end());
     plan_.new_publishers.assign(new_publishers_.begin(), new_publishers_.end());
     plan_.new_commands.assign(new_commands_.begin(), new_commands_.end());
@@ -77,7 +75,10 @@ class Planner {
     for (const auto& revision : object.revisions) {
       TRY_ASSIGN(const auto row, mirror_.catalog().Find(revision.update));
       if (!row) continue;  // new, and gone already: nothing here goes with it
-      if (revision.withdrawn && !row->is_withdrawn) ++plan_.withdrawn;
+      if (revision.withdrawn && !row->is_withdrawn) {
+        ++plan_.withdrawn;
+        removals_.withdrawn.push_back(revision.update);
+      }
       if (!revision.withdrawn && row->is_withdrawn) ++plan_.listed_again;
     }
     TRY(CompareApprovals(object.intent));
@@ -141,7 +142,9 @@ class Planner {
     TRY_ASSIGN(const auto declined, mirror_.intent().Declined());
     const std::set<Guid> before(declined.begin(), declined.end());
     for (const Guid& guid : intent.declined) {
-      if (!before.contains(guid)) ++plan_.declined;
+      if (before.contains(guid)) continue;
+      ++plan_.declined;
+      removals_.declined.push_back(guid);
     }
     for (const Guid& guid : intent.undeclined) {
       if (before.contains(guid)) ++plan_.undeclined;
@@ -185,6 +188,11 @@ class Planner {
                            document.type == protocol::UpdateType::kDriver;
     TRY_ASSIGN(const auto before, mirror_.catalog().FindLatest(document.id.guid));
     if (is_update) NoteNewest(document, before);
+    if (is_update && !document.is_expired) {
+      for (const auto& clause : document.prerequisites) {
+        arriving_.insert(clause.any_of.begin(), clause.any_of.end());
+      }
+    }
     // Several revisions of one update may come at once: it counts once.
     const bool counts = is_update && document.explicitly_deployable;
     if (counts && (document.is_expired || seen_.insert(document.id.guid).second)) {
@@ -253,6 +261,8 @@ class Planner {
   std::set<Guid> seen_;
   std::set<std::string> new_handlers_, new_publishers_, new_commands_;
   std::map<Guid, Newest> newest_;
+  mirror::Removals removals_;
+  std::set<Guid> arriving_;  // named by live updates that come
   std::uint64_t metadata_bytes_ = 0;
   ImportPlan plan_;
 };
@@ -262,11 +272,6 @@ class Planner {
 Result<ImportPlan> MakeImportPlan(Mirror& mirror, manifests::Medium& medium,
                                   const manifests::VerifiedIndex& index) {
   return Planner(mirror, medium, index).Run();
-}
-
-bool NeedsDecision(std::uint64_t removals, std::uint64_t live, std::uint32_t percent) {
-  // Below fifty updates two percent would be less than one.
-  return live > 0 && removals > 1 && removals * 100 > live * percent;
 }
 
 }  // namespace gapferry::importer

@@ -9,6 +9,7 @@
 #include "manifests/bundle_verifier.h"
 #include "mirror/exchange/intent_object.h"
 #include "mirror/mirror.h"
+#include "mirror/removal_guard.h"
 
 namespace gapferry::importer {
 
@@ -41,9 +42,7 @@ struct ImportPlan {
   std::vector<std::string> new_handlers, new_publishers, new_commands;
   std::vector<Item> locally_published;
   std::uint64_t files_without_sha256 = 0;
-  // The 2 % rule.
-  std::uint64_t removals = 0;  ///< withdrawn + expired + declined
-  std::uint64_t live_updates = 0;
+  mirror::RemovalVerdict removals;  ///< whether the import will ask for consent
 };
 inline constexpr std::size_t kPlanItems = 500;
 
@@ -51,8 +50,5 @@ inline constexpr std::size_t kPlanItems = 500;
 /// is looked at by its index lines only. Changes nothing.
 Result<ImportPlan> MakeImportPlan(mirror::Mirror& mirror, manifests::Medium& medium,
                                   const manifests::VerifiedIndex& index);
-
-/// Whether `removals` of `live` updates need a person's decision.
-bool NeedsDecision(std::uint64_t removals, std::uint64_t live, std::uint32_t percent);
 
 }  // namespace gapferry::importer

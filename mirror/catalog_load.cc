@@ -360,6 +360,14 @@ void CatalogLoad::ListAgain(const protocol::UpdateId& update) {
   impl_->prepared.reset();
 }
 
+std::vector<protocol::UpdateId> CatalogLoad::Withdrawn() const {
+  std::vector<protocol::UpdateId> ids;
+  for (const auto& [update, withdrawn] : impl_->withdrawn) {
+    if (withdrawn) ids.push_back(update);
+  }
+  return ids;
+}
+
 Result<void> CatalogLoad::Prepare() {
   TRY(Flush());
   TRY_ASSIGN(auto prepared, PrepareDocuments(impl_->db, impl_->change, impl_->withdrawn));

@@ -104,6 +104,7 @@ class CatalogLoad {
   /// Marks revisions as no longer (or again) listed by the upstream; part of the commit.
   void Withdraw(const protocol::UpdateId& update);
   void ListAgain(const protocol::UpdateId& update);
+  std::vector<protocol::UpdateId> Withdrawn() const;  ///< as marked, ascending
 
   struct Summary {
     std::uint64_t new_revisions = 0;  ///< adopted ones included

@@ -21,13 +21,22 @@ bool IsLive(const RevisionRow& row) {
   return IsUpdate(row) && row.is_latest && !row.is_expired && !row.is_withdrawn;
 }
 
-// Counts those of `guids` that are offered now and puts them into `going`.
-Result<std::uint64_t> CountLive(Catalog& catalog, const std::vector<Guid>& guids,
+Guid GuidOf(const Guid& guid) { return guid; }
+Guid GuidOf(const protocol::UpdateId& id) { return id.guid; }
+bool IsMeant(const RevisionRow&, const Guid&) { return true; }
+bool IsMeant(const RevisionRow& newest, const protocol::UpdateId& id) {
+  return newest.update == id;
+}
+
+// Counts those of `updates` that are offered now and puts them into `going`.
+template <class Id>
+Result<std::uint64_t> CountLive(Catalog& catalog, const std::vector<Id>& updates,
                                 std::unordered_set<Guid>& going, RemovalVerdict& verdict) {
   std::uint64_t count = 0;
-  for (const Guid& guid : guids) {
+  for (const Id& id : updates) {
+    const Guid guid = GuidOf(id);
     TRY_ASSIGN(const auto row, catalog.FindLatest(guid));
-    if (!row || !IsLive(*row)) continue;
+    if (!row || !IsLive(*row) || !IsMeant(*row, id)) continue;
     ++count;
     if (!going.insert(guid).second || verdict.first.size() == kShown) continue;
     TRY_ASSIGN(auto text, catalog.Text(row->id));

@@ -16,10 +16,10 @@ namespace gapferry::mirror {
 
 class Mirror;
 
-/// Updates (by GUID, in any order) that would cease to be offered. Those that are not offered now
-/// (unknown, expired or withdrawn already) are passed over.
+/// Updates (in any order) that would cease to be offered. Those that are not offered now (unknown,
+/// expired or withdrawn already) are passed over, and so are withdrawals of older revisions.
 struct Removals {
-  std::vector<Guid> withdrawn;
+  std::vector<protocol::UpdateId> withdrawn;
   std::vector<Guid> expired;
   std::vector<Guid> declined;  ///< only those that are not declined yet
 };

@@ -106,6 +106,13 @@ class FieldReader {
     const NodeRef child = Child(name);
     if (child && !IsNil(child)) ReadScalar(child, name, value.emplace());
   }
+  /// As Optional; what cannot be read is not shown.
+  template <Scalar T>
+  void Secret(std::string_view name, std::optional<T>& value) {
+    const NodeRef child = Child(name);
+    if (!child || IsNil(child)) return;
+    if (!ParseScalar(ElementText(child), value.emplace())) Complain(name, "unexpected value");
+  }
   template <Scalar T>
   void Attribute(std::string_view name, T& value) {
     ReadAttribute(name, value, /*required=*/true);
@@ -227,6 +234,10 @@ class FieldWriter {
   template <Scalar T>
   void Optional(std::string_view name, const std::optional<T>& value) {
     if (value) Value(name, *value);
+  }
+  template <Scalar T>
+  void Secret(std::string_view name, const std::optional<T>& value) {
+    Optional(name, value);
   }
   template <Scalar T>
   void Attribute(std::string_view name, const T& value) {

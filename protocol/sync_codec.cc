@@ -145,7 +145,7 @@ void Fields(Io& io, Ref<Io, GetUpdateDecryptionDataRequest> m) {
 template <class Io>
 void Fields(Io& io, Ref<Io, SyncFileDecryption> m) {
   io.Value("FileDigest", m.file_digest);
-  io.Optional("DecryptionKey", m.decryption_key);
+  io.Secret("DecryptionKey", m.decryption_key);
 }
 template <class Io>
 void Fields(Io& io, Ref<Io, UpdateFileDecryption> m) {

@@ -72,8 +72,8 @@ json PlanToJson(const importer::DryRun& dry) {
                  {"new_commands", plan.new_commands},
                  {"locally_published", ItemsToJson(plan.locally_published)},
                  {"files_without_sha256", plan.files_without_sha256},
-                 {"removals", plan.removals},
-                 {"live_updates", plan.live_updates},
+                 {"removals", plan.removals.removals},
+                 {"live_updates", plan.removals.live},
                  {"added", ItemsToJson(plan.added)},
                  {"revised", ItemsToJson(plan.revised)},
                  {"expired", ItemsToJson(plan.expired)},
@@ -153,7 +153,7 @@ std::string PlanText(const importer::DryRun& dry, bool needs_decision) {
   if (needs_decision) {
     text +=
         fmt::format("  {} of {} live updates would go: the import asks for --accept-removals {}\n",
-                    plan.removals, plan.live_updates, plan.removals);
+                    plan.removals.removals, plan.removals.live, plan.removals.removals);
   }
   return text;
 }
@@ -162,8 +162,7 @@ Result<ExitCode> DryRun(Context& context, mirror::Mirror& mirror, const std::str
                         const importer::ImportOptions& options) {
   auto dry = importer::PlanImport(mirror, path, options);
   if (!dry) return WithNext(std::move(dry.error()), path);
-  const bool needs_decision = importer::NeedsDecision(dry->plan.removals, dry->plan.live_updates,
-                                                      mirror.config().limits.withdraw_percent);
+  const bool needs_decision = dry->plan.removals.needs_consent;
   if (dry->already_imported) {
     context.Print(dry->manifest.DirectoryName() + " was imported already");
   } else {

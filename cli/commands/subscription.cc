@@ -12,7 +12,9 @@
 #include "cli/context.h"
 #include "cli/upstream_next.h"
 #include "exporter/fetchers.h"
+#include "exporter/subscription_cost.h"
 #include "exporter/sync.h"
+#include "exporter/sync_filter.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
 #include "mirror/commit.h"
@@ -122,27 +124,48 @@ Result<CategoryNames> NamesOf(Context& context, Mirror& mirror) {
   return CategoryNames::Read(mirror.catalog());
 }
 
-json RowsAsJson(const std::vector<CategoryRow>& rows, const std::vector<Guid>* chosen) {
+// What a sync asks for, so that a count of 0 means something; nothing before the first sync.
+Result<std::set<Guid>> Followed(Mirror& mirror) {
+  TRY_ASSIGN(const auto upstream, mirror.catalog().ReadUpstream());
+  TRY_ASSIGN(const auto counts, mirror.catalog().Counts());
+  if (!upstream || counts.updates == 0) return std::set<Guid>();
+  TRY_ASSIGN(const auto filter, exporter::FilterOf(mirror, nullptr, upstream->config.languages));
+  std::set<Guid> followed(filter.products.begin(), filter.products.end());
+  followed.insert(filter.classifications.begin(), filter.classifications.end());
+  if (!filter.all()) return followed;
+  for (const auto type : {CategoryType::kProduct, CategoryType::kClassification}) {
+    TRY_ASSIGN(const auto all, mirror.catalog().CategoryGuids(type));
+    followed.insert(all.begin(), all.end());
+  }
+  return followed;
+}
+
+json RowsAsJson(const std::vector<CategoryRow>& rows, const std::vector<Guid>* chosen,
+                const std::set<Guid>& followed) {
   json out = json::array();
   for (const CategoryRow& row : rows) {
     const bool selected =
         chosen == nullptr || std::find(chosen->begin(), chosen->end(), row.guid) != chosen->end();
     if (!selected) continue;
-    out.push_back({{"guid", row.guid.ToString()}, {"title", row.title}, {"updates", row.updates}});
+    out.push_back({{"guid", row.guid.ToString()},
+                   {"title", row.title},
+                   {"updates", row.updates},
+                   {"followed", followed.contains(row.guid)}});
   }
   return out;
 }
 
 void PrintRows(Context& context, std::string_view heading, const std::vector<CategoryRow>& rows,
-               const std::vector<Guid>* chosen) {
+               const std::vector<Guid>* chosen, const std::set<Guid>& followed) {
   context.Print(std::string(heading));
   std::vector<std::vector<std::string>> table{{"GUID", "UPDATES", "TITLE"}};
   for (const CategoryRow& row : rows) {
     const bool selected =
         chosen == nullptr || std::find(chosen->begin(), chosen->end(), row.guid) != chosen->end();
     if (!selected) continue;
-    table.push_back(
-        {row.guid.ToString(), std::to_string(row.updates), EscapeForDisplay(row.title)});
+    const bool is_known = row.updates > 0 || followed.contains(row.guid);
+    table.push_back({row.guid.ToString(), is_known ? std::to_string(row.updates) : "-",
+                     EscapeForDisplay(row.title)});
   }
   if (chosen != nullptr) {
     for (const Guid& guid : *chosen) {
@@ -154,13 +177,37 @@ void PrintRows(Context& context, std::string_view heading, const std::vector<Cat
   context.Print(FormatTable(table));
 }
 
-void Show(Context& context, const CategoryNames& names, const mirror::Subscription& subscription) {
+json CostAsJson(const exporter::SubscriptionCost& cost) {
+  json out = {{"held_inside", cost.held_inside}, {"held_outside", cost.held_outside}};
+  if (cost.listed) out["listed"] = *cost.listed;
+  if (cost.unknown) out["unknown"] = *cost.unknown;
+  return out;
+}
+
+void PrintCost(Context& context, const exporter::SubscriptionCost& cost) {
+  if (cost.listed) {
+    context.Print(fmt::format("the upstream lists {} revisions for it, {} of them are not here yet",
+                              *cost.listed, *cost.unknown));
+  } else {
+    context.Print(
+        "the next sync asks for the complete list of it and fetches what is not here yet");
+  }
+  context.Print(fmt::format("updates held here: {} belong to it, {} do not", cost.held_inside,
+                            cost.held_outside));
+  if (cost.held_outside > 0) {
+    context.Print(
+        "those that do not stay and are served; what the upstream does to them is not seen");
+  }
+}
+
+void Show(Context& context, const CategoryNames& names, const mirror::Subscription& subscription,
+          const std::set<Guid>& followed, const exporter::SubscriptionCost* cost) {
   const auto list = [&](std::string_view what, const std::vector<CategoryRow>& rows,
                         const std::vector<Guid>& chosen) {
     if (chosen.empty()) {
       context.Print(fmt::format("{}: all ({})", what, rows.size()));
     } else {
-      PrintRows(context, fmt::format("{}: {}", what, chosen.size()), rows, &chosen);
+      PrintRows(context, fmt::format("{}: {}", what, chosen.size()), rows, &chosen, followed);
     }
   };
   list("products", names.products(), subscription.products);
@@ -168,14 +215,22 @@ void Show(Context& context, const CategoryNames& names, const mirror::Subscripti
   std::string languages;
   for (const std::string& language : subscription.languages) languages += " " + language;
   context.Print("languages:" + (languages.empty() ? std::string(" all") : languages));
+  const bool has_choice = !subscription.classifications.empty();
+  context.Print(std::string("drivers: ") + (has_choice             ? "as the classifications say"
+                                            : subscription.drivers ? "with the others"
+                                                                   : "left out"));
+  if (cost != nullptr) PrintCost(context, *cost);
   const auto* products = subscription.products.empty() ? nullptr : &subscription.products;
   const auto* classes =
       subscription.classifications.empty() ? nullptr : &subscription.classifications;
-  context.Emit({{"products", RowsAsJson(names.products(), products)},
-                {"all_products", subscription.products.empty()},
-                {"classifications", RowsAsJson(names.classifications(), classes)},
-                {"all_classifications", subscription.classifications.empty()},
-                {"languages", subscription.languages}});
+  json out = {{"products", RowsAsJson(names.products(), products, followed)},
+              {"all_products", subscription.products.empty()},
+              {"classifications", RowsAsJson(names.classifications(), classes, followed)},
+              {"all_classifications", subscription.classifications.empty()},
+              {"languages", subscription.languages},
+              {"drivers", subscription.drivers}};
+  if (cost != nullptr) out["cost"] = CostAsJson(*cost);
+  context.Emit(out);
 }
 
 Result<ExitCode> RunShow(Context& context) {
@@ -183,15 +238,17 @@ Result<ExitCode> RunShow(Context& context) {
   TRY_ASSIGN(Mirror mirror, Mirror::Open(path));
   if (context.args().Has("available")) {
     TRY_ASSIGN(const CategoryNames names, NamesOf(context, mirror));
-    PrintRows(context, "products", names.products(), nullptr);
-    PrintRows(context, "classifications", names.classifications(), nullptr);
-    context.Emit({{"products", RowsAsJson(names.products(), nullptr)},
-                  {"classifications", RowsAsJson(names.classifications(), nullptr)}});
+    TRY_ASSIGN(const auto followed, Followed(mirror));
+    PrintRows(context, "products", names.products(), nullptr, followed);
+    PrintRows(context, "classifications", names.classifications(), nullptr, followed);
+    context.Emit({{"products", RowsAsJson(names.products(), nullptr, followed)},
+                  {"classifications", RowsAsJson(names.classifications(), nullptr, followed)}});
     return ExitCode::kDone;
   }
   TRY_ASSIGN(const CategoryNames names, CategoryNames::Read(mirror.catalog()));
   TRY_ASSIGN(const auto subscription, mirror.catalog().ReadSubscription());
-  Show(context, names, subscription);
+  TRY_ASSIGN(const auto followed, Followed(mirror));
+  Show(context, names, subscription, followed, nullptr);
   return ExitCode::kDone;
 }
 
@@ -234,11 +291,29 @@ Result<void> ChooseLanguages(const std::vector<std::string>& words,
   return {};
 }
 
+Result<void> Store(Mirror& mirror, const mirror::Subscription& subscription) {
+  TRY_ASSIGN(auto commit, mirror::CommitTransaction::Begin(mirror, "subscription"));
+  TRY(commit.PutSubscription(subscription));
+  const json detail = {{"products", subscription.products.size()},
+                       {"classifications", subscription.classifications.size()},
+                       {"languages", subscription.languages},
+                       {"drivers", subscription.drivers}};
+  TRY(commit.Audit({mirror::CurrentActor(), "subscription.set", "subscription", detail.dump()}));
+  TRY(commit.Finish());
+  return {};
+}
+
 Result<ExitCode> RunSet(Context& context) {
+  const bool drivers = context.args().Has("drivers");
+  const bool no_drivers = context.args().Has("no-drivers");
+  if (drivers && no_drivers) {
+    return Fail(ErrorCode::kUsage, "--drivers and --no-drivers exclude each other");
+  }
   const auto products = context.args().List("product");
   const auto classifications = context.args().List("classification");
   const auto languages = context.args().List("language");
-  if (products.empty() && classifications.empty() && languages.empty()) {
+  const bool nothing = products.empty() && classifications.empty() && languages.empty();
+  if (nothing && !drivers && !no_drivers) {
     return std::unexpected(Error{ErrorCode::kUsage, "nothing to set", "",
                                  "gapferry subscription set --product NAME --classification NAME"});
   }
@@ -253,16 +328,21 @@ Result<ExitCode> RunSet(Context& context) {
       classifications, [&](auto text) { return names.Classifications(text); },
       subscription.classifications));
   TRY(ChooseLanguages(languages, subscription.languages));
-  if (!(subscription == before)) {
-    TRY_ASSIGN(auto commit, mirror::CommitTransaction::Begin(mirror, "subscription"));
-    TRY(commit.PutSubscription(subscription));
-    const json detail = {{"products", subscription.products.size()},
-                         {"classifications", subscription.classifications.size()},
-                         {"languages", subscription.languages}};
-    TRY(commit.Audit({mirror::CurrentActor(), "subscription.set", "subscription", detail.dump()}));
-    TRY(commit.Finish());
+  if (drivers || no_drivers) subscription.drivers = drivers;
+  if (context.args().Has("dry-run")) {
+    auto cost = exporter::AskCostOf(mirror, exporter::HttpFetchers(mirror), subscription,
+                                    context.progress(), context.stop());
+    if (!cost) return std::unexpected(WithUpstreamNext(context, std::move(cost).error()));
+    Show(context, names, subscription, {}, &*cost);
+    return ExitCode::kDone;
   }
-  Show(context, names, subscription);
+  if (subscription == before) {
+    Show(context, names, subscription, {}, nullptr);
+    return ExitCode::kDone;
+  }
+  TRY_ASSIGN(const auto cost, exporter::CostOf(mirror, subscription));
+  TRY(Store(mirror, subscription));
+  Show(context, names, subscription, {}, &cost);
   return ExitCode::kDone;
 }
 
@@ -283,11 +363,14 @@ std::vector<Command> SubscriptionCommands() {
   set.description =
       "Each option given replaces its list; a list that is not named stays as it is, and 'all' "
       "stands for everything. Products go by title or GUID; the title of a product family or a "
-      "company stands for all its products. The next sync asks for everything of the new choice.";
+      "company stands for all its products. Drivers belong to 'all' classifications only with "
+      "--drivers. The next sync asks for the complete list of the new choice and fetches what is "
+      "not here; what is held and no longer chosen stays.";
   set.examples = {
       {"gapferry subscription set --product \"Windows 11\" --classification \"Security Updates\""},
       {"gapferry subscription set --language en --language de"},
-      {"gapferry subscription set --product all", "no restriction by product"}};
+      {"gapferry subscription set --product all", "no restriction by product"},
+      {"gapferry subscription set --product Office --dry-run", "what it would cost"}};
   set.options = {
       {.name = "--product",
        .takes = Takes::kList,
@@ -297,7 +380,10 @@ std::vector<Command> SubscriptionCommands() {
        .takes = Takes::kList,
        .value = "NAME",
        .help = "title or GUID of a classification"},
-      {.name = "--language", .takes = Takes::kList, .value = "TAG", .help = "such as en"}};
+      {.name = "--language", .takes = Takes::kList, .value = "TAG", .help = "such as en"},
+      {.name = "--drivers", .help = "drivers too, where classifications are not chosen"},
+      {.name = "--no-drivers", .help = "take that back"},
+      {.name = "--dry-run", .help = "ask the upstream what it would cost, change nothing"}};
   set.exits = {ExitCode::kNotFound, ExitCode::kBusy};
   set.run = RunSet;
   return {show, set};

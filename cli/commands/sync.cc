@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/content_report.h"
 #include "cli/context.h"
@@ -23,6 +24,50 @@ using exporter::SyncReport;
 using nlohmann::json;
 
 constexpr std::size_t kShown = 10;
+
+json PreviewAsJson(const exporter::SyncPreview& preview) {
+  json updates = json::array();
+  for (const auto& one : preview.updates) {
+    updates.push_back({{"update", one.id.ToString()},
+                       {"title", one.title},
+                       {"new", one.is_new},
+                       {"expired", one.is_expired},
+                       {"deployable", one.is_deployable}});
+  }
+  json products = json::array();
+  for (const auto& one : preview.products) {
+    products.push_back(
+        {{"guid", one.guid.ToString()}, {"title", one.title}, {"updates", one.updates}});
+  }
+  json expired = json::array();
+  for (const auto& id : preview.expired) expired.push_back(id.ToString());
+  return {{"looked_at", preview.looked_at},
+          {"of", preview.of},
+          {"updates", std::move(updates)},
+          {"products", std::move(products)},
+          {"expired", std::move(expired)}};
+}
+
+json IntentAsJson(const exporter::IntentPlan& plan) {
+  return {{"groups_added", plan.groups_added},       {"groups_removed", plan.groups_removed},
+          {"approvals_added", plan.approvals_added}, {"approvals_changed", plan.approvals_changed},
+          {"approvals_ended", plan.approvals_ended}, {"declined", plan.declined.size()},
+          {"undeclined", plan.undeclined},           {"eulas_accepted", plan.eulas_accepted}};
+}
+
+json RemovalsAsJson(const mirror::RemovalVerdict& verdict) {
+  json products = json::array();
+  for (const auto& one : verdict.emptied_products) {
+    products.push_back({{"guid", one.guid.ToString()}, {"title", one.title}});
+  }
+  return {{"count", verdict.removals},
+          {"withdrawn", verdict.withdrawn},
+          {"expired", verdict.expired},
+          {"declined", verdict.declined},
+          {"live", verdict.live},
+          {"needs_consent", verdict.needs_consent},
+          {"emptied_products", std::move(products)}};
+}
 
 json ToJson(const SyncReport& report, bool dry_run) {
   json withdrawn = json::array();
@@ -46,10 +91,43 @@ json ToJson(const SyncReport& report, bool dry_run) {
               {"gone", std::move(gone)},
               {"dangling", report.dangling},
               {"intent_changes", report.intent_changes},
+              {"announced_version", report.announced_version},
               {"upstream_version", report.upstream_version},
+              {"lowered_from", report.lowered_from},
+              {"lost", report.lost},
+              {"without_keys", report.without_keys},
+              {"removals", RemovalsAsJson(report.removals)},
               {"content", ContentAsJson(report.content)}};
+  if (report.preview) out["preview"] = PreviewAsJson(*report.preview);
+  if (report.intent) out["intent"] = IntentAsJson(*report.intent);
   if (report.state) out["generation"] = report.state->generation;
   return out;
+}
+
+void DescribePreview(Context& context, const exporter::SyncPreview& preview) {
+  if (preview.of == 0) return;
+  context.Print(preview.looked_at == preview.of
+                    ? std::string("new:")
+                    : fmt::format("new, the first {} of {}:", preview.looked_at, preview.of));
+  std::size_t shown = 0;
+  for (const auto& one : preview.updates) {
+    if (!one.is_deployable || shown++ >= kShown) continue;
+    context.Print(fmt::format("  {} {}{}{}", one.id.ToString(), EscapeForDisplay(one.title, 100),
+                              one.is_new ? "" : " (new revision)",
+                              one.is_expired ? " (expired)" : ""));
+  }
+  if (shown > kShown) context.Print(fmt::format("  and {} more", shown - kShown));
+  for (const auto& one : preview.products) {
+    context.Print(fmt::format("  {} for {}", one.updates, EscapeForDisplay(one.title, 100)));
+  }
+}
+
+void DescribeIntent(Context& context, const exporter::IntentPlan& plan) {
+  context.Print(fmt::format(
+      "approvals: {} new, {} changed, {} ended; groups: {} new, {} removed; declined: {} more, {} "
+      "less; licences accepted: {}",
+      plan.approvals_added, plan.approvals_changed, plan.approvals_ended, plan.groups_added,
+      plan.groups_removed, plan.declined.size(), plan.undeclined, plan.eulas_accepted));
 }
 
 void Describe(Context& context, const SyncReport& report, bool dry_run) {
@@ -68,7 +146,15 @@ void Describe(Context& context, const SyncReport& report, bool dry_run) {
   if (report.intent_changes > 0) {
     context.Print(fmt::format("groups, approvals, declines changed: {}", report.intent_changes));
   }
+  if (report.preview) DescribePreview(context, *report.preview);
+  if (report.intent) DescribeIntent(context, *report.intent);
   if (dry_run) {
+    if (report.removals.needs_consent) {
+      context.Print(
+          fmt::format("{} of {} live updates would go: the sync asks for "
+                      "--accept-removals {}",
+                      report.removals.removals, report.removals.live, report.removals.removals));
+    }
     context.Print(fmt::format("content still needed by today's approvals: {} files, {}",
                               content.needed_files, FormatByteCount(content.needed_bytes)));
     return;
@@ -96,6 +182,16 @@ void WarnOfProblems(Context& context, const SyncReport& report) {
     context.Warn(fmt::format("{} revisions refer to what is not here, such as {}",
                              report.dangling.size(), report.dangling.front()));
   }
+  if (report.without_keys > 0) {
+    context.Warn(fmt::format("{} revisions have encrypted files that the upstream gave no key for",
+                             report.without_keys));
+  }
+  if (!report.lowered_from.empty()) {
+    context.Warn(
+        fmt::format("the upstream speaks protocol {} now, {} before: it may leave out "
+                    "updates that need the newer one",
+                    report.upstream_version, report.lowered_from));
+  }
   WarnOfContent(context, report.content);
 }
 
@@ -111,7 +207,13 @@ Result<ExitCode> RunSync(Context& context) {
   TRY_ASSIGN(options.content, ContentChoicesOf(context));
   auto report = exporter::Sync(mirror, exporter::HttpFetchers(mirror), options, context.progress(),
                                context.stop());
-  if (!report) return std::unexpected(WithUpstreamNext(context, std::move(report).error()));
+  if (!report) {
+    // The command to type, with the mirror that this one was given.
+    std::string& next = report.error().next;
+    constexpr std::string_view kProgram = "gapferry ";
+    if (next.starts_with(kProgram)) next = NextCommand(context, next.substr(kProgram.size()));
+    return std::unexpected(WithUpstreamNext(context, std::move(report).error()));
+  }
   Describe(context, *report, options.dry_run);
   WarnOfProblems(context, *report);
   context.Emit(ToJson(*report, options.dry_run));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <thread>
 
 #include "protocol/reporting_codec.h"
 #include "protocol/sync_codec.h"
@@ -36,8 +37,6 @@ std::mutex& ContentMutex() {
   static std::mutex mutex;
   return mutex;
 }
-
-protocol::Cookie NewCookie() { return {kEndOfTime, {1, 2, 3}}; }
 
 }  // namespace
 
@@ -102,6 +101,15 @@ UpdateId UpstreamSimulator::AddUpdate(const Guid& guid, std::int32_t number, std
   return id;
 }
 
+void UpstreamSimulator::Secure(const UpdateId& id) {
+  constexpr std::string_view kEnd = R"(CreationDate="2026-01-01T00:00:00Z" />)";
+  std::string& document = revisions.at(id).document;
+  document.replace(document.find(kEnd), kEnd.size(),
+                   R"(CreationDate="2026-01-01T00:00:00Z"><upd:SecuredFragment>FileDecryption)"
+                   R"(</upd:SecuredFragment></upd:Properties>)");
+  revisions.at(id).changed = ++counter;
+}
+
 int UpstreamSimulator::Count(std::string_view operation) const {
   return static_cast<int>(std::count(calls.begin(), calls.end(), operation));
 }
@@ -112,8 +120,17 @@ class UpstreamSimulator::Connection : public Fetcher {
   Result<FetchResponse> Fetch(const FetchRequest& request, Sink& sink,
                               std::stop_token stop) override {
     if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "stopped");
-    const std::lock_guard lock(ContentMutex());
-    return simulator_.Answer(request, sink);
+    const int now = ++simulator_.at_once_;
+    if (simulator_.dwell.count() > 0 && request.method == "POST") {
+      std::this_thread::sleep_for(simulator_.dwell);
+    }
+    Result<FetchResponse> answer = [&] {
+      const std::lock_guard lock(ContentMutex());
+      simulator_.most_at_once = std::max(simulator_.most_at_once, now);
+      return simulator_.Answer(request, sink);
+    }();
+    --simulator_.at_once_;
+    return answer;
   }
 
  private:
@@ -146,6 +163,9 @@ Result<FetchResponse> UpstreamSimulator::Answer(const FetchRequest& request, Sin
   const Error lost{ErrorCode::kTransient, "connection reset", "", ""};
   if (is_lost(lost_requests)) return std::unexpected(lost);
   const std::string body = Soap(message, response.status);
+  if (response.status != 200 && !retry_after.empty()) {
+    response.headers.emplace_back("Retry-After", retry_after);
+  }
   if (is_lost(lost_answers)) return std::unexpected(lost);
   if (response.status == 200 && request.on_answer) TRY(request.on_answer(response));
   TRY(sink.Write(AsBytes(body)));
@@ -205,6 +225,10 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
     planned.erase(planned.begin());
     return Fault(code, operation, status);
   }
+  if (const auto at = fault_at.find(operation); at != fault_at.end()) {
+    const auto fault = at->second.find(Count(operation));
+    if (fault != at->second.end()) return Fault(fault->second, operation, status);
+  }
   const std::string anchor = fmt::format("{},2026-10-04 16:33:26.668", counter);
   if (operation == "GetAuthConfig") {
     protocol::GetAuthConfigResponse answer;
@@ -214,14 +238,22 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
   if (operation == "GetAuthorizationCookie") {
     return Encode(protocol::DssAuthorizationResponse{{"DssTargeting", {9}}});
   }
-  if (operation == "GetCookie") return Encode(protocol::DssGetCookieResponse{NewCookie()});
+  if (operation == "GetCookie") {
+    announced.push_back(Decode<protocol::DssGetCookieRequest>(message)->protocol_version);
+    return Encode(protocol::DssGetCookieResponse{{cookie_expiration, {1, ++cookies_given_}}});
+  }
+  const auto is_old = [&](const auto& request) {
+    return only_newest_cookie && request.cookie->encrypted_data != Bytes{1, cookies_given_};
+  };
   if (operation == "GetConfigData") {
+    configs.push_back(*Decode<protocol::GetConfigDataRequest>(message));
     protocol::GetConfigDataResponse answer;
     answer.max_updates_per_request = limit;
     answer.catalog_only_sync = catalog_only;
     answer.protocol_version = protocol_version;
     answer.new_config_anchor = anchor;
-    answer.languages = {{0, "all", "all", false}, {1033, "en", "English", true}};
+    answer.languages = configs.back().config_anchor ? language_changes : languages;
+    answer.max_updates_per_decryption_request = decryption_limit;
     return Encode(answer);
   }
   if (operation == "GetRevisionIdList") {
@@ -242,6 +274,7 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
   }
   if (operation == "GetUpdateData") {
     const auto request = *Decode<protocol::GetUpdateDataRequest>(message);
+    if (is_old(request)) return Fault(FaultCode::kInvalidCookie, operation, status);
     batch_sizes.push_back(request.update_ids.size());
     protocol::GetUpdateDataResponse answer;
     for (const UpdateId& id : request.update_ids) {
@@ -263,12 +296,31 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
     }
     return protocol::Flatten(EncodeBody(answer), 1 << 26).value_or("");
   }
+  if (operation == "GetUpdateDecryptionData") {
+    const auto request = *Decode<protocol::GetUpdateDecryptionDataRequest>(message);
+    decryption_sizes.push_back(request.update_ids.size());
+    protocol::GetUpdateDecryptionDataResponse answer;
+    for (const UpdateId& id : request.update_ids) {
+      protocol::UpdateFileDecryption one;
+      one.update_id = id;
+      for (const Sha1Digest& sha1 : revisions.at(id).files) {
+        const auto key = file_keys.find(sha1);
+        one.files.push_back(
+            {sha1, key == file_keys.end() ? std::nullopt : std::optional(key->second)});
+      }
+      answer.updates.push_back(std::move(one));
+    }
+    return Encode(answer);
+  }
   if (operation == "GetDeployments") {
+    deployment_requests.push_back(*Decode<protocol::GetDeploymentsRequest>(message));
     protocol::GetDeploymentsResponse answer;
     answer.anchor = anchor;
     answer.groups = groups;
     answer.deployments = deployments;
+    answer.dead_deployments = dead;
     answer.hidden_updates = hidden;
+    answer.accepted_eulas = eulas;
     return Encode(answer);
   }
   if (operation == "DownloadFiles") {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -20,7 +22,7 @@ namespace gapferry::testing_support {
 
 /// An update server of MS-WSUSSS and its content in memory, behind the Fetcher interface: what it
 /// holds can change between calls, and it can fault, forget, shorten, corrupt and stall. Keeps what
-/// it was asked. Not thread-safe except for content GETs.
+/// it was asked. Its connections may be used by several threads; the members only between calls.
 class UpstreamSimulator {
  public:
   struct Revision {
@@ -35,14 +37,26 @@ class UpstreamSimulator {
   std::map<std::string, std::string> content;  ///< "/Content/AB/HASH.ext" -> bytes
   std::vector<protocol::SyncTargetGroup> groups;
   std::vector<protocol::SyncDeployment> deployments;
+  std::vector<Guid> dead;
   std::vector<Guid> hidden;
+  std::vector<Guid> eulas;
+  std::map<Sha1Digest, Bytes> file_keys;
   std::uint64_t counter = 1;
+  std::vector<protocol::SyncLanguage> languages = {{0, "all", "all", false},
+                                                   {1033, "en", "English", true}};
+  std::vector<protocol::SyncLanguage> language_changes;  ///< answered to a config anchor
+  UtcTime cookie_expiration = kEndOfTime;                ///< of the cookies it gives
 
   // How it misbehaves.
   std::map<std::string, std::vector<protocol::FaultCode>> faults;  ///< by operation, in order
+  /// By operation and number of the call, from 1.
+  std::map<std::string, std::map<int, protocol::FaultCode>> fault_at;
+  std::string retry_after;                     ///< with every fault
+  bool only_newest_cookie = false;             ///< InvalidCookie to any other
   std::set<protocol::UpdateId> undeliverable;  ///< listed, but GetUpdateData answers a fault
   std::size_t max_updates_per_answer = 1000;   ///< short answers
   std::int32_t limit = 100;
+  std::int32_t decryption_limit = 100;
   bool catalog_only = false;
   int refuse_connections = 0;         ///< the next N calls fail
   std::size_t cut_content_after = 0;  ///< the next content GET breaks after so many bytes
@@ -51,7 +65,14 @@ class UpstreamSimulator {
   // What it was asked.
   std::vector<std::string> calls;  ///< operations, content paths with their ranges
   std::vector<protocol::GetRevisionIdListRequest> lists;
+  std::vector<protocol::GetConfigDataRequest> configs;
+  std::vector<protocol::GetDeploymentsRequest> deployment_requests;
+  std::vector<std::string> announced;  ///< protocol versions
   std::vector<std::size_t> batch_sizes;
+  std::vector<std::size_t> decryption_sizes;
+  int most_at_once = 0;  ///< requests under way at the same time, with `dwell`
+  /// How long each GetUpdateData takes, so that others can come meanwhile.
+  std::chrono::milliseconds dwell{0};
   std::vector<Sha1Digest> asked_to_download;
 
   // Rollup.
@@ -88,11 +109,16 @@ class UpstreamSimulator {
                                const std::vector<protocol::UpdateId>& members = {},
                                bool expired = false);
 
+  /// Makes the files of an update encrypted: its document says FileDecryption.
+  void Secure(const protocol::UpdateId& id);
+
   std::unique_ptr<Fetcher> NewFetcher();
   int Count(std::string_view operation) const;
 
  private:
   class Connection;
+  std::atomic<int> at_once_ = 0;
+  std::uint8_t cookies_given_ = 0;
   Result<FetchResponse> Answer(const FetchRequest& request, Sink& sink);
   Result<FetchResponse> Get(const FetchRequest& request, Sink& sink, const std::string& path);
   std::string Soap(const protocol::SoapMessage& message, int& status);

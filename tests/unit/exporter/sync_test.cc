@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "exporter/content_sync.h"
+#include "exporter/sync_filter.h"
 #include "mirror/activity.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
@@ -344,6 +347,461 @@ TEST_F(SyncTest, AReplicaFollowsGroupsApprovalsAndDeclines) {
   MustRun();
   EXPECT_FALSE(*mirror_->intent().IsDeclined(Update(4)));
   EXPECT_EQ(mirror_->intent().Deployments()->size(), 1u);  // a delta says nothing of it
+}
+
+// ---- Changed upstreams --------------------------------------------------------------------------
+
+TEST_F(SyncTest, AnUpstreamThatChangesAtAnyCallIsAskedForEverything) {
+  config_.replica = true;
+  simulator_.groups = {{Numbered(0x44444444, 1), mirror::kAllComputers, "Ring 0", false}};
+  MustRun();
+  int number = 100;
+  for (const char* operation :
+       {"GetConfigData", "GetRevisionIdList", "GetUpdateData", "GetDeployments"}) {
+    const UpdateId fresh =
+        simulator_.AddUpdate(Update(++number), 1, "fresh", kProduct, kSecurity, {});
+    simulator_.faults[operation] = {FaultCode::kServerChanged};
+    simulator_.lists.clear();
+    simulator_.configs.clear();
+    simulator_.deployment_requests.clear();
+    const SyncReport report = MustRun();
+    EXPECT_TRUE(report.full_list) << operation;
+    EXPECT_FALSE(simulator_.configs.back().config_anchor.has_value()) << operation;
+    EXPECT_FALSE(simulator_.lists.back().filter.anchor.has_value()) << operation;
+    EXPECT_FALSE(simulator_.deployment_requests.back().deployment_anchor.has_value()) << operation;
+    EXPECT_TRUE(mirror_->catalog().Find(fresh)->has_value()) << operation;
+  }
+  simulator_.faults["GetConfigData"] = {FaultCode::kServerChanged, FaultCode::kServerChanged};
+  const auto again = Run();  // for ever: not for ever
+  ASSERT_FALSE(again.has_value());
+  EXPECT_FALSE(again.error().next.empty());
+}
+
+TEST_F(SyncTest, AnUpstreamThatChangesBetweenBatchesLosesNothing) {
+  simulator_.limit = 10;
+  config_.sync.parallel_requests = 1;
+  simulator_.fault_at["GetUpdateData"][4] = FaultCode::kServerChanged;
+  const SyncReport report = MustRun();
+  EXPECT_EQ(mirror_->catalog().Counts()->revisions, 64u);
+  EXPECT_EQ(simulator_.Count("GetConfigData"), 2);
+  EXPECT_TRUE(report.complete());
+}
+
+TEST_F(SyncTest, AnUpstreamThatChangesDuringContentIsSynchronisedAgainOnce) {
+  MustRun();
+  Approve(3);
+  const auto saved = simulator_.content;
+  for (const FaultCode code : {FaultCode::kServerChanged, FaultCode::kFileDigestsMissing}) {
+    simulator_.content.clear();
+    simulator_.faults["DownloadFiles"] = {code, code};
+    simulator_.lists.clear();
+    const SyncReport report = MustRun();
+    EXPECT_FALSE(report.content.complete());
+    ASSERT_EQ(simulator_.lists.size(), 4u);  // twice two lists, the second time complete
+    EXPECT_FALSE(simulator_.lists[3].filter.anchor.has_value());
+    simulator_.faults.clear();
+  }
+  simulator_.content = saved;
+  EXPECT_EQ(MustRun().content.fetched_files, 1u);
+}
+
+TEST_F(SyncTest, AnchorsArePromotedWithTheCommitOnly) {
+  MustRun();
+  const auto anchor = [&](const char* kind) {
+    const auto value = mirror_->db().QueryInt(
+        "SELECT CAST(value AS INTEGER) FROM anchor WHERE kind = ?", std::string_view(kind));
+    return value.value().value_or(-1);
+  };
+  const auto before = std::vector{anchor("config"), anchor("categories"), anchor("updates")};
+  EXPECT_EQ(before[0], static_cast<std::int64_t>(simulator_.counter));
+  simulator_.AddUpdate(Update(100), 1, "fresh", kProduct, kSecurity, {});
+  simulator_.faults["GetUpdateData"].assign(8, FaultCode::kServerBusy);
+  std::stop_source stop;
+  simulator_.on_call = [&](std::string_view operation) {
+    if (operation == "GetUpdateData") stop.request_stop();
+  };
+  ASSERT_FALSE(Run({}, stop.get_token()).has_value());
+  EXPECT_EQ((std::vector{anchor("config"), anchor("categories"), anchor("updates")}), before);
+  simulator_.on_call = nullptr;
+  simulator_.faults.clear();
+  MustRun();
+  for (const char* kind : {"config", "categories", "updates"}) {
+    EXPECT_EQ(anchor(kind), static_cast<std::int64_t>(simulator_.counter)) << kind;
+  }
+}
+
+// ---- Configuration of the upstream --------------------------------------------------------------
+
+TEST_F(SyncTest, KeepsTheUpstreamsConfigurationAndMergesLanguages) {
+  simulator_.languages.push_back({1031, "de", "German", true});
+  MustRun();
+  EXPECT_FALSE(simulator_.configs.at(0).config_anchor.has_value());
+  simulator_.language_changes = {{1036, "fr", "French", true}, {1031, "de", "Deutsch", false}};
+  simulator_.protocol_version = "1.8";
+  simulator_.limit = 7;
+  const SyncReport report = MustRun();
+  EXPECT_TRUE(simulator_.configs.at(1).config_anchor.has_value());
+  EXPECT_EQ(report.upstream_version, "1.8");
+  EXPECT_EQ(report.lowered_from, "1.20");
+  EXPECT_EQ(report.announced_version, "1.20");
+  const auto kept = *mirror_->catalog().ReadUpstream().value();
+  EXPECT_EQ(kept.config.protocol_version, "1.8");
+  EXPECT_EQ(kept.config.max_updates_per_request, 7);
+  EXPECT_EQ(kept.announced_version, "1.20");
+  EXPECT_EQ(kept.config.languages,
+            (std::vector<protocol::SyncLanguage>{{0, "all", "all", false},
+                                                 {1031, "de", "Deutsch", false},
+                                                 {1033, "en", "English", true},
+                                                 {1036, "fr", "French", true}}));
+  simulator_.language_changes.clear();
+  EXPECT_TRUE(MustRun().lowered_from.empty());  // said once
+  EXPECT_EQ(mirror_->catalog().ReadUpstream().value()->config.languages.size(), 4u);
+}
+
+TEST(ProtocolVersion, ComparesNumbersNotText) {
+  EXPECT_TRUE(IsLowerVersion("1.8", "1.20"));
+  EXPECT_FALSE(IsLowerVersion("1.20", "1.8"));
+  EXPECT_FALSE(IsLowerVersion("1.20", "1.20"));
+  EXPECT_TRUE(IsLowerVersion("1.20", "2.0"));
+  EXPECT_TRUE(IsLowerVersion("", "1.0"));
+  EXPECT_FALSE(IsLowerVersion("1.20", "x"));
+}
+
+// ---- Parallel batches ---------------------------------------------------------------------------
+
+TEST_F(SyncTest, AsksForBatchesInParallelAndStoresThemInOrder) {
+  simulator_.limit = 5;
+  simulator_.max_updates_per_answer = 3;  // short answers
+  simulator_.undeliverable = {{Update(17), 1}, {Update(42), 1}};
+  std::vector<std::vector<std::string>> orders;
+  for (const std::uint32_t connections : {1u, 4u}) {
+    config_.sync.parallel_requests = connections;
+    simulator_.dwell = std::chrono::milliseconds(3);
+    simulator_.most_at_once = 0;
+    mirror_.reset();
+    ASSERT_TRUE(RemoveTree(directory_).has_value());
+    const SyncReport report = MustRun();
+    EXPECT_EQ(report.gone, (std::vector<UpdateId>{{Update(17), 1}, {Update(42), 1}}));
+    EXPECT_EQ(simulator_.most_at_once > 1, connections > 1);
+    auto& order = orders.emplace_back();
+    ASSERT_TRUE(mirror_->catalog()
+                    .ForEachRevision([&](const mirror::RevisionRow& row) -> Result<void> {
+                      order.push_back(row.update.ToString());
+                      return {};
+                    })
+                    .has_value());
+  }
+  EXPECT_EQ(orders[0].size(), 62u);
+}
+
+TEST_F(SyncTest, ParallelConnectionsStopTogether) {
+  simulator_.limit = 5;
+  config_.sync.parallel_requests = 4;
+  simulator_.dwell = std::chrono::milliseconds(2);
+  std::stop_source stop;
+  int answers = 0;
+  simulator_.on_call = [&](std::string_view operation) {
+    if (operation == "GetUpdateData" && ++answers == 6) stop.request_stop();
+  };
+  const auto cut = Run({}, stop.get_token());
+  ASSERT_FALSE(cut.has_value());
+  EXPECT_EQ(cut.error().code, ErrorCode::kCancelled);
+  simulator_.on_call = nullptr;
+  simulator_.faults["GetUpdateData"] = {FaultCode::kIncompatibleProtocolVersion};
+  const auto failed = Run();  // one fails: its error is what is said, not that others were stopped
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().reason, "IncompatibleProtocolVersion");
+  MustRun();
+  EXPECT_EQ(mirror_->catalog().Counts()->revisions, 64u);
+}
+
+TEST_F(SyncTest, AnUpstreamThatDeliversNothingIsBroken) {
+  for (int i = 0; i < 50; ++i) simulator_.undeliverable.insert({Update(i), 1});
+  const auto report = Run();
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code, ErrorCode::kTransient);
+  EXPECT_EQ(report.error().reason, "upstream-incomplete");
+  EXPECT_FALSE(report.error().next.empty());
+}
+
+// ---- Keys of encrypted files --------------------------------------------------------------------
+
+TEST_F(SyncTest, AsksForKeysWithinTheLimitAndKeepsThemSecret) {
+  const std::string secret = "THIS-IS-A-SECRET";
+  simulator_.decryption_limit = 2;
+  for (int i = 0; i < 5; ++i) {
+    simulator_.Secure({Update(i), 1});
+    if (i > 0) {
+      simulator_.file_keys[Sha1("content of " + std::to_string(i))] =
+          Bytes(secret.begin(), secret.end());
+    }
+  }
+  const SyncReport report = MustRun();
+  EXPECT_EQ(simulator_.decryption_sizes, (std::vector<std::size_t>{2, 2, 1}));
+  EXPECT_EQ(report.without_keys, 1u);
+  const auto row = mirror_->catalog().Find({Update(3), 1}).value();
+  const auto keys = mirror_->catalog().FileKeys(row->id).value();
+  ASSERT_EQ(keys.size(), 1u);
+  EXPECT_EQ(AsText(keys[0].key), secret);
+  EXPECT_EQ(keys[0].sha1, Sha1(std::string_view("content of 3")));
+  for (const char* table : {"audit", "job"}) {
+    const auto found = mirror_->db().QueryInt(
+        std::string("SELECT count(*) FROM ") + table +
+            " WHERE instr(detail, ?1) > 0 OR instr(detail, ?2) > 0",
+        std::string_view(secret), std::string_view(Base64Encode(AsBytes(secret))));
+    EXPECT_EQ(found.value(), 0) << table;
+  }
+  MustRun();
+  EXPECT_EQ(simulator_.decryption_sizes.size(), 3u);  // once
+}
+
+// ---- Lists and what they leave out --------------------------------------------------------------
+
+TEST_F(SyncTest, ANarrowerChoiceWithdrawsNothingAndAWiderOneFetchesOnlyWhatIsUnknown) {
+  for (int i = 100; i < 140; ++i) {
+    simulator_.AddUpdate(Update(i), 1, "office", kOtherProduct, kSecurity, {});
+  }
+  Subscribe({kProduct, kOtherProduct}, {kSecurity});
+  EXPECT_EQ(MustRun().new_revisions, 100u);
+  Subscribe({kProduct}, {kSecurity});
+  const SyncReport narrow = MustRun();
+  EXPECT_TRUE(narrow.full_list);
+  EXPECT_TRUE(narrow.withdrawn.empty());
+  EXPECT_EQ(narrow.new_revisions, 0u);
+  simulator_.AddUpdate(Update(140), 1, "office", kOtherProduct, kSecurity, {});
+  Subscribe({kProduct, kOtherProduct}, {kSecurity});
+  const SyncReport wide = MustRun();
+  EXPECT_TRUE(wide.full_list);
+  EXPECT_EQ(wide.new_revisions, 1u);
+}
+
+TEST_F(SyncTest, DriversAreLeftOutUnlessNamedOrAskedFor) {
+  const Guid real = kDriversClassification;
+  simulator_.AddCategory(real, "UpdateClassification", "Drivers");
+  simulator_.AddUpdate(Update(100), 1, "driver", kOtherProduct, real, {});
+  EXPECT_EQ(MustRun().new_revisions, 60u);  // nothing chosen
+  Subscribe({kOtherProduct}, {});
+  EXPECT_EQ(MustRun().new_revisions, 0u);  // one list chosen
+  Subscribe({kOtherProduct}, {real});
+  EXPECT_EQ(MustRun().new_revisions, 1u);  // named
+  auto commit = mirror::CommitTransaction::Begin(*mirror_, "subscription");
+  ASSERT_TRUE(commit->PutSubscription({{}, {}, {"en"}, /*drivers=*/true}).has_value());
+  ASSERT_TRUE(commit->Finish().has_value());
+  MustRun();
+  EXPECT_TRUE(simulator_.lists.back().filter.categories.empty());  // everything
+}
+
+TEST_F(SyncTest, AMemberOfWhatIsOfferedIsNotWithdrawn) {
+  const UpdateId member =
+      simulator_.AddUpdate(Update(200), 7, "member", kOtherProduct, kDrivers, {});
+  const UpdateId bundle =
+      simulator_.AddUpdate(Update(201), 1, "bundle", kProduct, kSecurity, {}, {member});
+  Subscribe({kProduct}, {kSecurity});
+  MustRun();
+  SyncOptions full;
+  full.full = true;
+  EXPECT_TRUE(MustRun(full).withdrawn.empty());  // the list does not name the member
+  simulator_.revisions.erase(bundle);
+  full.accept_removals = 2;
+  EXPECT_EQ(MustRun(full).withdrawn, (std::vector<UpdateId>{member, bundle}));
+}
+
+TEST_F(SyncTest, WhatAnInterruptedRunLoadedAndTheListLostIsNotOffered) {
+  simulator_.limit = 10;
+  config_.sync.parallel_requests = 1;
+  std::stop_source stop;
+  int answers = 0;
+  simulator_.on_call = [&](std::string_view operation) {
+    if (operation == "GetUpdateData" && ++answers == 5) stop.request_stop();
+  };
+  ASSERT_FALSE(Run({}, stop.get_token()).has_value());
+  simulator_.on_call = nullptr;
+  for (const auto& [id, revision] : std::map(simulator_.revisions)) {
+    if (id.guid == Update(0) || id.guid == Update(1)) simulator_.revisions.erase(id);
+  }
+  const SyncReport report = MustRun();
+  EXPECT_GT(report.adopted, 0u);
+  EXPECT_EQ(report.lost, 2u);
+  EXPECT_TRUE(report.withdrawn.empty());
+  EXPECT_TRUE(mirror_->catalog().Find({Update(0), 1}).value()->is_withdrawn);
+  EXPECT_EQ(mirror_->catalog().Counts()->live_updates, 58u);
+}
+
+TEST_F(SyncTest, ManyExpiredUpdatesNeedConsentAsManyWithdrawnDo) {
+  MustRun();
+  for (int i = 0; i < 10; ++i) {
+    simulator_.AddUpdate(Update(i), 2, "expired", kProduct, kSecurity, {}, {}, /*expired=*/true);
+  }
+  SyncOptions options;
+  options.metadata_only = true;
+  const auto stopped = Run(options);
+  ASSERT_FALSE(stopped.has_value());
+  EXPECT_EQ(stopped.error().next, "gapferry sync --metadata-only --accept-removals 10");
+  options.dry_run = true;
+  const SyncReport dry = MustRun(options);
+  EXPECT_TRUE(dry.removals.needs_consent);
+  EXPECT_EQ(dry.removals.removals, 10u);
+  EXPECT_EQ(dry.expired, 10u);
+  options.dry_run = false;
+  options.accept_removals = 10;
+  EXPECT_EQ(MustRun(options).expired, 10u);
+}
+
+TEST_F(SyncTest, AWholeProductNeedsConsentHoweverSmall) {
+  for (int i = 100; i < 102; ++i) {
+    simulator_.AddUpdate(Update(i), 1, "office", kOtherProduct, kSecurity, {});
+  }
+  for (int i = 200; i < 300; ++i) {
+    simulator_.AddUpdate(Update(i), 1, "more", kProduct, kSecurity, {});
+  }
+  MustRun();
+  SyncOptions full;
+  full.full = true;
+  for (int i = 100; i < 102; ++i) simulator_.revisions.erase({Update(i), 1});
+  const auto stopped = Run(full);  // 2 of 162 are fewer than 2 %
+  ASSERT_FALSE(stopped.has_value());
+  EXPECT_NE(stopped.error().message.find("Office"), std::string::npos) << stopped.error().message;
+  simulator_.AddUpdate(Update(103), 1, "office", kOtherProduct, kSecurity, {});
+  EXPECT_EQ(MustRun(full).withdrawn.size(), 2u);  // something else is left of it
+}
+
+// ---- Replica: the table of the companion, 2.6 ---------------------------------------------------
+
+class ReplicaTest : public SyncTest {
+ protected:
+  void SetUp() override {
+    SyncTest::SetUp();
+    config_.replica = true;
+    simulator_.groups = {{mirror::kAllComputers, {}, "All Computers", true},
+                         {kRing, mirror::kAllComputers, "Ring 0", false},
+                         {kLab, mirror::kAllComputers, "Lab", false}};
+    simulator_.deployments = {Approval(1, 3, kRing), Approval(2, 4, kLab)};
+    MustRun();
+  }
+  protocol::SyncDeployment Approval(int number, int update, const Guid& group) {
+    protocol::SyncDeployment deployment;
+    deployment.update = {Update(update), 1};
+    deployment.deployment_guid = Numbered(0x55555555, number);
+    deployment.target_group_id = group;
+    deployment.deadline = kEndOfTime;
+    return deployment;
+  }
+  std::vector<int> Approved() {
+    std::vector<int> numbers;
+    const auto deployments = mirror_->intent().Deployments().value();
+    for (const auto& one : deployments) {
+      for (int n = 1; n < 10; ++n) {
+        if (one.guid == Numbered(0x55555555, n)) numbers.push_back(n);
+      }
+    }
+    std::sort(numbers.begin(), numbers.end());
+    return numbers;
+  }
+  std::vector<std::string> Groups() {
+    std::vector<std::string> names;
+    const auto groups = mirror_->intent().Groups().value();
+    for (const auto& group : groups) {
+      if (!group.is_builtin) names.push_back(group.name);
+    }
+    return names;
+  }
+  const Guid kRing = Numbered(0x44444444, 1);
+  const Guid kLab = Numbered(0x44444444, 2);
+};
+
+TEST_F(ReplicaTest, GroupsAreTheWholeListAndTakeTheirDeploymentsAlong) {
+  EXPECT_EQ(Groups(), (std::vector<std::string>{"Lab", "Ring 0"}));
+  simulator_.groups.pop_back();
+  simulator_.deployments.clear();
+  MustRun();
+  EXPECT_EQ(Groups(), (std::vector<std::string>{"Ring 0"}));
+  EXPECT_EQ(Approved(), (std::vector<int>{1}));
+  simulator_.groups.clear();
+  EXPECT_EQ(Run().error().reason, "no-groups");
+  EXPECT_EQ(Groups(), (std::vector<std::string>{"Ring 0"}));
+}
+
+TEST_F(ReplicaTest, DeploymentsAreChangesAndKeepAllTheyCarry) {
+  auto change = Approval(1, 5, kLab);
+  change.action = 3;
+  change.is_assigned = false;
+  change.download_priority = 3;
+  change.admin_name = "WUS Server";
+  change.go_live_time = UtcTime::FromUnixSeconds(1791126194);
+  change.deadline = UtcTime::FromUnixSeconds(1891126194);
+  auto undefined = Approval(7, 6, kLab);
+  undefined.action = 9;
+  simulator_.deployments = {change, undefined};
+  MustRun();
+  EXPECT_TRUE(simulator_.deployment_requests.back().deployment_anchor.has_value());
+  EXPECT_FALSE(simulator_.deployment_requests.back().sync_anchor->empty());
+  EXPECT_EQ(Approved(), (std::vector<int>{1, 2}));
+  const auto all = *mirror_->intent().Deployments();
+  const auto one = *std::find_if(all.begin(), all.end(),
+                                 [&](const auto& d) { return d.guid == change.deployment_guid; });
+  EXPECT_EQ(one.update, (UpdateId{Update(5), 1}));
+  EXPECT_EQ(one.group, kLab);
+  EXPECT_EQ(one.action, mirror::DeploymentAction::kBlock);
+  EXPECT_FALSE(one.is_assigned);
+  EXPECT_EQ(one.download_priority, 3);
+  EXPECT_EQ(one.admin_name, "WUS Server");
+  EXPECT_EQ(one.go_live, change.go_live_time);
+  EXPECT_EQ(one.deadline, change.deadline);
+}
+
+TEST_F(ReplicaTest, DeadDeploymentsEnd) {
+  simulator_.deployments.clear();
+  simulator_.dead = {Numbered(0x55555555, 2), Numbered(0x55555555, 8)};
+  MustRun();
+  EXPECT_EQ(Approved(), (std::vector<int>{1}));
+}
+
+TEST_F(ReplicaTest, HiddenUpdatesAreReplacedAsAWhole) {
+  simulator_.hidden = {Update(10)};
+  MustRun();
+  EXPECT_TRUE(*mirror_->intent().IsDeclined(Update(10)));
+  simulator_.hidden = {Update(11)};
+  MustRun();
+  EXPECT_FALSE(*mirror_->intent().IsDeclined(Update(10)));
+  EXPECT_TRUE(*mirror_->intent().IsDeclined(Update(11)));
+}
+
+TEST_F(ReplicaTest, AcceptedLicencesAreNeverTakenBack) {
+  const Guid eula = Numbered(0x66666666, 1);
+  simulator_.eulas = {eula};
+  MustRun();
+  simulator_.eulas.clear();
+  MustRun();
+  EXPECT_EQ(mirror_->intent().AcceptedEulas().value(), std::vector<Guid>{eula});
+}
+
+TEST_F(ReplicaTest, WithoutAnAnchorTheDeploymentsAreAllThereAre) {
+  simulator_.deployments = {Approval(3, 7, kRing)};
+  simulator_.faults["GetDeployments"] = {FaultCode::kServerChanged};
+  MustRun();
+  EXPECT_FALSE(simulator_.deployment_requests.back().deployment_anchor.has_value());
+  EXPECT_EQ(Approved(), (std::vector<int>{3}));
+}
+
+TEST_F(ReplicaTest, ADryRunCountsWhatItWouldChange) {
+  simulator_.groups.pop_back();
+  simulator_.groups.push_back({Numbered(0x44444444, 3), mirror::kAllComputers, "New", false});
+  auto changed = Approval(1, 3, kRing);
+  changed.action = 1;
+  simulator_.deployments = {changed, Approval(3, 8, kRing)};
+  simulator_.hidden = {Update(10)};
+  simulator_.eulas = {Numbered(0x66666666, 1)};
+  SyncOptions options;
+  options.dry_run = true;
+  const auto plan = *MustRun(options).intent;
+  EXPECT_EQ(plan.groups_added, 1u);
+  EXPECT_EQ(plan.groups_removed, 1u);
+  EXPECT_EQ(plan.approvals_added, 1u);
+  EXPECT_EQ(plan.approvals_changed, 1u);
+  EXPECT_EQ(plan.approvals_ended, 1u);  // of the group
+  EXPECT_EQ(plan.declined.size(), 1u);
+  EXPECT_EQ(plan.eulas_accepted, 1u);
+  EXPECT_EQ(Groups(), (std::vector<std::string>{"Lab", "Ring 0"}));
 }
 
 TEST_F(SyncTest, ASecondJobIsTold) {

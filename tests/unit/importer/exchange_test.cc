@@ -161,8 +161,8 @@ TEST_F(TwoMirrors, ManyRemovalsNeedADecision) {
   const std::string before = Visible(far_);
   const auto stopped = Import(bundle);
   ASSERT_FALSE(stopped.has_value());
-  EXPECT_EQ(stopped.error().reason, "too-many-removals");
-  EXPECT_THAT(stopped.error().message, testing::HasSubstr("--accept-removals 10"));
+  EXPECT_EQ(stopped.error().reason, "removals-need-acceptance");
+  EXPECT_EQ(stopped.error().next, "gapferry import " + bundle.string() + " --accept-removals 10");
   EXPECT_EQ(Visible(far_), before);
   ImportOptions options;
   options.accept_removals = 9;
