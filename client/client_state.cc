@@ -36,6 +36,34 @@ Result<PendingEvent> EventFromJson(const json& object) {
   return event;
 }
 
+constexpr std::pair<const char*, std::set<Guid> History::*> kHistoryLists[] = {
+    {"installed", &History::installed},
+    {"removed", &History::removed},
+    {"restart_pending", &History::restart_pending},
+    {"downloaded", &History::downloaded},
+    {"installed_once", &History::installed_once}};
+
+Result<Guid> GuidFromJson(const json& item) {
+  if (!item.is_string()) return Fail(ErrorCode::kCorrupt, "an update is no GUID");
+  return Guid::Parse(item.get<std::string>());
+}
+
+Result<History> HistoryFromJson(const json& object) {
+  History history;
+  for (const auto& [name, list] : kHistoryLists) {
+    for (const json& item : object.value(name, json::array())) {
+      TRY_ASSIGN(const Guid guid, GuidFromJson(item), name);
+      (history.*list).insert(guid);
+    }
+  }
+  for (const json& item : object.value("failed", json::array())) {
+    if (!item.is_object()) return Fail(ErrorCode::kCorrupt, "a failure is no object");
+    TRY_ASSIGN(const Guid guid, Guid::Parse(StringOf(item, "update")), "failed");
+    history.failed[guid] = static_cast<std::int32_t>(IntegerOf(item, "hresult"));
+  }
+  return history;
+}
+
 }  // namespace
 
 Result<ClientState> ClientState::Open(const std::filesystem::path& directory,
@@ -64,11 +92,7 @@ Result<void> ClientState::Load() {
     return Fail(ErrorCode::kCorrupt, "is no '" + std::string(kFormat) + "' file");
   }
   TRY_ASSIGN(client_id_, Guid::Parse(StringOf(object, "client_id")));
-  for (const json& item : object.value("installed", json::array())) {
-    if (!item.is_string()) return Fail(ErrorCode::kCorrupt, "an installed update is no GUID");
-    TRY_ASSIGN(const Guid guid, Guid::Parse(item.get<std::string>()));
-    installed_updates_.insert(guid);
-  }
+  TRY_ASSIGN(history_, HistoryFromJson(object));
   for (const json& item : object.value("events", json::array())) {
     TRY_ASSIGN(PendingEvent event, EventFromJson(item));
     pending_events_.push_back(std::move(event));
@@ -80,9 +104,15 @@ Result<void> ClientState::Load() {
 Result<void> ClientState::Save() const {
   json object = {{"format", kFormat},
                  {"client_id", client_id_.ToString()},
-                 {"installed", json::array()},
+                 {"failed", json::array()},
                  {"events", json::array()}};
-  for (const Guid& guid : installed_updates_) object["installed"].push_back(guid.ToString());
+  for (const auto& [name, list] : kHistoryLists) {
+    object[name] = json::array();
+    for (const Guid& guid : history_.*list) object[name].push_back(guid.ToString());
+  }
+  for (const auto& [guid, hresult] : history_.failed) {
+    object["failed"].push_back({{"update", guid.ToString()}, {"hresult", hresult}});
+  }
   for (const PendingEvent& event : pending_events_) object["events"].push_back(EventToJson(event));
   if (last_scan_) object["last_scan"] = last_scan_->ToXml();
   const std::string text = object.dump(1, ' ', false, json::error_handler_t::replace) + "\n";

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/guid.h"
 #include "base/result.h"
+#include "client/history.h"
 #include "client/revision_cache.h"
 #include "protocol/update_id.h"
 
@@ -20,7 +21,7 @@ namespace gapferry::client {
 /// repeated report harmless.
 struct PendingEvent {
   Guid instance;
-  std::int32_t event_id = 0;  ///< 161 or 162: download failed, succeeded; 183: installed
+  std::int32_t event_id = 0;  ///< as in MS-WUSP 2.2.2.3.1, such as 162: download succeeded
   UtcTime time;
   protocol::UpdateId update;
   std::string title;
@@ -31,7 +32,7 @@ struct PendingEvent {
 
 /// An agent's state directory, held by one process at a time:
 ///   lock          advisory lock
-///   state.json    client id, updates taken as installed, events still to be reported, last scan
+///   state.json    client id, history, events still to be reported, last scan
 ///   cache.jsonl   revisions and session (RevisionCache)
 ///   content/      downloaded files, <SHA1>.<ext>; *.part while they are not complete
 /// state.json is replaced as a whole. Not thread-safe.
@@ -45,9 +46,12 @@ class ClientState {
 
   const Guid& client_id() const { return client_id_; }
   RevisionCache& cache() { return cache_; }
+  const RevisionCache& cache() const { return cache_; }
   std::filesystem::path content_directory() const { return directory_ / "content"; }
 
-  std::set<Guid>& installed_updates() { return installed_updates_; }
+  History& history() { return history_; }
+  const History& history() const { return history_; }
+  std::set<Guid>& installed_updates() { return history_.installed; }
   std::vector<PendingEvent>& pending_events() { return pending_events_; }
   std::optional<UtcTime>& last_scan() { return last_scan_; }
 
@@ -63,7 +67,7 @@ class ClientState {
   FileLock lock_;
   RevisionCache cache_;
   Guid client_id_;
-  std::set<Guid> installed_updates_;
+  History history_;
   std::vector<PendingEvent> pending_events_;
   std::optional<UtcTime> last_scan_;
 };

@@ -3,10 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <mutex>
+#include <thread>
 
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "client/partial_file.h"
 #include "client/pause.h"
 
 namespace gapferry::client {
@@ -44,9 +47,9 @@ class RangeSink : public Sink {
 
 class Downloader {
  public:
-  Downloader(Fetcher& fetcher, const Clock& clock, Progress& progress, std::stop_token stop,
-             const DownloadOptions& options, DownloadResult& result)
-      : fetcher_(fetcher),
+  Downloader(std::span<Fetcher* const> fetchers, const Clock& clock, Progress& progress,
+             std::stop_token stop, const DownloadOptions& options, DownloadResult& result)
+      : fetchers_(fetchers),
         clock_(clock),
         progress_(progress),
         stop_(std::move(stop)),
@@ -72,7 +75,7 @@ class Downloader {
       TRY(Fill(wanted, part), fmt::format("file '{}'", EscapeForDisplay(file.file_name)));
       const auto verified = Verify(part, file);
       if (verified) break;
-      TRY(RemoveFile(part));
+      TRY(PartialFile::Remove(part));
       // A partial file of another life may have spoiled it: once more, from the beginning.
       if (attempt == 2) return std::unexpected(verified.error());
       progress_.Note(verified.error().message + ": fetching it again");
@@ -89,56 +92,94 @@ class Downloader {
     return fs::is_regular_file(path, error) && fs::file_size(path, error) == size && !error;
   }
 
+  // The missing pieces, by all connections at once, in no order, as agents do it.
   Result<void> Fill(const OfferedFile& wanted, const fs::path& part) {
-    TRY_ASSIGN(File file, File::OpenUpdate(part));
-    TRY_ASSIGN(std::uint64_t offset, file.Size());
-    if (offset > wanted.file.size) {
-      TRY(file.Truncate(0));
-      offset = 0;
+    TRY_ASSIGN(PartialFile partial,
+               PartialFile::Open(part, wanted.file.size, options_.range_bytes));
+    result_.resumed_bytes += partial.present_bytes();
+    progress_.Advance(0, partial.present_bytes());
+    std::vector<PartialFile::Piece> missing = partial.Missing();
+    for (std::size_t i = missing.size(); i > 1; --i) {
+      std::swap(missing[i - 1], missing[RandomNumber() % i]);
     }
-    result_.resumed_bytes += offset;
-    progress_.Advance(0, offset);
-    while (offset < wanted.file.size) {
-      const std::uint64_t end = std::min(wanted.file.size, offset + options_.range_bytes);
-      TRY_ASSIGN(offset, FetchRange(wanted, file, offset, end));
+    Work work{wanted, partial, missing};
+    const std::stop_callback pass_on(stop_, [&work] { work.stop.request_stop(); });
+    const std::size_t workers = std::min(fetchers_.size(), missing.size());
+    {
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 1; i < workers; ++i) {
+        threads.emplace_back([this, &work, i] { FetchPieces(work, *fetchers_[i]); });
+      }
+      if (workers > 0) FetchPieces(work, *fetchers_[0]);
     }
-    TRY(file.Sync());
-    return file.Close();
+    if (work.error) return std::unexpected(*work.error);
+    return partial.Finish();
   }
 
-  // One range with its retries; returns where the file is filled to.
-  Result<std::uint64_t> FetchRange(const OfferedFile& wanted, File& file, std::uint64_t offset,
-                                   std::uint64_t end) {
+  // What the connections share while one file is filled; `lock_` guards it.
+  struct Work {
+    const OfferedFile& wanted;
+    PartialFile& partial;
+    const std::vector<PartialFile::Piece>& pieces;
+    std::size_t next = 0;
+    std::stop_source stop = {};
+    std::optional<Error> error = {};
+  };
+
+  void FetchPieces(Work& work, Fetcher& fetcher) {
+    std::unique_lock lock(lock_);
+    while (!work.error && work.next < work.pieces.size()) {
+      const PartialFile::Piece piece = work.pieces[work.next++];
+      lock.unlock();
+      Result<void> fetched = FetchPiece(work, fetcher, piece);
+      lock.lock();
+      if (fetched) fetched = work.partial.MarkDone(piece.index);
+      if (fetched || work.error) continue;
+      work.error = std::move(fetched).error();
+      work.stop.request_stop();
+    }
+  }
+
+  // One piece with its retries.
+  Result<void> FetchPiece(Work& work, Fetcher& fetcher, const PartialFile::Piece& piece) {
+    std::uint64_t offset = piece.first;
     for (int attempt = 1;; ++attempt) {
-      RangeSink sink(file, offset, end);
+      RangeSink sink(work.partial.file(), offset, piece.end);
       protocol::AttemptOutcome outcome;
       std::string retry_after;
-      const auto fetched = FetchOnce(wanted, sink, offset, end, retry_after);
-      result_.fetched_bytes += sink.offset() - offset;
-      progress_.Advance(0, sink.offset() - offset);
-      if (fetched) return sink.offset();
+      const auto fetched = FetchOnce(work, fetcher, sink, offset, piece.end, retry_after);
+      Count(sink.offset() - offset);
+      if (fetched) return {};
       // What came before a break counts: the next attempt goes on behind it.
       offset = sink.offset();
       outcome.error = fetched.error().code;
       outcome.retry_after = retry_after;
       const auto wait =
           protocol::RetryWait(options_.retry, attempt, outcome, RandomNumber(), clock_.Now());
-      if (!wait) return std::unexpected(fetched.error());
+      if (!wait) return fetched;
       progress_.Note(fetched.error().message + ": trying again");
-      TRY(Pause(*wait, stop_));
+      TRY(Pause(*wait, work.stop.get_token()));
     }
   }
 
-  Result<void> FetchOnce(const OfferedFile& wanted, RangeSink& sink, std::uint64_t offset,
-                         std::uint64_t end, std::string& retry_after) {
+  void Count(std::uint64_t bytes) {
+    progress_.Advance(0, bytes);
+    const std::lock_guard lock(lock_);
+    result_.fetched_bytes += bytes;
+    ++result_.requests;
+  }
+
+  static Result<void> FetchOnce(const Work& work, Fetcher& fetcher, RangeSink& sink,
+                                std::uint64_t offset, std::uint64_t end, std::string& retry_after) {
+    const OfferedFile& wanted = work.wanted;
     FetchRequest request;
     request.url = wanted.url;
     request.headers = {{"User-Agent", std::string(kUserAgent)}, {"Accept", "*/*"}};
     request.range_first = offset;
     request.range_last = end - 1;
     request.max_body_bytes = end - offset;
-    ++result_.requests;
-    TRY_ASSIGN(const FetchResponse response, fetcher_.Fetch(request, sink, stop_));
+    request.success_body_only = true;
+    TRY_ASSIGN(const FetchResponse response, fetcher.Fetch(request, sink, work.stop.get_token()));
     if (response.status != 206 && response.status != 200) {
       retry_after = response.Header("Retry-After");
       return FailStatus(response.status, wanted.url);
@@ -185,7 +226,8 @@ class Downloader {
     return {};
   }
 
-  Fetcher& fetcher_;
+  std::mutex lock_;  // of counters and the work at hand
+  const std::span<Fetcher* const> fetchers_;
   const Clock& clock_;
   Progress& progress_;
   const std::stop_token stop_;
@@ -199,24 +241,32 @@ bool EndsTheRun(const Error& error) {
 }
 
 void Remember(ClientState& state, const OfferedUpdate& update, const DownloadedUpdate& done,
-              UtcTime now) {
+              UtcTime began, UtcTime now) {
   PendingEvent event;
+  event.instance = Guid::Random();
+  event.event_id = 167;  // started
+  event.time = began;
+  event.update = update.id;
+  event.title = update.title;
+  event.is_bundle = update.is_bundle;
+  state.pending_events().push_back(event);
   event.instance = Guid::Random();
   event.event_id = done.error ? 161 : 162;
   event.time = now;
-  event.update = update.id;
-  event.title = update.title;
   event.bytes = update.bytes;
-  event.is_bundle = update.is_bundle;
+  History& history = state.history();
   if (done.error) {
     event.hresult = done.error->code == ErrorCode::kCorrupt ? kIncorrectHash : kNotDownloaded;
+    history.failed[update.id.guid] = event.hresult;
+  } else {
+    history.failed.erase(update.id.guid);
   }
   state.pending_events().push_back(std::move(event));
 }
 
 }  // namespace
 
-Result<DownloadResult> Download(Fetcher& fetcher, ClientState& state,
+Result<DownloadResult> Download(std::span<Fetcher* const> fetchers, ClientState& state,
                                 const std::vector<OfferedUpdate>& updates, const Clock& clock,
                                 Progress& progress, std::stop_token stop,
                                 const DownloadOptions& options) {
@@ -228,12 +278,15 @@ Result<DownloadResult> Download(Fetcher& fetcher, ClientState& state,
     bytes += update.bytes;
   }
   progress.Begin("downloading", files, bytes);
-  Downloader downloader(fetcher, clock, progress, std::move(stop), options, result);
+  Downloader downloader(fetchers, clock, progress, std::move(stop), options, result);
   for (const OfferedUpdate& update : updates) {
     if (update.files.empty()) continue;
     DownloadedUpdate done{update.id, update.title, {}, {}};
     bool fetched_any = false;
-    for (const OfferedFile& file : update.files) {
+    const UtcTime began = clock.Now();
+    std::vector<OfferedFile> wanted = update.files;
+    wanted.insert(wanted.end(), update.licences.begin(), update.licences.end());
+    for (const OfferedFile& file : wanted) {
       auto got = downloader.Get(file, state.content_directory());
       if (got) {
         fetched_any = fetched_any || !got->was_there;
@@ -246,9 +299,10 @@ Result<DownloadResult> Download(Fetcher& fetcher, ClientState& state,
     }
     // What was complete before this run has been reported.
     if (fetched_any || done.error) {
-      Remember(state, update, done, clock.Now());
-      TRY(state.Save());
+      Remember(state, update, done, began, clock.Now());
     }
+    if (!done.error && state.history().downloaded.insert(update.id.guid).second) fetched_any = true;
+    if (fetched_any || done.error) TRY(state.Save());
     result.updates.push_back(std::move(done));
   }
   progress.End();

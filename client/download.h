@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -42,14 +43,23 @@ struct DownloadResult {
 };
 
 /// Downloads the files of `updates` (located, see scan.h) into the state's content folder, by
-/// ranges of 1 MiB. A partial file of an earlier run is continued. Size, SHA-1 and, where it is
-/// declared, SHA-256 of the whole file are checked before it gets its name; a file that fails is
-/// fetched once more from its beginning. An update whose file cannot be had gets its error and the
-/// others go on; fails as a whole with kCancelled and kNoSpace only. Every finished or failed
-/// update leaves a pending event (162 or 161).
-Result<DownloadResult> Download(Fetcher& fetcher, ClientState& state,
+/// ranges of 1 MiB in random order, over one connection per fetcher. A partial file of an earlier
+/// run is continued. Size, SHA-1 and, where it is declared, SHA-256 of the whole file are checked
+/// before it gets its name; a file that fails is fetched once more from its beginning. An update
+/// whose file cannot be had gets its error and the others go on; fails as a whole with kCancelled
+/// and kNoSpace only. Every finished or failed update leaves pending events (167, then 162 or 161).
+Result<DownloadResult> Download(std::span<Fetcher* const> fetchers, ClientState& state,
                                 const std::vector<OfferedUpdate>& updates, const Clock& clock,
                                 Progress& progress, std::stop_token stop,
                                 const DownloadOptions& options = {});
+
+/// Over one connection.
+inline Result<DownloadResult> Download(Fetcher& fetcher, ClientState& state,
+                                       const std::vector<OfferedUpdate>& updates,
+                                       const Clock& clock, Progress& progress, std::stop_token stop,
+                                       const DownloadOptions& options = {}) {
+  Fetcher* const one[] = {&fetcher};
+  return Download(one, state, updates, clock, progress, std::move(stop), options);
+}
 
 }  // namespace gapferry::client

@@ -1,6 +1,10 @@
 #include "client/evaluation.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+
+#include "base/text.h"
 
 namespace gapferry::client {
 
@@ -8,12 +12,22 @@ namespace {
 
 // Real bundles nest three deep; deeper ones, and rings, are not applicable.
 constexpr int kMaxBundleDepth = 16;
+constexpr std::size_t kMaxExplanation = 400;  // lines
+
+std::string_view WordOf(Truth truth) {
+  if (truth == Truth::kUnknown) return "cannot tell";
+  return truth == Truth::kTrue ? "true" : "false";
+}
+
+std::string_view WordOf(Applicability state) {
+  if (state == Applicability::kInstalled) return "installed";
+  return state == Applicability::kInstallable ? "can be installed" : "not applicable";
+}
 
 }  // namespace
 
-Evaluator::Evaluator(const RevisionCache& cache, const Facts& facts,
-                     const std::set<Guid>& installed)
-    : cache_(cache), installed_(installed), rules_(facts) {
+Evaluator::Evaluator(const RevisionCache& cache, const Facts& facts, const History& history)
+    : cache_(cache), history_(history), rules_(facts) {
   for (const auto& [id, revision] : cache.revisions()) by_identity_[revision.core.id] = id;
 }
 
@@ -29,11 +43,17 @@ const Verdict& Evaluator::OfAt(std::int32_t id, int depth) {
 Verdict Evaluator::Decide(const CachedRevision& revision, int depth) {
   Verdict verdict;
   const CoreFragment& core = revision.core;
-  if (installed_.contains(core.id.guid)) {
+  const Guid& guid = core.id.guid;
+  if (history_.restart_pending.contains(guid)) {
+    verdict.is_restart_pending = true;
+    return verdict;
+  }
+  if (history_.installed.contains(guid)) {
     verdict.state = Applicability::kInstalled;
     return verdict;
   }
   rules_.ForgetUnknown();
+  rules_.SetInstalledOnce(history_.installed_once.contains(guid));
   const auto evaluate = [&](const std::optional<Rule>& rule, Truth otherwise) {
     return rule ? rules_.Evaluate(*rule, core.metadata) : otherwise;
   };
@@ -41,7 +61,10 @@ Verdict Evaluator::Decide(const CachedRevision& revision, int depth) {
   const bool can_be_installable =
       core.type == protocol::UpdateType::kSoftware || core.type == protocol::UpdateType::kDriver;
   // A bundle's own rules come on top of what its members say.
-  const Truth is_installed = evaluate(core.is_installed, is_bundle ? Truth::kTrue : Truth::kFalse);
+  const bool is_removed = history_.removed.contains(guid);
+  const Truth is_installed =
+      is_removed ? Truth::kFalse
+                 : evaluate(core.is_installed, is_bundle ? Truth::kTrue : Truth::kFalse);
   const Truth is_superseded = evaluate(core.is_superseded, Truth::kFalse);
   const Truth is_installable = evaluate(core.is_installable, Truth::kTrue);
   const std::set<std::string> unknown = rules_.unknown_operators();
@@ -105,6 +128,63 @@ void Evaluator::CollectContent(std::int32_t id, int depth, std::vector<std::int3
     }
     if (chosen != nullptr && !has_installed) CollectContent(chosen->id, depth + 1, out);
   }
+}
+
+std::vector<std::string> Evaluator::Explain(std::int32_t id) {
+  const CachedRevision& revision = *cache_.Find(id);
+  const CoreFragment& core = revision.core;
+  std::vector<std::string> lines = {std::string(WordOf(Of(id).state))};
+  const std::pair<const std::set<Guid>*, std::string_view> records[] = {
+      {&history_.restart_pending, "installed here, the computer has not restarted"},
+      {&history_.installed, "installed here, whatever its rules say"},
+      {&history_.removed, "removed here, whatever its rules say"}};
+  for (const auto& [guids, text] : records) {
+    if (guids->contains(core.id.guid)) lines.emplace_back(text);
+  }
+  rules_.SetInstalledOnce(history_.installed_once.contains(core.id.guid));
+  const std::pair<std::string_view, const std::optional<Rule>*> rules[] = {
+      {"IsInstalled", &core.is_installed},
+      {"IsSuperseded", &core.is_superseded},
+      {"IsInstallable", &core.is_installable}};
+  for (const auto& [name, rule] : rules) {
+    if (!*rule) {
+      lines.push_back(fmt::format("{}: no rule", name));
+      continue;
+    }
+    lines.push_back(fmt::format("{}:", name));
+    ExplainRule(**rule, core.metadata, 1, lines);
+  }
+  std::size_t number = 0;
+  for (const protocol::BundledClause& clause : core.bundled) {
+    lines.push_back(fmt::format("one of these members (group {}):", ++number));
+    for (const protocol::UpdateId& member_id : clause.any_of) {
+      const CachedRevision* member = Member(member_id);
+      lines.push_back(fmt::format(
+          "  {}: {}", member_id.ToString(),
+          member == nullptr ? "the server has not told of it" : WordOf(Of(member->id).state)));
+    }
+  }
+  if (lines.size() > kMaxExplanation) {
+    lines.resize(kMaxExplanation);
+    lines.emplace_back("... and more");
+  }
+  return lines;
+}
+
+void Evaluator::ExplainRule(const Rule& rule, const RuleMetadata& metadata, std::size_t indent,
+                            std::vector<std::string>& lines) {
+  if (lines.size() > kMaxExplanation) return;
+  std::string line(2 * indent, ' ');
+  line += EscapeForDisplay(rule.name, 80);
+  for (const auto& [name, value] : rule.attributes) {
+    if (name == "xmlns") continue;
+    line += fmt::format(" {}=\"{}\"", EscapeForDisplay(name, 40), EscapeForDisplay(value, 200));
+  }
+  line += fmt::format(": {}", WordOf(rules_.Evaluate(rule, metadata)));
+  lines.push_back(std::move(line));
+  const bool is_logical = rule.name == "And" || rule.name == "Or" || rule.name == "Not";
+  if (!is_logical) return;
+  for (const Rule& operand : rule.operands) ExplainRule(operand, metadata, indent + 1, lines);
 }
 
 }  // namespace gapferry::client

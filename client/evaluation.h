@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/facts.h"
+#include "client/history.h"
 #include "client/revision_cache.h"
 #include "client/rules.h"
 
@@ -17,7 +18,8 @@ enum class Applicability { kNotApplicable, kInstallable, kInstalled };
 /// What an update is to a computer.
 struct Verdict {
   Applicability state = Applicability::kNotApplicable;
-  bool is_superseded = false;  ///< by its own IsSuperseded rule: something newer is there
+  bool is_superseded = false;       ///< by its own IsSuperseded rule: something newer is there
+  bool is_restart_pending = false;  ///< installed when the computer has restarted
   std::set<std::string> unknown_operators;  ///< why it could not be decided, empty otherwise
 };
 
@@ -29,7 +31,11 @@ struct Verdict {
 /// Thread-compatible; everything passed must outlive it.
 class Evaluator {
  public:
-  Evaluator(const RevisionCache& cache, const Facts& facts, const std::set<Guid>& installed);
+  Evaluator(const RevisionCache& cache, const Facts& facts, const History& history);
+
+  /// Why it is so, one line per rule and bundle group, indented; for people. `id` must be in the
+  /// cache.
+  std::vector<std::string> Explain(std::int32_t id);
 
   /// `id` must be in the cache.
   const Verdict& Of(std::int32_t id);
@@ -43,10 +49,12 @@ class Evaluator {
   const Verdict& OfAt(std::int32_t id, int depth);
   Applicability BundleState(const CachedRevision& revision, int depth);
   const CachedRevision* Member(const protocol::UpdateId& id) const;
+  void ExplainRule(const Rule& rule, const RuleMetadata& metadata, std::size_t indent,
+                   std::vector<std::string>& lines);
   void CollectContent(std::int32_t id, int depth, std::vector<std::int32_t>& out);
 
   const RevisionCache& cache_;
-  const std::set<Guid>& installed_;
+  const History& history_;
   RuleEvaluator rules_;
   std::unordered_map<std::int32_t, Verdict> verdicts_;
   std::unordered_map<protocol::UpdateId, std::int32_t> by_identity_;

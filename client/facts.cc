@@ -91,6 +91,9 @@ the registry, of files and of hardware compare without case; what is not named d
     suite_mask: 256
     sku: 48
     description: Windows 11 Pro
+    mui_languages: [de-DE]           # languages of the user interface besides
+    clustered: false
+  processor: {count: 4, level: 6, revision: 0}
   make: QEMU                         # of the computer; model, bios too
   registry:                          # key: {value: data}; a key may have no values: {}
     HKEY_LOCAL_MACHINE\SOFTWARE\Example:
@@ -99,14 +102,29 @@ the registry, of files and of hardware compare without case; what is not named d
       Blob: {type: REG_BINARY}       # another type: exists, compares with nothing
   files:                             # full path: version, or nothing when it has none
     C:\Windows\System32\a.dll: 10.0.26100.1
-  msi_products:                      # product code: version, or {version: ..., language: 1033}
+    C:\b.exe: {version: 1.2.3.4, size: 4096, modified: 2026-01-31, language: 1033}
+  msi_products:                      # product code: version, or all of it
     "{90160000-008C-0000-1000-0000000FF1CE}": 16.0.1.2
+    "{90160000-008C-0000-0000-0000000FF1CE}": {version: 16.0, language: 1033, features: [Word],
+      components: ["{...}"], patches: ["{...}"]}
   cbs_packages:                      # package: version, or nothing: can be installed
     Package_for_RollupFix: 26100.4349.1.10
   licenses:                          # software licence value: number
     Example-License: 1
-  drivers:                           # hardware id: installed version, or nothing
-    PCI\VEN_8086&DEV_1234: 1.2.3.4
+  system_metrics: {"4096": 0}        # GetSystemMetrics
+  wmi:                               # query: whether it returns anything; others cannot be told
+    select * from Win32_Battery: false
+  device_attributes: {OSSkuId: "48"} # what rules ask of the device
+  product_releases: {Client.OS.rs2.amd64: 10.0.26100.4349}
+  computer_ids: [GUID, ...]          # hardware ids of the computer, most specific first
+  devices:
+    - hardware_ids: [PCI\VEN_8086&DEV_1234&REV_01, PCI\VEN_8086&DEV_1234]
+      compatible_ids: [PCI\VEN_8086]
+      class: "{4d36e972-e325-11ce-bfc1-08002be10318}"   # or Printer
+      driver: {version: 1.2.3.4, date: 2024-05-01, matching_id: PCI\VEN_8086&DEV_1234,
+        provider: Intel, manufacturer: Intel, model: NIC}
+  drivers:                           # the short form: hardware id: version, or nothing
+    PCI\VEN_8086&DEV_1235: 1.2.3.4
   installed_updates: [GUID, ...]     # taken as installed whatever their rules say)";
 }
 

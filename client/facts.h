@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/guid.h"
 #include "base/result.h"
 
@@ -41,49 +42,46 @@ struct RegistryValue {
   std::uint32_t number = 0;  ///< of REG_DWORD
 };
 
+struct FileFact {
+  std::optional<Version> version;
+  std::optional<std::uint64_t> size;  ///< bytes
+  std::optional<UtcTime> created;
+  std::optional<UtcTime> modified;
+  std::optional<std::uint32_t> language;  ///< of the version resource
+};
+
 struct MsiProduct {
   Version version;
   std::optional<std::int32_t> language;  ///< LCID
+  std::vector<std::string> features;     ///< names of installed ones
+  std::vector<std::string> components;   ///< codes in braces
+  std::vector<std::string> patches;      ///< codes in braces
+};
+
+struct DriverFact {
+  Version version;
+  std::optional<UtcTime> date;
+  std::string matching_id;  ///< the hardware or compatible id it was installed for
+  std::string provider;
+  std::string manufacturer;
+  std::string model;
+  std::optional<Guid> matching_computer_id;
+  std::optional<std::int32_t> rank;
+};
+
+struct DeviceFact {
+  std::vector<std::string> hardware_ids;  ///< most specific first
+  std::vector<std::string> compatible_ids;
+  std::string device_class;  ///< set-up class GUID in braces, or Printer
+  std::optional<DriverFact> driver;
 };
 
 /// What a simulated computer is; the closed world that applicability rules are evaluated in: what
 /// is not named here does not exist.
 ///
-/// The file (`--as FACTS.yaml`), every key but `name` optional; names of the registry, of files and
-/// of hardware compare without case, unknown keys are errors with line and column:
-///
-///   name: pc1.example                  # DNS name
-///   client_id: 2c5f…                   # GUID; else made once and kept in the state directory
-///   target_group: Pilots               # client-side targeting; else the server decides
-///   os:
-///     version: 10.0.26100.4349         # major.minor.build.revision; default 10.0.26100.1
-///     product_type: workstation        # or domain-controller, server
-///     architecture: amd64              # or x86, arm64
-///     locale: en-US
-///     service_pack: "0.0"
-///     suite_mask: 256
-///     sku: 48
-///     description: Windows 11 Pro
-///   make: QEMU                         # of the computer; model, bios too
-///   model: Standard PC
-///   bios: "1.0"
-///   registry:                          # key: {value: data}; a key may have no values: {}
-///     HKEY_LOCAL_MACHINE\SOFTWARE\Example:
-///       Release: 533320                # a plain whole number is a REG_DWORD
-///       Version: "4.8"                 # everything else a REG_SZ
-///       Blob: {type: REG_BINARY}       # another type: it exists and compares with nothing
-///   files:                             # full path: version, or nothing when it has none
-///     C:\Windows\System32\a.dll: 10.0.26100.1
-///   msi_products:                      # product code: version, or {version: …, language: 1033}
-///     "{90160000-008C-0000-1000-0000000FF1CE}": 16.0.1.2
-///   cbs_packages:                      # name of the package: version, or nothing: can be
-///   installed
-///     Package_for_RollupFix: 26100.4349.1.10
-///   licenses:                          # software licence value: number
-///     Example-License: 1
-///   drivers:                           # hardware id: installed version, or nothing
-///     PCI\VEN_8086&DEV_1234: 1.2.3.4
-///   installed_updates: [GUID, …]       # taken as installed whatever their rules say
+/// FactsFormatHelp describes the file (`--as FACTS.yaml`). Every key but `name` is optional; names
+/// of the registry, of files and of hardware compare without case; unknown keys are errors with
+/// line and column.
 struct Facts {
   std::string name;
   std::optional<Guid> client_id;
@@ -97,18 +95,28 @@ struct Facts {
   std::uint32_t sku = 48;
   std::string architecture = "amd64";
   std::string locale = "en-US";
-  std::string description;  ///< default: from build number and product type
+  std::string description;                 ///< default: from build number and product type
+  std::vector<std::string> mui_languages;  ///< of the multilingual user interface; empty: none
+  bool is_clustered = false;
+  std::uint32_t processor_count = 1;
+  std::uint32_t processor_level = 6;
+  std::uint32_t processor_revision = 0;
 
   std::string make = "Unknown";
   std::string model = "Unknown";
   std::string bios = "Unknown";
 
   CaselessMap<CaselessMap<RegistryValue>> registry;  ///< full key -> value name -> data
-  CaselessMap<std::optional<Version>> files;         ///< full path -> version
+  CaselessMap<FileFact> files;                       ///< by full path
   CaselessMap<MsiProduct> msi_products;              ///< product code in braces
   CaselessMap<std::optional<Version>> cbs_packages;
   CaselessMap<std::uint32_t> licenses;
-  CaselessMap<std::optional<Version>> drivers;
+  CaselessMap<std::int32_t> system_metrics;    ///< index as text -> value
+  CaselessMap<bool> wmi_queries;               ///< WQL -> whether it returns anything
+  CaselessMap<std::string> device_attributes;  ///< as DeviceAttribute rules name them
+  CaselessMap<std::optional<Version>> product_releases;
+  std::vector<Guid> computer_ids;  ///< hardware ids, most specific first
+  std::vector<DeviceFact> devices;
   std::vector<Guid> installed_updates;
 
   /// Fails with kNotFound or kUsage: `path`, line and column, what is wrong.

@@ -1,12 +1,6 @@
 // Facts::Load and Facts::Parse: the YAML form of facts. Exceptions of yaml-cpp end here.
-#include <fmt/core.h>
-#include <yaml-cpp/yaml.h>
-
-#include <functional>
-
 #include "base/file.h"
-#include "base/text.h"
-#include "client/facts.h"
+#include "client/facts_reader.h"
 
 namespace gapferry::client {
 
@@ -14,131 +8,10 @@ namespace {
 
 constexpr std::uint64_t kMaxFactsBytes = 64 << 20;
 
-// Reads mappings key by key; every error names the place in the file.
-class FactsReader {
- public:
-  explicit FactsReader(std::string_view origin) : origin_(origin) {}
-
-  using KeyReader = std::function<Result<void>(const YAML::Node& value)>;
-  using Keys = std::vector<std::pair<std::string_view, KeyReader>>;
-
-  std::unexpected<Error> FailAt(const YAML::Mark& mark, std::string_view what) const {
-    return Fail(ErrorCode::kUsage,
-                fmt::format("{}:{}:{}: {}", origin_, mark.line + 1, mark.column + 1, what));
-  }
-  std::unexpected<Error> FailAt(const YAML::Node& node, std::string_view what) const {
-    return FailAt(node.Mark(), what);
-  }
-
-  // A mapping whose keys are known.
-  Result<void> Section(const YAML::Node& node, const Keys& keys) const {
-    return Entries(node,
-                   [&](const std::string& key, const YAML::Node& name,
-                       const YAML::Node& value) -> Result<void> {
-                     for (const auto& [known, read] : keys) {
-                       if (known == key) return read(value);
-                     }
-                     return FailAt(
-                         name, fmt::format("'{}' is not known here", EscapeForDisplay(key, 60)));
-                   });
-  }
-
-  // A mapping with names of the user's.
-  template <class Use>
-  Result<void> Entries(const YAML::Node& node, Use use) const {
-    if (node.IsNull()) return {};
-    if (!node.IsMap()) return FailAt(node, "expected a mapping");
-    for (const auto& entry : node) {
-      if (!entry.first.IsScalar()) return FailAt(entry.first, "expected a name");
-      TRY(use(entry.first.Scalar(), entry.first, entry.second));
-    }
-    return {};
-  }
-
-  Result<std::string> Text(const YAML::Node& node) const {
-    if (!node.IsScalar()) return FailAt(node, "expected a text");
-    return node.Scalar();
-  }
-
-  template <class T>
-  Result<T> Number(const YAML::Node& node) const {
-    TRY_ASSIGN(const std::string text, Text(node));
-    const auto number = ParseInt<T>(text);
-    if (!number) {
-      return FailAt(node,
-                    fmt::format("'{}' is no whole number in range", EscapeForDisplay(text, 40)));
-    }
-    return *number;
-  }
-
-  Result<Version> ReadVersion(const YAML::Node& node) const {
-    TRY_ASSIGN(const std::string text, Text(node));
-    const auto version = Version::Parse(text);
-    if (!version) return FailAt(node, version.error().message);
-    return *version;
-  }
-
-  Result<std::optional<Version>> OptionalVersion(const YAML::Node& node) const {
-    if (node.IsNull() || (node.IsScalar() && node.Scalar().empty()))
-      return std::optional<Version>();
-    TRY_ASSIGN(const Version version, ReadVersion(node));
-    return std::optional<Version>(version);
-  }
-
-  Result<Guid> ReadGuid(const YAML::Node& node) const {
-    TRY_ASSIGN(const std::string text, Text(node));
-    const auto guid = Guid::Parse(text);
-    if (!guid) return FailAt(node, guid.error().message);
-    return *guid;
-  }
-
-  Result<std::string> Choice(const YAML::Node& node,
-                             const std::vector<std::string_view>& words) const {
-    TRY_ASSIGN(const std::string text, Text(node));
-    std::string expected;
-    for (const std::string_view word : words) {
-      if (word == text) return text;
-      expected += (expected.empty() ? "" : ", ") + std::string(word);
-    }
-    return FailAt(node,
-                  fmt::format("'{}', expected one of {}", EscapeForDisplay(text, 40), expected));
-  }
-
-  KeyReader Into(std::string& target) const {
-    return [this, &target](const YAML::Node& node) -> Result<void> {
-      TRY_ASSIGN(target, Text(node));
-      return {};
-    };
-  }
-  KeyReader Into(std::uint32_t& target) const {
-    return [this, &target](const YAML::Node& node) -> Result<void> {
-      TRY_ASSIGN(target, Number<std::uint32_t>(node));
-      return {};
-    };
-  }
-  KeyReader Into(CaselessMap<std::optional<Version>>& target) const {
-    return [this, &target](const YAML::Node& node) {
-      return Entries(
-          node,
-          [&](const std::string& key, const YAML::Node&, const YAML::Node& value) -> Result<void> {
-            TRY_ASSIGN(target[key], OptionalVersion(value));
-            return {};
-          });
-    };
-  }
-
- private:
-  const std::string origin_;
-};
-
 Result<void> ReadOs(const FactsReader& reader, const YAML::Node& node, Facts& facts) {
   return reader.Section(
       node, {
-                {"version",
-                 [&](const YAML::Node& value) -> Result<void> {
-                   TRY_ASSIGN(facts.os_version, reader.ReadVersion(value));
-                   return {};
-                 }},
+                {"version", reader.Into(facts.os_version)},
                 {"product_type",
                  [&](const YAML::Node& value) -> Result<void> {
                    TRY_ASSIGN(const std::string word,
@@ -162,6 +35,8 @@ Result<void> ReadOs(const FactsReader& reader, const YAML::Node& node, Facts& fa
                 {"suite_mask", reader.Into(facts.suite_mask)},
                 {"sku", reader.Into(facts.sku)},
                 {"description", reader.Into(facts.description)},
+                {"mui_languages", reader.Into(facts.mui_languages)},
+                {"clustered", reader.Into(facts.is_clustered)},
             });
 }
 
@@ -197,28 +72,21 @@ Result<void> ReadRegistry(const FactsReader& reader, const YAML::Node& node, Fac
       });
 }
 
-Result<void> ReadProducts(const FactsReader& reader, const YAML::Node& node, Facts& facts) {
-  return reader.Entries(
-      node,
-      [&](const std::string& code, const YAML::Node&, const YAML::Node& value) -> Result<void> {
-        MsiProduct product;
-        if (value.IsMap()) {
-          TRY(reader.Section(value, {{"version",
-                                      [&](const YAML::Node& version) -> Result<void> {
-                                        TRY_ASSIGN(product.version, reader.ReadVersion(version));
-                                        return {};
-                                      }},
-                                     {"language", [&](const YAML::Node& language) -> Result<void> {
-                                        TRY_ASSIGN(product.language,
-                                                   reader.Number<std::int32_t>(language));
-                                        return {};
-                                      }}}));
-        } else {
-          TRY_ASSIGN(product.version, reader.ReadVersion(value));
-        }
-        facts.msi_products[code] = product;
-        return {};
-      });
+// The short form of devices: hardware id, and the version of its driver.
+Result<void> ReadDrivers(const FactsReader& reader, const YAML::Node& node, Facts& facts) {
+  CaselessMap<std::optional<Version>> drivers;
+  TRY(reader.Into(drivers)(node));
+  for (auto& [hardware_id, version] : drivers) {
+    DeviceFact device;
+    device.hardware_ids = {hardware_id};
+    if (version) {
+      device.driver.emplace();
+      device.driver->version = *version;
+      device.driver->matching_id = hardware_id;
+    }
+    facts.devices.push_back(std::move(device));
+  }
+  return {};
 }
 
 Result<void> ReadAll(const FactsReader& reader, const YAML::Node& root, Facts& facts) {
@@ -241,31 +109,26 @@ Result<void> ReadAll(const FactsReader& reader, const YAML::Node& root, Facts& f
           {"model", reader.Into(facts.model)},
           {"bios", reader.Into(facts.bios)},
           {"registry", [&](const YAML::Node& node) { return ReadRegistry(reader, node, facts); }},
-          {"files", reader.Into(facts.files)},
+          {"files", [&](const YAML::Node& node) { return ReadFiles(reader, node, facts); }},
           {"msi_products",
            [&](const YAML::Node& node) { return ReadProducts(reader, node, facts); }},
           {"cbs_packages", reader.Into(facts.cbs_packages)},
-          {"licenses",
+          {"licenses", reader.IntoNumbers(facts.licenses)},
+          {"processor",
            [&](const YAML::Node& node) {
-             return reader.Entries(node,
-                                   [&](const std::string& name, const YAML::Node&,
-                                       const YAML::Node& value) -> Result<void> {
-                                     TRY_ASSIGN(facts.licenses[name],
-                                                reader.Number<std::uint32_t>(value));
-                                     return {};
-                                   });
+             return reader.Section(node, {{"count", reader.Into(facts.processor_count)},
+                                          {"level", reader.Into(facts.processor_level)},
+                                          {"revision", reader.Into(facts.processor_revision)}});
            }},
-          {"drivers", reader.Into(facts.drivers)},
-          {"installed_updates",
-           [&](const YAML::Node& node) -> Result<void> {
-             if (node.IsNull()) return {};
-             if (!node.IsSequence()) return reader.FailAt(node, "expected a list of GUIDs");
-             for (const auto& item : node) {
-               TRY_ASSIGN(const Guid guid, reader.ReadGuid(item));
-               facts.installed_updates.push_back(guid);
-             }
-             return {};
-           }},
+          {"system_metrics", reader.IntoNumbers(facts.system_metrics)},
+          {"wmi", reader.Into(facts.wmi_queries)},
+          {"device_attributes", reader.Into(facts.device_attributes)},
+          {"product_releases",
+           [&](const YAML::Node& node) { return reader.Into(facts.product_releases)(node); }},
+          {"computer_ids", reader.Into(facts.computer_ids)},
+          {"devices", [&](const YAML::Node& node) { return ReadDevices(reader, node, facts); }},
+          {"drivers", [&](const YAML::Node& node) { return ReadDrivers(reader, node, facts); }},
+          {"installed_updates", reader.Into(facts.installed_updates)},
       });
 }
 

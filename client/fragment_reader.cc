@@ -50,6 +50,7 @@ class CoreReader : public XmlHandler {
  public:
   Result<void> Start(const XmlElement& element) override {
     ++depth_;
+    collecting_ = nullptr;
     if (depth_ == 2) {
       section_ = element.name;
       return StartSection(element);
@@ -62,11 +63,23 @@ class CoreReader : public XmlHandler {
 
   Result<void> End(const XmlElement&) override {
     if (section_ == "ApplicabilityRules" && depth_ > 3 && depth_ - 3 == open_.size()) CloseRule();
+    collecting_ = nullptr;
     --depth_;
     return {};
   }
 
-  Result<void> Text(std::string_view) override { return {}; }
+  Result<void> Text(std::string_view text) override {
+    std::string* target = collecting_;
+    if (target == nullptr && section_ == "ApplicabilityRules" && !open_.empty()) {
+      target = &open_.back().text;
+    }
+    if (target == nullptr) return {};
+    if (target->size() + text.size() > kMaxTextBytes) {
+      return Fail(ErrorCode::kCorrupt, "a text of a core fragment is too long");
+    }
+    target->append(text);
+    return {};
+  }
 
   Result<CoreFragment> Finish() {
     if (!has_identity_ || !has_type_) {
@@ -83,6 +96,7 @@ class CoreReader : public XmlHandler {
     } else if (section_ == "Properties") {
       TRY_ASSIGN(core_.type, protocol::ParseUpdateType(Attribute(element, "UpdateType")));
       core_.explicitly_deployable = Attribute(element, "ExplicitlyDeployable") == "true";
+      core_.has_eula = element.Find("EulaID") != nullptr;
       has_type_ = true;
     }
     return {};
@@ -154,8 +168,28 @@ class CoreReader : public XmlHandler {
       core_.metadata.packages.push_back({Attribute(element, "name"), Attribute(element, "version"),
                                          Attribute(element, "processorArchitecture")});
     } else if (element.name == "d.WindowsDriverMetaData") {
-      core_.metadata.drivers.push_back(
-          {Attribute(element, "HardwareID"), Attribute(element, "DriverVerVersion")});
+      core_.metadata.drivers.push_back({Attribute(element, "HardwareID"),
+                                        Attribute(element, "DriverVerVersion"),
+                                        Attribute(element, "DriverVerDate")});
+    } else if (element.name == "MsiPatch") {
+      core_.metadata.patches.push_back({Attribute(element, "PatchGUID"), {}});
+    } else if (element.name == "m.ProductCode") {
+      collecting_ = &core_.metadata.product_codes.emplace_back();
+    } else if (!core_.metadata.patches.empty()) {
+      PatchPart(element);
+    }
+  }
+
+  void PatchPart(const XmlElement& element) {
+    auto& targets = core_.metadata.patches.back().targets;
+    if (element.name == "TargetProduct") targets.emplace_back();
+    if (targets.empty()) return;
+    if (element.name == "TargetProductCode") {
+      collecting_ = &targets.back().product_codes.emplace_back();
+    } else if (element.name == "TargetVersion") {
+      targets.back().comparison = Attribute(element, "ComparisonType");
+      targets.back().filter = Attribute(element, "ComparisonFilter");
+      if (Attribute(element, "Validate") != "false") collecting_ = &targets.back().version;
     }
   }
 
@@ -164,6 +198,7 @@ class CoreReader : public XmlHandler {
   std::size_t rules_ = 0;
   std::string section_;
   std::string part_;
+  std::string* collecting_ = nullptr;
   std::vector<Rule> open_;
   bool has_identity_ = false;
   bool has_type_ = false;
@@ -176,8 +211,11 @@ class ExtendedReader : public XmlHandler {
     ++depth_;
     collecting_ = nullptr;
     if (depth_ == 2) section_ = element.name;
-    if (section_ == "Files" && depth_ == 3 && element.name == "File") return StartFile(element);
-    if (section_ == "Files" && depth_ == 4 && element.name == "AdditionalDigest" &&
+    const bool is_file = section_ == "Files" && depth_ == 3 && element.name == "File";
+    if (is_file || (depth_ == 2 && element.name == "EulaFile")) return StartFile(element);
+    const std::size_t digest_depth = section_ == "EulaFile" ? 3 : 4;
+    const bool in_file = section_ == "Files" || section_ == "EulaFile";
+    if (in_file && depth_ == digest_depth && element.name == "AdditionalDigest" &&
         EqualsIgnoreCase(Attribute(element, "Algorithm"), "SHA256") && !extended.files.empty()) {
       digest_.clear();
       collecting_ = &digest_;
@@ -190,7 +228,7 @@ class ExtendedReader : public XmlHandler {
   }
 
   Result<void> End(const XmlElement&) override {
-    if (std::exchange(collecting_, nullptr) == &digest_ && depth_ == 4) {
+    if (std::exchange(collecting_, nullptr) == &digest_) {
       TRY_ASSIGN(extended.files.back().sha256, Sha256Digest::FromBase64(digest_),
                  "SHA-256 of '" + EscapeForDisplay(extended.files.back().file_name) + "'");
     }
@@ -236,6 +274,12 @@ Result<CoreFragment> ParseCore(std::string_view core) {
   CoreReader reader;
   TRY(ParseRoots(core, reader), "core fragment");
   return reader.Finish();
+}
+
+Result<std::vector<protocol::UpdateFile>> ParseEulas(std::string_view eulas) {
+  ExtendedReader reader;
+  TRY(ParseRoots(eulas, reader), "licence fragment");
+  return std::move(reader.extended.files);
 }
 
 Result<ExtendedFragment> ParseExtended(std::string_view extended, std::string_view localized) {

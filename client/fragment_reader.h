@@ -16,6 +16,7 @@ struct CoreFragment {
   protocol::UpdateId id;
   protocol::UpdateType type = protocol::UpdateType::kSoftware;
   bool explicitly_deployable = false;
+  bool has_eula = false;
   std::vector<protocol::BundledClause> bundled;
   std::vector<Guid> superseded;
   std::optional<Rule> is_installed;  ///< several siblings are joined by And
@@ -34,6 +35,9 @@ struct ExtendedFragment {
 /// Fragments have several roots and may be 47 MB; the reader streams and keeps the rules alone.
 /// Fails with kCorrupt on XML that is not well-formed, and on a Core without identity or type.
 Result<CoreFragment> ParseCore(std::string_view core);
+
+/// The files of a Eula fragment: its texts by language, one file each. Empty fragments give none.
+Result<std::vector<protocol::UpdateFile>> ParseEulas(std::string_view eulas);
 
 /// Either may be empty.
 Result<ExtendedFragment> ParseExtended(std::string_view extended, std::string_view localized);

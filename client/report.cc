@@ -66,7 +66,22 @@ ReportingEvent EventOf(const PendingEvent& pending, const Facts& facts, const Gu
   event.update = pending.update;
   event.win32_hresult = pending.hresult;
   if (pending.event_id == 162) event.misc_data.push_back(fmt::format("B={}", pending.bytes));
-  if (pending.event_id == 183) event.replacement_strings = {pending.title};
+  switch (pending.event_id) {
+    case 181:  // started
+    case 183:  // installed
+    case 222:  // removed
+    case 226:  // removal started
+      event.replacement_strings = {pending.title};
+      break;
+    case 182:  // failed
+    case 221:  // removal failed
+      event.replacement_strings = {
+          fmt::format("0x{:08x}", static_cast<std::uint32_t>(pending.hresult)), pending.title};
+      event.misc_data.push_back("C=0");  // how often it failed before
+      break;
+    default:
+      break;
+  }
   return event;
 }
 
@@ -80,30 +95,10 @@ std::vector<ReportingEvent> ScanEvents(const ScanResult& scan, const Facts& fact
   ReportingEvent status = BaseEvent(facts, client_id, when, 156, /*is_bundle=*/false);
   AddIds(status, "U", scan.needed);
   AddIds(status, "V", scan.installed);
+  AddIds(status, "W", scan.restart_pending);
+  AddIds(status, "g", scan.failed);
+  AddIds(status, "h", scan.downloaded);
   return {std::move(found), std::move(status)};
-}
-
-Result<void> MarkInstalled(ClientState& state, const Guid& update, const Clock& clock) {
-  const CachedRevision* newest = nullptr;
-  for (const auto& [id, revision] : state.cache().revisions()) {
-    if (revision.core.id.guid != update) continue;
-    if (newest == nullptr || newest->core.id < revision.core.id) newest = &revision;
-  }
-  if (newest == nullptr) {
-    return Fail(ErrorCode::kNotFound,
-                fmt::format("update {} is not among the {} revisions this client was told of",
-                            update.ToString(), state.cache().revisions().size()));
-  }
-  PendingEvent event;
-  event.instance = Guid::Random();
-  event.event_id = 183;
-  event.time = clock.Now();
-  event.update = newest->core.id;
-  event.title = newest->extended.title;
-  event.is_bundle = !newest->core.bundled.empty();
-  state.pending_events().push_back(std::move(event));
-  state.installed_updates().insert(update);
-  return state.Save();
 }
 
 Result<ReportResult> Report(WuspSession& session, ClientState& state, const Facts& facts,

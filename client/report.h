@@ -20,13 +20,10 @@ struct ReportResult {
   std::size_t installed = 0;
 };
 
-/// Takes `update` as installed from now on, whatever its rules say, and queues event 183. Fails
-/// with kNotFound when the cache does not know it.
-Result<void> MarkInstalled(ClientState& state, const Guid& update, const Clock& clock);
-
 /// Sends what is queued, then 147 (scan succeeded) and 156 (the inventory: U= needed, V=
-/// installed), as an agent does after a scan. What the server has taken leaves the queue. Fails
-/// with kUsage when there was no scan yet, and as WuspSession does.
+/// installed, W= installed after a restart, g= failed, h= downloaded), as an agent does after a
+/// scan. What the server has taken leaves the queue. Fails with kUsage when there was no scan yet,
+/// and as WuspSession does.
 Result<ReportResult> Report(WuspSession& session, ClientState& state, const Facts& facts,
                             const Clock& clock);
 

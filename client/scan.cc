@@ -3,46 +3,52 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <iterator>
+#include <set>
 #include <unordered_map>
-#include <unordered_set>
 
+#include "base/text.h"
 #include "client/evaluation.h"
+#include "client/scan_parts.h"
 
 namespace gapferry::client {
 
 namespace {
 
-using protocol::DeploymentAction;
 using protocol::SyncInfo;
 using protocol::SyncUpdatesParameters;
 using protocol::UpdateInfo;
-using protocol::UpdateType;
 
 constexpr std::int32_t kSomeDriverRank = 0x00FF2000;
-
-std::set<Guid> InstalledOf(ClientState& state, const Facts& facts) {
-  std::set<Guid> installed = state.installed_updates();
-  installed.insert(facts.installed_updates.begin(), facts.installed_updates.end());
-  return installed;
-}
-
-bool IsApproved(DeploymentAction action) {
-  return action == DeploymentAction::kInstall || action == DeploymentAction::kOptionalInstall;
-}
-
-// What is deployed for its own sake, not as a dependency or a member.
-bool IsTopLevel(const CachedRevision& revision) {
-  const DeploymentAction action = revision.deployment.action;
-  const bool is_update =
-      revision.core.type == UpdateType::kSoftware || revision.core.type == UpdateType::kDriver;
-  return is_update && action != DeploymentAction::kEvaluate && action != DeploymentAction::kBundle;
-}
 
 std::string TakeText(std::optional<protocol::TextValue>& value) {
   if (!value) return {};
   auto* plain = std::get_if<protocol::PlainText>(&*value);
   return plain == nullptr ? std::string() : std::move(plain->text);
+}
+
+// As an agent describes a device; one without a driver has rank -1 and the year 1.
+protocol::Device DeviceOf(const DeviceFact& fact) {
+  protocol::Device device;
+  device.hardware_ids = fact.hardware_ids;
+  device.compatible_ids = fact.compatible_ids;
+  protocol::InstalledDriver& installed = device.installed_driver.emplace();
+  installed.driver_ver_date = {-621'355'968'000'000'000};
+  if (!fact.device_class.empty()) installed.device_class = fact.device_class;
+  if (!fact.driver) return device;
+  const DriverFact& driver = *fact.driver;
+  // Without a date the server goes by the version, as everything is later than the year 1, and the
+  // driver's own rules decide here.
+  if (driver.date) installed.driver_ver_date = *driver.date;
+  for (const std::uint32_t part : driver.version.part) {
+    installed.driver_ver_version = (installed.driver_ver_version << 16) | (part & 0xFFFF);
+  }
+  installed.matching_id = driver.matching_id;
+  installed.driver_rank = driver.rank.value_or(kSomeDriverRank);
+  installed.matching_computer_hwid = driver.matching_computer_id;
+  if (!driver.provider.empty()) installed.provider = driver.provider;
+  if (!driver.manufacturer.empty()) installed.manufacturer = driver.manufacturer;
+  if (!driver.model.empty()) installed.model = driver.model;
+  return device;
 }
 
 // One scan; each pass leaves the cache committed.
@@ -53,7 +59,16 @@ class Scanner {
         state_(state),
         facts_(facts),
         options_(options),
-        installed_(InstalledOf(state, facts)) {}
+        history_(HistoryOf(state, facts)),
+        categories_(options.categories) {}
+
+  // Asks which categories to filter by; false when the server knows none of them.
+  Result<bool> StartCategories() {
+    TRY_ASSIGN(protocol::StartCategoryScanResponse answer, session_.StartCategoryScan(categories_));
+    categories_ = std::move(answer.preferred_category_ids);
+    result_.unknown_categories = std::move(answer.requested_category_ids_in_error);
+    return !categories_.empty();
+  }
 
   // Software passes: stop after an answer that is complete and unlocked nothing (7.3.4).
   Result<void> SoftwarePasses(Progress& progress) {
@@ -93,10 +108,12 @@ class Scanner {
 
  private:
   void InstalledNonLeaves(std::vector<std::int32_t>& installed, std::vector<std::int32_t>& other) {
-    Evaluator evaluator(state_.cache(), facts_, installed_);
+    Evaluator evaluator(state_.cache(), facts_, history_);
     for (const auto& [id, revision] : state_.cache().revisions()) {
       if (revision.is_driver) continue;
-      const bool counts = !revision.is_leaf && evaluator.Of(id).state == Applicability::kInstalled;
+      const bool counts =
+          !revision.is_leaf &&
+          (options_.assume_installed || evaluator.Of(id).state == Applicability::kInstalled);
       (counts ? installed : other).push_back(id);
     }
   }
@@ -105,6 +122,7 @@ class Scanner {
     SyncUpdatesParameters parameters;
     InstalledNonLeaves(parameters.installed_non_leaf_update_ids,
                        parameters.other_cached_update_ids);
+    parameters.filter_category_ids = categories_;
     parameters.need_two_group_out_of_scope_updates = true;
     parameters.also_perform_regular_sync = false;
     parameters.computer_spec.emplace();
@@ -112,35 +130,23 @@ class Scanner {
     parameters.products_parameters->device_attributes = DeviceAttributesOf(facts_, {});
     parameters.products_parameters->caller_attributes =
         "Interactive=0;SheddingAware=1;Id=gapferry;";
+    // Ours: a server of this program does not ask a computer to register that only counts.
+    if (!session_.may_register()) {
+      parameters.products_parameters->caller_attributes += "Survey=1;";
+    }
     return parameters;
   }
 
   SyncUpdatesParameters DriverParameters() {
     SyncUpdatesParameters parameters = SoftwareParameters();
     parameters.other_cached_update_ids.clear();
+    parameters.filter_category_ids.clear();
     parameters.skip_software_sync = true;
-    std::string key = facts_.architecture;
-    std::ranges::transform(key, key.begin(), [](char c) {
-      return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
-    });
+    parameters.computer_spec = facts_.computer_ids;
     parameters.feature_score_matching_key =
-        fmt::format("{}.{}.{}", key, facts_.os_version.part[0], facts_.os_version.part[1]);
-    for (const auto& [hardware_id, version] : facts_.drivers) {
-      protocol::Device device;
-      device.hardware_ids = {hardware_id};
-      device.installed_driver.emplace();
-      // The year 1: facts know no dates, so the server offers by version and we decide.
-      device.installed_driver->driver_ver_date = {-621'355'968'000'000'000};
-      if (version) {
-        device.installed_driver->matching_id = hardware_id;
-        device.installed_driver->driver_rank = kSomeDriverRank;
-        for (const std::uint32_t part : version->part) {
-          device.installed_driver->driver_ver_version =
-              (device.installed_driver->driver_ver_version << 16) | (part & 0xFFFF);
-        }
-      }
-      parameters.system_spec.push_back(std::move(device));
-    }
+        fmt::format("{}.{}.{}", ToUpperAscii(facts_.architecture), facts_.os_version.part[0],
+                    facts_.os_version.part[1]);
+    for (const DeviceFact& fact : facts_.devices) parameters.system_spec.push_back(DeviceOf(fact));
     return parameters;
   }
 
@@ -186,186 +192,27 @@ class Scanner {
   ClientState& state_;
   const Facts& facts_;
   const ScanOptions& options_;
-  const std::set<Guid> installed_;
+  const History history_;
+  std::vector<Guid> categories_;  // that the server wants to be asked by
   ScanResult result_;
 };
 
-// Asks in batches for what the server says about `ids`; locations by SHA-1.
-Result<std::unordered_map<Sha1Digest, std::string>> FetchExtended(
-    WuspSession& session, RevisionCache& cache, const std::vector<std::int32_t>& ids) {
-  std::unordered_map<Sha1Digest, std::string> locations;
-  // Identities survive a renumbering in the midst of it, ids do not.
-  std::vector<protocol::UpdateId> wanted;
-  for (const std::int32_t id : ids) wanted.push_back(cache.Find(id)->core.id);
-  const auto batch_size = static_cast<std::size_t>(session.max_extended_per_request());
-  for (std::size_t at = 0; at < wanted.size(); at += batch_size) {
-    const auto first = wanted.begin() + static_cast<std::ptrdiff_t>(at);
-    const std::unordered_set<protocol::UpdateId> batch(
-        first, first + static_cast<std::ptrdiff_t>(std::min(batch_size, wanted.size() - at)));
-    TRY_ASSIGN(auto answer, session.GetExtendedUpdateInfo([&] {
-      std::vector<std::int32_t> now;
-      for (const auto& [id, revision] : cache.revisions()) {
-        if (batch.contains(revision.core.id)) now.push_back(id);
-      }
-      return now;
-    }));
-    // An id occurs once per kind; which kind it is, its first element tells.
-    std::map<std::int32_t, std::pair<std::string, std::string>> texts;
-    for (protocol::UpdateFragment& fragment : answer.updates) {
-      auto* plain = std::get_if<protocol::PlainText>(&fragment.xml);
-      if (plain == nullptr) continue;
-      const bool localized = plain->text.starts_with("<LocalizedProperties");
-      auto& slot = texts[fragment.id];
-      (localized ? slot.second : slot.first) = std::move(plain->text);
-    }
-    for (auto& [id, pair] : texts) {
-      TRY(cache.SetExtended(id, std::move(pair.first), std::move(pair.second)),
-          "GetExtendedUpdateInfo");
-    }
-    cache.Drop(answer.out_of_scope_revision_ids);
-    for (protocol::FileLocation& location : answer.file_locations) {
-      locations[location.file_digest] = std::move(location.url);
-    }
-    TRY(cache.Commit());
-  }
-  return locations;
-}
-
-// Updates that an applicable, approved update replaces, with the one that does.
-std::unordered_map<Guid, Guid> Superseded(const RevisionCache& cache, Evaluator& evaluator) {
-  std::unordered_map<Guid, Guid> superseded;
-  for (const auto& [id, revision] : cache.revisions()) {
-    if (revision.core.superseded.empty() || !IsTopLevel(revision)) continue;
-    const Applicability state = evaluator.Of(id).state;
-    const bool hides =
-        state == Applicability::kInstalled ||
-        (state == Applicability::kInstallable && IsApproved(revision.deployment.action));
-    if (!hides) continue;
-    for (const Guid& guid : revision.core.superseded)
-      superseded.emplace(guid, revision.core.id.guid);
-  }
-  return superseded;
-}
-
-std::string Join(const std::set<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
-
-// Why a deployed update is not offered; empty reason: it is.
-NotOffered Reason(const CachedRevision& revision, const Verdict& verdict,
-                  const std::unordered_map<Guid, Guid>& superseded) {
-  NotOffered other{revision.core.id, revision.extended.title, {}, {}};
-  const bool is_installed = verdict.state == Applicability::kInstalled;
-  const DeploymentAction action = revision.deployment.action;
-  if (action == DeploymentAction::kUninstall) {
-    if (!is_installed) other.reason = "not-installed";
-  } else if (action == DeploymentAction::kBlock) {
-    other.reason = "blocked";
-  } else if (is_installed) {
-    other.reason = "installed";
-  } else if (!verdict.unknown_operators.empty()) {
-    other.reason = "unknown-rule";
-    other.detail = "rules this client does not know: " + Join(verdict.unknown_operators);
-  } else if (verdict.is_superseded) {
-    other.reason = "superseded";
-    other.detail = "something newer is installed";
-  } else if (verdict.state == Applicability::kNotApplicable) {
-    other.reason = "not-applicable";
-  } else if (!IsApproved(action)) {
-    other.reason = "not-approved";
-  } else if (const auto by = superseded.find(revision.core.id.guid); by != superseded.end()) {
-    other.reason = "superseded";
-    other.detail = "by " + by->second.ToString();
-  }
-  return other;
-}
-
-void AddFiles(OfferedUpdate& update, const RevisionCache& cache, Evaluator& evaluator,
-              const std::unordered_map<Sha1Digest, std::string>& locations) {
-  if (update.action == DeploymentAction::kUninstall) return;
-  std::unordered_set<Sha1Digest> seen;
-  update.files.clear();
-  update.bytes = 0;
-  for (const std::int32_t id : evaluator.ContentRevisions(update.revision_id)) {
-    for (const protocol::UpdateFile& file : cache.Find(id)->extended.files) {
-      if (!seen.insert(file.sha1).second) continue;
-      const auto url = locations.find(file.sha1);
-      update.files.push_back({file, url == locations.end() ? std::string() : url->second});
-      update.bytes += file.size;
-    }
-  }
-}
-
 }  // namespace
 
-ScanResult Judge(ClientState& state, const Facts& facts) {
-  ScanResult result;
-  const RevisionCache& cache = state.cache();
-  const std::set<Guid> installed = InstalledOf(state, facts);
-  Evaluator evaluator(cache, facts, installed);
-  const auto superseded = Superseded(cache, evaluator);
-  for (const auto& [id, revision] : cache.revisions()) {
-    const Verdict& verdict = evaluator.Of(id);
-    result.unknown_operators.insert(verdict.unknown_operators.begin(),
-                                    verdict.unknown_operators.end());
-    if (!IsTopLevel(revision)) continue;
-    if (revision.is_leaf && revision.core.type == UpdateType::kSoftware) {
-      if (verdict.state == Applicability::kInstallable)
-        result.needed.push_back(revision.core.id.guid);
-      if (verdict.state == Applicability::kInstalled)
-        result.installed.push_back(revision.core.id.guid);
-    }
-    NotOffered other = Reason(revision, verdict, superseded);
-    if (!other.reason.empty()) {
-      result.not_offered.push_back(std::move(other));
-      continue;
-    }
-    OfferedUpdate update;
-    update.revision_id = id;
-    update.id = revision.core.id;
-    update.title = revision.extended.title;
-    update.action = revision.deployment.action;
-    update.deadline = revision.deployment.deadline;
-    update.is_bundle = !revision.core.bundled.empty();
-    AddFiles(update, cache, evaluator, {});
-    result.offered.push_back(std::move(update));
+// Titles, files and locations.
+static Result<void> Describe(WuspSession& session, ClientState& state, const Facts& facts,
+                             ScanResult& result) {
+  TRY(Locate(session, state, facts, result.offered));
+  std::vector<std::int32_t> untitled;
+  for (const auto& [id, revision] : state.cache().revisions()) {
+    if (IsTopLevel(revision) && !revision.extended_text) untitled.push_back(id);
   }
-  // Ids differ from server to server; identities give one order everywhere.
-  std::ranges::sort(result.offered, {}, &OfferedUpdate::id);
-  std::ranges::sort(result.not_offered, {}, &NotOffered::id);
-  std::ranges::sort(result.needed);
-  std::ranges::sort(result.installed);
-  result.revisions_cached = cache.revisions().size();
-  return result;
-}
-
-Result<void> Locate(WuspSession& session, ClientState& state, const Facts& facts,
-                    std::vector<OfferedUpdate>& updates) {
-  const RevisionCache& cache = state.cache();
-  const std::set<Guid> installed = InstalledOf(state, facts);
-  std::set<std::int32_t> wanted;
-  {
-    Evaluator evaluator(cache, facts, installed);
-    for (const OfferedUpdate& update : updates) {
-      if (cache.Find(update.revision_id) == nullptr) continue;
-      const auto revisions = evaluator.ContentRevisions(update.revision_id);
-      wanted.insert(revisions.begin(), revisions.end());
-    }
+  TRY(FetchTitles(session, state.cache(), untitled));
+  std::unordered_map<protocol::UpdateId, std::string> titles;
+  for (const auto& [id, revision] : state.cache().revisions()) {
+    titles[revision.core.id] = revision.extended.title;
   }
-  TRY_ASSIGN(const auto locations,
-             FetchExtended(session, state.cache(), {wanted.begin(), wanted.end()}));
-  Evaluator evaluator(cache, facts, installed);
-  std::unordered_map<protocol::UpdateId, std::int32_t> ids;
-  for (const auto& [id, revision] : cache.revisions()) ids[revision.core.id] = id;
-  for (OfferedUpdate& update : updates) {
-    const auto id = ids.find(update.id);
-    if (id == ids.end()) continue;  // went out of scope meanwhile: nothing is located
-    update.revision_id = id->second;
-    update.title = cache.Find(id->second)->extended.title;
-    AddFiles(update, cache, evaluator, locations);
-  }
+  for (NotOffered& other : result.not_offered) other.title = titles[other.id];
   return {};
 }
 
@@ -373,28 +220,23 @@ Result<ScanResult> Scan(WuspSession& session, ClientState& state, const Facts& f
                         const Clock& clock, Progress& progress, const ScanOptions& options) {
   Scanner scanner(session, state, facts, options);
   progress.Begin("scanning", 0, 0);
-  TRY(scanner.SoftwarePasses(progress));
-  if (options.with_drivers) TRY(scanner.DriverPass());
+  const bool by_category = !options.categories.empty();
+  bool has_categories = true;
+  if (by_category) {
+    TRY_ASSIGN(has_categories, scanner.StartCategories());
+  }
+  if (has_categories) TRY(scanner.SoftwarePasses(progress));
+  if (options.with_drivers && !by_category) TRY(scanner.DriverPass());
   progress.End();
 
   ScanResult result = Judge(state, facts);
-  TRY(Locate(session, state, facts, result.offered));
-  std::vector<std::int32_t> untitled;
-  for (const auto& [id, revision] : state.cache().revisions()) {
-    if (IsTopLevel(revision) && !revision.extended_text) untitled.push_back(id);
-  }
-  TRY(FetchExtended(session, state.cache(), untitled));
-  std::unordered_map<protocol::UpdateId, std::string> titles;
-  for (const auto& [id, revision] : state.cache().revisions()) {
-    titles[revision.core.id] = revision.extended.title;
-  }
-  for (NotOffered& other : result.not_offered) other.title = titles[other.id];
-
-  const ScanResult& counted = scanner.result();
+  if (options.with_extended) TRY(Describe(session, state, facts, result));
+  ScanResult& counted = scanner.result();
   result.round_trips = counted.round_trips;
   result.new_revisions = counted.new_revisions;
   result.changed_revisions = counted.changed_revisions;
   result.dropped_revisions = counted.dropped_revisions;
+  result.unknown_categories = std::move(counted.unknown_categories);
   result.revisions_cached = state.cache().revisions().size();
   state.last_scan() = clock.Now();
   TRY(state.Save());

@@ -23,7 +23,8 @@ constexpr std::string_view kUserAgent =
     "Windows-Update-Agent/1507.2601.30012.0 Client-Protocol/2.90";
 constexpr std::string_view kPlugIn = "SimpleTargeting";
 constexpr std::uint64_t kMaxAnswerBytes = 512ULL << 20;
-constexpr int kMaxRecoveries = 5;  // faults answered within one call
+constexpr std::size_t kMaxDigests = 1000;  // in one call
+constexpr int kMaxRecoveries = 5;          // faults answered within one call
 
 std::string RegistrationDigest(const ComputerInfo& info) {
   RegisterComputerRequest request;
@@ -99,6 +100,7 @@ struct WuspSession::Impl {
     TRY_ASSIGN(const FetchResponse response, fetcher.Fetch(fetch, sink, stop),
                std::string(name.element));
     counters.answer_bytes += response.body_bytes;
+    counters.largest_answer_bytes = std::max(counters.largest_answer_bytes, response.body_bytes);
     if (response.status != 200 && response.status != 500) {
       return FailStatus(response.status, fetch.url);
     }
@@ -191,7 +193,7 @@ struct WuspSession::Impl {
     if (session().cookie.encrypted_data.empty() || session().cookie.expiration <= clock.Now()) {
       TRY(GetCookie());
     }
-    if (session().is_registration_required &&
+    if (options.may_register && session().is_registration_required &&
         session().registered_as != RegistrationDigest(ComputerInfoOf(facts))) {
       TRY(Register());
     }
@@ -216,6 +218,28 @@ struct WuspSession::Impl {
     return cache.Commit();
   }
 
+  // The server's file locations have moved: it wants to be asked for them (MS-WUSP 2.2.2.4). They
+  // are asked for anew before each download as well, so what it answers need not be kept.
+  Result<void> RelocateFiles() {
+    GetFileLocationsRequest request;
+    request.cookie = session().cookie;
+    for (const auto& [id, revision] : cache.revisions()) {
+      for (const UpdateFile& file : revision.extended.files) {
+        if (request.file_digests.size() == kMaxDigests) break;
+        request.file_digests.emplace_back(file.sha1.bytes.begin(), file.sha1.bytes.end());
+      }
+    }
+    TRY_ASSIGN(const GetFileLocationsResponse response,
+               (Call<GetFileLocationsResponse>(path::kClient, request)));
+    return TakeCookie(response.new_cookie);
+  }
+
+  Result<void> TakeCookie(const std::optional<Cookie>& cookie) {
+    if (!cookie) return {};
+    ChangeSession([&](Session& s) { s.cookie = *cookie; });
+    return cache.Commit();
+  }
+
   // Does what the fault asks for; fails with `error` when nothing can be done about it.
   Result<void> Recover(const Error& error) {
     switch (FaultCodeOf(error).value_or(FaultCode::kUnknown)) {
@@ -227,8 +251,11 @@ struct WuspSession::Impl {
         TRY(GetCookie());
         return cache.Commit();
       case FaultCode::kRegistrationRequired:
+        if (!options.may_register) return std::unexpected(error);
         TRY(Register());
         return cache.Commit();
+      case FaultCode::kFileLocationChanged:
+        return RelocateFiles();
       case FaultCode::kInvalidCookie:
       case FaultCode::kServerChanged:
         auth_plug_ins.clear();
@@ -291,14 +318,45 @@ Result<SyncInfo> WuspSession::SyncUpdates(const std::function<SyncUpdatesParamet
   return std::move(response.result);
 }
 
+Result<StartCategoryScanResponse> WuspSession::StartCategoryScan(const std::vector<Guid>& wanted) {
+  StartCategoryScanRequest request;
+  // Each category is an alternative of its own (IndexOfAndGroup).
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    request.requested_categories.push_back({static_cast<std::int32_t>(i), wanted[i]});
+  }
+  return impl_->Call<StartCategoryScanResponse>(path::kClient, request);
+}
+
+Result<std::vector<FileLocation>> WuspSession::GetFileLocations(
+    const std::vector<Sha1Digest>& digests) {
+  std::vector<FileLocation> locations;
+  for (std::size_t at = 0; at < digests.size(); at += kMaxDigests) {
+    const std::size_t end = std::min(digests.size(), at + kMaxDigests);
+    TRY_ASSIGN(GetFileLocationsResponse response,
+               (impl_->CallWithCookie<GetFileLocationsResponse>(path::kClient, [&] {
+                 GetFileLocationsRequest request;
+                 request.cookie = impl_->session().cookie;
+                 for (std::size_t i = at; i < end; ++i) {
+                   request.file_digests.emplace_back(digests[i].bytes.begin(),
+                                                     digests[i].bytes.end());
+                 }
+                 return request;
+               })));
+    TRY(impl_->TakeCookie(response.new_cookie));
+    std::ranges::move(response.file_locations, std::back_inserter(locations));
+  }
+  return locations;
+}
+
 Result<GetExtendedUpdateInfoResponse> WuspSession::GetExtendedUpdateInfo(
-    const std::function<std::vector<std::int32_t>()>& make) {
+    const std::function<std::vector<std::int32_t>()>& make, bool with_eulas) {
   return impl_->CallWithCookie<GetExtendedUpdateInfoResponse>(path::kClient, [&] {
     GetExtendedUpdateInfoRequest request;
     request.cookie = impl_->session().cookie;
     request.revision_ids = make();
     std::ranges::sort(request.revision_ids);
     request.info_types = {FragmentType::kExtended, FragmentType::kLocalizedProperties};
+    if (with_eulas) request.info_types.push_back(FragmentType::kEula);
     const std::string& locale = impl_->facts.locale;
     request.locales = {locale};
     if (const std::size_t dash = locale.find('-'); dash != std::string::npos) {
@@ -321,6 +379,8 @@ Result<void> WuspSession::ReportEvents(const std::vector<ReportingEvent>& events
   if (response.result) return {};
   return Fail(ErrorCode::kTransient, "the server did not take the events");
 }
+
+bool WuspSession::may_register() const { return impl_->options.may_register; }
 
 const WuspCounters& WuspSession::counters() const { return impl_->counters; }
 

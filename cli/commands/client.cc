@@ -1,24 +1,23 @@
-// gapferry client scan|download|report: a real WUSP client, for tests, demonstrations and for
-// asking a server what a given computer would be offered.
+// gapferry client scan|download|install|restart|report: a real WUSP client, for tests,
+// demonstrations and for asking a server what a given computer would be offered.
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "base/clock.h"
-#include "base/curl_fetcher.h"
+#include "base/file.h"
 #include "base/text.h"
+#include "cli/client_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
-#include "client/client_state.h"
-#include "client/download.h"
-#include "client/facts.h"
+#include "client/install.h"
 #include "client/report.h"
-#include "client/scan.h"
-#include "client/wusp_session.h"
 
 namespace gapferry::cli {
 namespace {
@@ -36,215 +35,162 @@ const Option kPlain{"--no-xpress", Takes::kNothing, {}, "ask for answers that ar
 const std::vector<ExitCode> kExits = {ExitCode::kFailed,  ExitCode::kNotFound,  ExitCode::kBusy,
                                       ExitCode::kCorrupt, ExitCode::kUntrusted, ExitCode::kNoSpace};
 
-std::filesystem::path DefaultState(const std::string& computer) {
-  std::string name;
-  for (const char c : computer) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || (c == '.' && !name.empty());
-    name += plain ? c : '_';
+const Option kUpdate{"--update", Takes::kList, "GUID", "only this offered update; may be repeated"};
+
+constexpr std::uint64_t kMaxConnections = 16;
+
+Result<std::vector<Guid>> ReadGuids(const std::vector<std::string>& words) {
+  std::vector<Guid> guids;
+  for (const std::string& word : words) {
+    TRY_ASSIGN(const Guid guid, Guid::Parse(word));
+    guids.push_back(guid);
   }
-  std::filesystem::path base;
-  if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state != '\0') {
-    base = state;
-  } else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
-    base = std::filesystem::path(home) / ".local/state";
-  } else {
-    base = ".";
-  }
-  return base / "gapferry/clients" / name;
+  return guids;
 }
 
-// Everything a client command works with; members refer to earlier ones.
-struct Client {
-  client::Facts facts;
-  std::unique_ptr<client::ClientState> state;
-  std::unique_ptr<CurlFetcher> fetcher;
-  std::unique_ptr<client::WuspSession> session;
+// A folder for a state that nobody needs afterwards.
+class ScratchFolder {
+ public:
+  static Result<std::unique_ptr<ScratchFolder>> Create() {
+    std::string name = (std::filesystem::temp_directory_path() / "gapferry-scan-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) {
+      return Fail(ErrorCode::kInternal,
+                  fmt::format("{}: {}", name, std::generic_category().message(errno)));
+    }
+    return std::unique_ptr<ScratchFolder>(new ScratchFolder(name));
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit ScratchFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
 };
 
-Result<std::unique_ptr<Client>> OpenClient(Context& context) {
-  auto opened = std::make_unique<Client>();
-  opened->facts = client::Facts::OfThisHost();
-  if (const auto file = context.args().Text("as")) {
-    TRY_ASSIGN(opened->facts, client::Facts::Load(*file));
+// ---- scan --------------------------------------------------------------------------------------
+
+// What a computer's first scan would cost, with a state that is thrown away and nothing left on the
+// server. A computer that is known there goes by its own id, as its groups matter.
+Result<ExitCode> RunDryScan(Context& context, client::ScanOptions options) {
+  Client client;
+  TRY_ASSIGN(client.facts, ReadFacts(context));
+  const std::filesystem::path known = StateDirectory(context, client.facts.name);
+  std::error_code ignored;
+  if (!client.facts.client_id && std::filesystem::exists(known / "state.json", ignored)) {
+    TRY_ASSIGN(const client::ClientState state, client::ClientState::Open(known, std::nullopt));
+    client.facts.client_id = state.client_id();
   }
-  const std::filesystem::path directory =
-      context.args().TextOr("state", DefaultState(opened->facts.name).string());
+  TRY_ASSIGN(const auto folder, ScratchFolder::Create());
   TRY_ASSIGN(client::ClientState state,
-             client::ClientState::Open(directory, opened->facts.client_id));
-  opened->state = std::make_unique<client::ClientState>(std::move(state));
-  TRY_ASSIGN(opened->fetcher, CurlFetcher::Create({}));
-  client::WuspOptions options;
-  options.use_xpress = !context.args().Has("no-xpress");
-  TRY_ASSIGN(
-      client::WuspSession session,
-      client::WuspSession::Open(*opened->fetcher, *context.args().Text("server"), opened->facts,
-                                opened->state->client_id(), opened->state->cache(), SystemClock(),
-                                options, context.stop()));
-  opened->session = std::make_unique<client::WuspSession>(std::move(session));
-  return opened;
-}
-
-std::string TitleOf(const std::string& title) {
-  return title.empty() ? "(no title)" : EscapeForDisplay(title);
-}
-
-json FileToJson(const client::OfferedFile& offered) {
-  json object = {{"name", offered.file.file_name},
-                 {"sha1", offered.file.sha1.ToHex()},
-                 {"sha256", nullptr},
-                 {"size", offered.file.size},
-                 {"url", offered.url}};
-  if (offered.file.sha256) object["sha256"] = offered.file.sha256->ToHex();
-  return object;
-}
-
-json OfferToJson(const client::OfferedUpdate& update) {
-  json object = {{"update_id", update.id.guid.ToString()},
-                 {"revision", update.id.revision},
-                 {"title", update.title},
-                 {"action", protocol::DeploymentActionName(update.action)},
-                 {"deadline", nullptr},
-                 {"bundle", update.is_bundle},
-                 {"files", json::array()},
-                 {"bytes", update.bytes}};
-  if (update.deadline) object["deadline"] = update.deadline->ToXml();
-  for (const client::OfferedFile& file : update.files) object["files"].push_back(FileToJson(file));
-  return object;
-}
-
-json GuidsToJson(const std::vector<Guid>& guids) {
-  json list = json::array();
-  for (const Guid& guid : guids) list.push_back(guid.ToString());
-  return list;
-}
-
-json ScanToJson(const Client& client, const client::ScanResult& scan) {
-  json object = {{"computer", client.facts.name},
-                 {"client_id", client.state->client_id().ToString()},
-                 {"offered", json::array()},
-                 {"not_offered", json::array()},
-                 {"needed", GuidsToJson(scan.needed)},
-                 {"installed", GuidsToJson(scan.installed)},
-                 {"unknown_rules", scan.unknown_operators},
-                 {"round_trips", scan.round_trips},
-                 {"requests", client.session->counters().requests},
-                 {"handshakes", client.session->counters().handshakes},
-                 {"cache_refreshes", client.session->counters().refreshes},
-                 {"answer_bytes", client.session->counters().answer_bytes},
-                 {"revisions_cached", scan.revisions_cached},
-                 {"revisions_new", scan.new_revisions},
-                 {"revisions_changed", scan.changed_revisions},
-                 {"revisions_dropped", scan.dropped_revisions}};
-  for (const auto& update : scan.offered) object["offered"].push_back(OfferToJson(update));
-  for (const auto& other : scan.not_offered) {
-    object["not_offered"].push_back({{"update_id", other.id.guid.ToString()},
-                                     {"revision", other.id.revision},
-                                     {"title", other.title},
-                                     {"reason", other.reason},
-                                     {"detail", other.detail}});
+             client::ClientState::Open(folder->path() / "state", client.facts.client_id));
+  client.state = std::make_unique<client::ClientState>(std::move(state));
+  TRY(Connect(context, client, /*may_register=*/false));
+  options.with_extended = false;
+  options.assume_installed = context.args().Has("worst-case");
+  const UtcTime began = SystemClock().Now();
+  auto scanned = client::Scan(*client.session, *client.state, client.facts, SystemClock(),
+                              context.progress(), options);
+  if (!scanned) {
+    if (scanned.error().reason == "RegistrationRequired") {
+      scanned.error().next = fmt::format("gapferry client scan --server {}, which registers",
+                                         *context.args().Text("server"));
+    }
+    return std::unexpected(std::move(scanned).error());
   }
-  return object;
+  const client::WuspCounters& counters = client.session->counters();
+  const double seconds = static_cast<double>(SystemClock().Now().ticks - began.ticks) /
+                         static_cast<double>(UtcTime::kTicksPerSecond);
+  context.Print(fmt::format("a first scan of {} takes {} round trips (Windows gives up after {})",
+                            client.facts.name, scanned->round_trips, options.max_round_trips));
+  context.Print(fmt::format("{} revisions, {} requests, {} over the wire, the largest answer {}",
+                            scanned->revisions_cached, counters.requests,
+                            FormatByteCount(counters.answer_bytes),
+                            FormatByteCount(counters.largest_answer_bytes)));
+  context.Emit({{"computer", client.facts.name},
+                {"round_trips", scanned->round_trips},
+                {"requests", counters.requests},
+                {"answer_bytes", counters.answer_bytes},
+                {"largest_answer_bytes", counters.largest_answer_bytes},
+                {"revisions", scanned->revisions_cached},
+                {"seconds", seconds}});
+  return ExitCode::kDone;
 }
 
-void PrintScan(Context& context, const client::ScanResult& scan) {
-  if (scan.offered.empty()) context.Print("no updates are offered");
-  for (const client::OfferedUpdate& update : scan.offered) {
-    std::string line = fmt::format("{}  {}  {}", protocol::DeploymentActionName(update.action),
-                                   TitleOf(update.title), FormatByteCount(update.bytes));
-    if (update.deadline) line += fmt::format(", by {}", update.deadline->ToXml());
-    context.Print(line);
-    context.Print(fmt::format("    {}, {} file(s)", update.id.ToString(), update.files.size()));
-    if (context.global().verbose == 0) continue;
-    for (const client::OfferedFile& file : update.files) {
-      context.Print(fmt::format("    {}  {}", EscapeForDisplay(file.file.file_name),
-                                file.url.empty() ? "no location" : EscapeForDisplay(file.url)));
+Result<void> ExplainAll(Context& context, const Client& client, const std::vector<Guid>& updates,
+                        json& out) {
+  for (const Guid& update : updates) {
+    const auto explanations = client::Explain(*client.state, client.facts, update);
+    if (explanations.empty()) {
+      const std::string why =
+          "the server has not told of it: it is not there, declined or expired, or a category or "
+          "detectoid that it needs does not hold on this computer";
+      context.Print(fmt::format("{}  {}", update.ToString(), why));
+      out.push_back({{"update_id", update.ToString()}, {"reason", "not-told"}, {"detail", why}});
+    }
+    for (const client::Explanation& explanation : explanations) {
+      PrintExplanation(context, explanation);
+      out.push_back(ExplanationToJson(explanation));
     }
   }
-  if (context.global().verbose > 0) {
-    for (const client::NotOffered& other : scan.not_offered) {
-      context.Print(fmt::format("not offered: {}  {}{}{}", TitleOf(other.title), other.reason,
-                                other.detail.empty() ? "" : ": ", other.detail));
-      context.Print(fmt::format("    {}", other.id.ToString()));
-    }
-  }
-  context.Print(fmt::format(
-      "{} offered, {} not; {} revisions known, {} new, {} changed, {} gone; {} round trips",
-      scan.offered.size(), scan.not_offered.size(), scan.revisions_cached, scan.new_revisions,
-      scan.changed_revisions, scan.dropped_revisions, scan.round_trips));
+  return {};
 }
 
 Result<ExitCode> RunScan(Context& context) {
-  TRY_ASSIGN(const auto client, OpenClient(context));
   client::ScanOptions options;
   options.with_drivers = !context.args().Has("no-drivers");
+  TRY_ASSIGN(options.categories, ReadGuids(context.args().List("category")));
+  TRY_ASSIGN(const std::vector<Guid> asked, ReadGuids(context.args().List("why")));
+  if (context.args().Has("dry-run")) return RunDryScan(context, std::move(options));
+  if (context.args().Has("worst-case")) {
+    return Fail(ErrorCode::kUsage, "--worst-case goes with --dry-run");
+  }
+  TRY_ASSIGN(const auto client, OpenClient(context));
   TRY_ASSIGN(const client::ScanResult scan,
              client::Scan(*client->session, *client->state, client->facts, SystemClock(),
                           context.progress(), options));
   if (!scan.unknown_operators.empty()) {
     std::string names;
     for (const std::string& name : scan.unknown_operators) names += " " + name;
-    context.Say("rules of unknown kinds count as not applicable:" + names);
+    context.Say("rules that cannot be told count as not applicable:" + names);
+  }
+  for (const Guid& category : scan.unknown_categories) {
+    context.Warn(fmt::format("the server does not know the category {}", category.ToString()));
   }
   PrintScan(context, scan);
-  context.Emit(ScanToJson(*client, scan));
+  json result = ScanToJson(*client, scan);
+  if (!asked.empty()) TRY(ExplainAll(context, *client, asked, result["why"]));
+  context.Emit(result);
   return ExitCode::kDone;
 }
 
-std::unexpected<Error> FailUnscanned(Context& context) {
-  Error error{ErrorCode::kUsage, "this client has not scanned yet", {}, {}};
-  error.next = fmt::format("gapferry client scan --server {}", *context.args().Text("server"));
-  return std::unexpected(std::move(error));
-}
-
-json DownloadToJson(const client::DownloadResult& result, const std::filesystem::path& content) {
-  json object = {{"updates", json::array()},
-                 {"content", content.string()},
-                 {"fetched_bytes", result.fetched_bytes},
-                 {"resumed_bytes", result.resumed_bytes},
-                 {"requests", result.requests}};
-  for (const client::DownloadedUpdate& update : result.updates) {
-    json entry = {{"update_id", update.id.guid.ToString()},
-                  {"revision", update.id.revision},
-                  {"title", update.title},
-                  {"complete", !update.error.has_value()},
-                  {"error", nullptr},
-                  {"files", json::array()}};
-    if (update.error) entry["error"] = update.error->message;
-    for (const client::DownloadedFile& file : update.files) {
-      entry["files"].push_back({{"name", file.file.file_name},
-                                {"path", file.path.string()},
-                                {"size", file.file.size},
-                                {"sha1", file.file.sha1.ToHex()},
-                                {"was_there", file.was_there}});
-    }
-    object["updates"].push_back(std::move(entry));
-  }
-  return object;
-}
+// ---- download ----------------------------------------------------------------------------------
 
 Result<ExitCode> RunDownload(Context& context) {
+  const std::uint64_t connections = context.args().Number("connections").value_or(4);
+  if (connections < 1 || connections > kMaxConnections) {
+    return Fail(ErrorCode::kUsage, fmt::format("--connections {}: 1 to {} are possible",
+                                               connections, kMaxConnections));
+  }
   TRY_ASSIGN(const auto client, OpenClient(context));
-  if (!client->state->last_scan()) return FailUnscanned(context);
-  std::vector<client::OfferedUpdate> wanted = client::Judge(*client->state, client->facts).offered;
-  for (const std::string& text : context.args().List("update")) {
-    TRY_ASSIGN(const Guid guid, Guid::Parse(text));
-    if (std::ranges::find(wanted, guid, [](const auto& u) { return u.id.guid; }) == wanted.end()) {
-      return Fail(ErrorCode::kNotFound, fmt::format("update {} is not offered to {}",
-                                                    guid.ToString(), client->facts.name));
-    }
-  }
-  if (const auto names = context.args().List("update"); !names.empty()) {
-    std::erase_if(wanted, [&](const client::OfferedUpdate& update) {
-      return std::ranges::none_of(
-          names, [&](const std::string& text) { return *Guid::Parse(text) == update.id.guid; });
-    });
-  }
+  TRY_ASSIGN(std::vector<client::OfferedUpdate> wanted, WantedUpdates(context, *client));
   // Locations are asked for anew: they name the server of today, and nothing held back since.
-  TRY(client::Locate(*client->session, *client->state, client->facts, wanted));
+  TRY(client::Locate(*client->session, *client->state, client->facts, wanted,
+                     context.args().Has("licences")));
+  std::vector<std::unique_ptr<CurlFetcher>> more;
+  std::vector<Fetcher*> fetchers = {client->fetcher.get()};
+  while (fetchers.size() < connections) {
+    TRY_ASSIGN(auto fetcher, CurlFetcher::Create({}));
+    fetchers.push_back(fetcher.get());
+    more.push_back(std::move(fetcher));
+  }
   TRY_ASSIGN(const client::DownloadResult result,
-             client::Download(*client->fetcher, *client->state, wanted, SystemClock(),
-                              context.progress(), context.stop()));
+             client::Download(fetchers, *client->state, wanted, SystemClock(), context.progress(),
+                              context.stop()));
   std::size_t failed = 0;
   for (const client::DownloadedUpdate& update : result.updates) {
     context.Print(fmt::format("{}  {}  {} file(s)", update.error ? "incomplete" : "verified",
@@ -263,14 +209,62 @@ Result<ExitCode> RunDownload(Context& context) {
   return failed == 0 ? ExitCode::kDone : ExitCode::kPartlyDone;
 }
 
+// ---- install, restart --------------------------------------------------------------------------
+
+std::unexpected<Error> WithDownload(Context& context, Error error) {
+  if (error.reason == "not-downloaded") {
+    error.next = "gapferry client download --server URL" +
+                 (context.args().Has("as") ? " --as " + *context.args().Text("as") : std::string());
+  }
+  return std::unexpected(std::move(error));
+}
+
+Result<ExitCode> RunInstall(Context& context) {
+  TRY_ASSIGN(const auto client, OpenState(context));
+  TRY_ASSIGN(const auto wanted, WantedUpdates(context, *client));
+  client::InstallOptions options;
+  options.needs_restart = context.args().Has("needs-restart");
+  TRY_ASSIGN(options.failures, ReadFailures(context.args().List("failed")));
+  const auto steps = client::PretendInstall(*client->state, wanted, options, SystemClock());
+  if (!steps) return WithDownload(context, steps.error());
+  json list = json::array();
+  for (const client::InstallStep& step : *steps) {
+    std::string line = fmt::format("{}  {}", step.outcome, TitleOf(step.title));
+    if (step.hresult != 0) {
+      line += fmt::format(", 0x{:08x}", static_cast<std::uint32_t>(step.hresult));
+    }
+    context.Print(line);
+    list.push_back({{"update_id", step.id.guid.ToString()},
+                    {"revision", step.id.revision},
+                    {"title", step.title},
+                    {"outcome", step.outcome},
+                    {"hresult", step.hresult}});
+  }
+  if (steps->empty()) context.Print("nothing was offered");
+  context.Emit({{"updates", std::move(list)}});
+  return ExitCode::kDone;
+}
+
+Result<ExitCode> RunRestart(Context& context) {
+  TRY_ASSIGN(const auto client, OpenState(context));
+  TRY_ASSIGN(const std::size_t waited, client::PretendRestart(*client->state, SystemClock()));
+  context.Print(fmt::format("restarted: {} updates are installed now", waited));
+  context.Emit({{"installed", waited}});
+  return ExitCode::kDone;
+}
+
+// ---- report ------------------------------------------------------------------------------------
+
 Result<ExitCode> RunReport(Context& context) {
+  TRY_ASSIGN(const std::vector<Guid> marked, ReadGuids(context.args().List("installed")));
+  TRY_ASSIGN(const auto failures, ReadFailures(context.args().List("failed")));
   TRY_ASSIGN(const auto client, OpenClient(context));
-  if (!client->state->last_scan()) return FailUnscanned(context);
-  std::vector<Guid> marked;
-  for (const std::string& text : context.args().List("installed")) {
-    TRY_ASSIGN(const Guid guid, Guid::Parse(text));
+  TRY(WantedUpdates(context, *client));  // a scan comes first
+  for (const Guid& guid : marked) {
     TRY(client::MarkInstalled(*client->state, guid, SystemClock()));
-    marked.push_back(guid);
+  }
+  for (const auto& [guid, hresult] : failures) {
+    TRY(client::MarkFailed(*client->state, guid, hresult, SystemClock()));
   }
   TRY_ASSIGN(const client::ReportResult result,
              client::Report(*client->session, *client->state, client->facts, SystemClock()));
@@ -293,24 +287,38 @@ std::vector<Command> ClientCommands() {
        .description =
            "Does what the Windows Update Agent does against a WSUS: registers, evaluates "
            "applicability rules against a description of a computer, and lists what is "
-           "approved for it and applicable to it. -v also says why the rest is not.\n\n" +
+           "approved for it and applicable to it. -v also says why the rest is not, --why which "
+           "rule decides.\nWith --dry-run nothing is registered or kept: it counts the round trips "
+           "and bytes of a first scan.\n\n" +
            std::string(client::FactsFormatHelp()),
        .examples = {{"gapferry client scan --server http://wsus:8530 --as pc1.yaml"},
-                    {"gapferry client scan --server http://wsus:8530 --as pc1.yaml -v",
-                     "also why other updates are not offered"},
-                    {"gapferry client scan --server http://wsus:8530 --json --state /tmp/pc1"}},
+                    {"gapferry client scan --server http://wsus:8530 --as pc1.yaml --why "
+                     "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10",
+                     "why this update is offered or not"},
+                    {"gapferry client scan --server http://wsus:8530 --dry-run --worst-case",
+                     "what the longest scan of a fresh computer costs"}},
        .options = {kServer,
                    kAs,
                    kState,
+                   {"--category", Takes::kList, "GUID",
+                    "scan for this category only, as Windows set-up does; may be repeated"},
+                   {"--why", Takes::kList, "GUID",
+                    "explain this update, rule by rule; may be repeated"},
                    {"--no-drivers", Takes::kNothing, {}, "leave the driver pass out"},
+                   {"--dry-run", Takes::kNothing, {}, "count what a first scan costs"},
+                   {"--worst-case",
+                    Takes::kNothing,
+                    {},
+                    "with --dry-run: as if every category and detectoid held"},
                    kPlain},
        .exits = kExits,
        .run = RunScan},
       {.path = {"client", "download"},
        .summary = "download what the last scan offered, verified",
        .description =
-           "Fetches the files of offered updates by ranges, continues where an earlier "
-           "run stopped, and checks size, SHA-1 and SHA-256 before a file gets its name.",
+           "Fetches the files of offered updates by ranges of 1 MiB in random order, continues "
+           "where an earlier run stopped, and checks size, SHA-1 and SHA-256 before a file gets "
+           "its name.",
        .examples = {{"gapferry client download --server http://wsus:8530 --as pc1.yaml"},
                     {"gapferry client download --server http://wsus:8530 --as pc1.yaml --update "
                      "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10",
@@ -318,25 +326,59 @@ std::vector<Command> ClientCommands() {
        .options = {kServer,
                    kAs,
                    kState,
-                   {"--update", Takes::kList, "GUID", "only this offered update; may be repeated"},
+                   kUpdate,
+                   {"--connections", Takes::kNumber, "N", "at once, 1 to 16; default 4"},
+                   {"--licences", Takes::kNothing, {}, "the texts of licences, too"},
                    kPlain},
        .exits = {ExitCode::kPartlyDone, ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt,
                  ExitCode::kUntrusted, ExitCode::kNoSpace},
        .run = RunDownload},
+      {.path = {"client", "install"},
+       .summary = "act as if downloaded updates had been installed; nothing is executed",
+       .description = "What is offered (or named by --update) counts as installed from now on, or "
+                      "as removed where the server wants it uninstalled, and the events of it are "
+                      "queued for 'client report'.",
+       .examples = {{"gapferry client install --as pc1.yaml"},
+                    {"gapferry client install --as pc1.yaml --update "
+                     "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10 --needs-restart",
+                     "installed when the computer has restarted"},
+                    {"gapferry client install --as pc1.yaml --failed "
+                     "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10=0x80070643",
+                     "this one fails"}},
+       .options = {kAs,
+                   kState,
+                   kUpdate,
+                   {"--needs-restart", Takes::kNothing, {}, "they wait for 'client restart'"},
+                   {"--failed", Takes::kList, "GUID=HRESULT",
+                    "this update fails; may be repeated"}},
+       .exits = {ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt},
+       .run = RunInstall},
+      {.path = {"client", "restart"},
+       .summary = "act as if the computer had restarted",
+       .description = "What waited for a restart is installed from now on.",
+       .examples = {{"gapferry client restart --as pc1.yaml"}},
+       .options = {kAs, kState},
+       .exits = {ExitCode::kBusy, ExitCode::kCorrupt},
+       .run = RunRestart},
       {.path = {"client", "report"},
        .summary = "report scan, downloads and installations to the server",
-       .description = "Sends the events an agent sends: the scan and its inventory, each download, "
-                      "and the installations named with --installed, which count as installed in "
+       .description = "Sends the events an agent sends: the scan and its inventory, each download "
+                      "and installation. Updates named with --installed count as installed in "
                       "later scans.",
        .examples = {{"gapferry client report --server http://wsus:8530 --as pc1.yaml"},
                     {"gapferry client report --server http://wsus:8530 --as pc1.yaml --installed "
                      "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10",
-                     "this update has been installed"}},
+                     "this update has been installed"},
+                    {"gapferry client report --server http://wsus:8530 --as pc1.yaml --failed "
+                     "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10=0x80070643",
+                     "the installation of this one has failed"}},
        .options = {kServer,
                    kAs,
                    kState,
                    {"--installed", Takes::kList, "GUID",
                     "take this update as installed; may be repeated"},
+                   {"--failed", Takes::kList, "GUID=HRESULT",
+                    "its installation has failed; may be repeated"},
                    kPlain},
        .exits = kExits,
        .run = RunReport},

@@ -120,6 +120,30 @@ Result<std::string> FakeWsus::Answer(const SoapMessage& message) {
     }
     return Encode(response);
   }
+  if (name == "StartCategoryScan") {
+    TRY_ASSIGN(const auto request, Decode<StartCategoryScanRequest>(message));
+    StartCategoryScanResponse response;
+    for (const CategoryRelationship& wanted : request.requested_categories) {
+      const bool known = std::ranges::any_of(revisions, [&](const FakeRevision& revision) {
+        return revision.update.guid == wanted.category_id;
+      });
+      auto& list =
+          known ? response.preferred_category_ids : response.requested_category_ids_in_error;
+      list.push_back(wanted.category_id);
+    }
+    return Encode(response);
+  }
+  if (name == "GetFileLocations") {
+    TRY_ASSIGN(const auto request, Decode<GetFileLocationsRequest>(message));
+    GetFileLocationsResponse response;
+    for (const Bytes& raw : request.file_digests) {
+      TRY_ASSIGN(const Sha1Digest digest, Sha1Digest::FromBytes(raw));
+      response.file_locations.push_back(
+          {digest, fmt::format("{}/Content/{}", kRoot, digest.ToHex(HexCase::kUpper)), {}});
+    }
+    response.new_cookie = NewCookie();
+    return Encode(response);
+  }
   if (name == "ReportEventBatch") {
     TRY_ASSIGN(const auto request, Decode<ReportEventBatchRequest>(message));
     events.insert(events.end(), request.events.begin(), request.events.end());

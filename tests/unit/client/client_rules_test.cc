@@ -14,6 +14,7 @@ os:
   product_type: server
   architecture: amd64
   locale: de-AT
+  mui_languages: [fr-FR]
 registry:
   HKEY_LOCAL_MACHINE\SOFTWARE\Example:
     Release: 533320
@@ -21,17 +22,33 @@ registry:
     Folder: C:\Program Files\Example\
     Number as text: "5"
     Blob: {type: REG_BINARY, data: "00"}
+  HKEY_LOCAL_MACHINE\SOFTWARE\WOW6432Node\Example:
+    Release: 32
   HKEY_LOCAL_MACHINE\SOFTWARE\Deep\Key: {}
 files:
   C:\Program Files\Example\a.dll: 1.2.3.4
   C:\Windows\System32\b.dll:
+  C:\c.exe: {version: 2.0, size: 4096, created: 2025-01-01, modified: 2026-01-31T12:00:00Z, language: 1033}
 msi_products:
-  "{3C4A397D-22B2-4AB0-849F-F5E12672CACA}": {version: 9.0.1399.6, language: 1033}
+  "{3C4A397D-22B2-4AB0-849F-F5E12672CACA}": {version: 9.0.1399.6, language: 1033,
+    features: [Word, Excel], components: ["{C0000000-0000-0000-0000-000000000001}"],
+    patches: ["{B0000000-0000-0000-0000-000000000001}"]}
 cbs_packages:
   Package_for_RollupFix: 26100.1.1.1
   Package_old:
 licenses:
   Lic: 1
+processor: {count: 4, level: 6, revision: 3}
+system_metrics: {"86": 1}
+wmi:
+  select * from Win32_Battery: true
+  select * from Win32_Floppy: false
+device_attributes: {OSSkuId: "48", Ring: Retail}
+product_releases: {Client.OS: 10.0.26100.1}
+devices:
+  - hardware_ids: [USB\VID_1&PID_2, USB\VID_1]
+    compatible_ids: [USB\Class_3]
+    driver: {version: 2.0.0.0, date: 2024-05-01, matching_id: USB\VID_1}
 drivers:
   PCI\VEN_1: 1.2.0.0
   PCI\VEN_2:
@@ -206,6 +223,129 @@ TEST(DriverRules, CompareVersionsOfTheDevices) {
   EXPECT_EQ(Evaluate("<d.WindowsDriverInstallable />", driver("pci\\ven_3", "1.0.0.0")), F);
 }
 
+TEST(DriverRules, GoByTheIdThenTheDateThenTheVersion) {
+  const auto driver = [](const std::string& id, const std::string& date,
+                         const std::string& version) {
+    return "<d.WindowsDriverMetaData HardwareID=\"" + id + "\" DriverVerDate=\"" + date +
+           "\" DriverVerVersion=\"" + version + "\" />";
+  };
+  constexpr char kInstallable[] = "<d.WindowsDriverInstallable />";
+  EXPECT_EQ(Evaluate(kInstallable, driver("usb\\vid_1&amp;pid_2", "2001-01-01", "1.0.0.0")), T);
+  EXPECT_EQ(Evaluate(kInstallable, driver("usb\\vid_1", "2024-05-02", "1.0.0.0")), T);
+  EXPECT_EQ(Evaluate(kInstallable, driver("usb\\vid_1", "2024-04-30", "9.0.0.0")), F);
+  EXPECT_EQ(Evaluate(kInstallable, driver("usb\\vid_1", "2024-05-01", "2.0.0.1")), T);
+  EXPECT_EQ(Evaluate(kInstallable, driver("usb\\class_3", "2030-01-01", "9.0.0.0")), F);
+  EXPECT_EQ(Evaluate("<d.WindowsDriverInstalled />", driver("usb\\vid_1", "2024-05-01", "2.0.0.0")),
+            T);
+  EXPECT_EQ(
+      Evaluate("<d.WindowsDriverSuperseded />", driver("usb\\class_3", "2030-01-01", "9.0.0.0")),
+      T);
+}
+
+constexpr char kPatch[] =
+    "<m.MsiPatchMetadata><MsiPatch PatchGUID=\"{B0000000-0000-0000-0000-00000000000%c}\" "
+    "xmlns=\"http://www.microsoft.com/msi/patch_applicability.xsd\"><TargetProduct>"
+    "<TargetProductCode Validate=\"true\">{3c4a397d-22b2-4ab0-849f-f5e12672caca}"
+    "</TargetProductCode><TargetVersion Validate=\"true\" ComparisonType=\"%s\" "
+    "ComparisonFilter=\"MajorMinor\">9.0.1</TargetVersion></TargetProduct></MsiPatch>"
+    "</m.MsiPatchMetadata>";
+
+std::string Patch(char number, const char* comparison) {
+  std::string text(kPatch);
+  text.replace(text.find("%c"), 2, 1, number);
+  return text.replace(text.find("%s"), 2, comparison);
+}
+
+TEST(PatchRules, LookAtTheProductsThatAPatchIsFor) {
+  EXPECT_EQ(Evaluate("<m.MsiPatchInstalled />", Patch('1', "Equal")), T);
+  EXPECT_EQ(Evaluate("<m.MsiPatchInstallable />", Patch('1', "Equal")), F);
+  EXPECT_EQ(Evaluate("<m.MsiPatchInstalled />", Patch('2', "Equal")), F);
+  EXPECT_EQ(Evaluate("<m.MsiPatchInstallable />", Patch('2', "Equal")), T);
+  EXPECT_EQ(Evaluate("<m.MsiPatchInstallable />", Patch('2', "LessThan")), F);
+  EXPECT_EQ(Evaluate("<m.MsiPatchSuperseded />", Patch('2', "Equal")), F);
+  EXPECT_EQ(Evaluate("<m.MsiPatchInstallable />", ""), U);
+}
+
+TEST(ApplicationRules, LookForTheProduct) {
+  const auto product = [](const char* code) {
+    return std::string("<m.MsiApplicationMetadata><m.ProductCode>") + code +
+           "</m.ProductCode></m.MsiApplicationMetadata>";
+  };
+  const std::string there = product("{3c4a397d-22b2-4ab0-849f-f5e12672caca}");
+  const std::string absent = product("{00000000-0000-0000-0000-000000000000}");
+  EXPECT_EQ(Evaluate("<m.MsiApplicationInstalled />", there), T);
+  EXPECT_EQ(Evaluate("<m.MsiApplicationInstallable />", there), F);
+  EXPECT_EQ(Evaluate("<m.MsiApplicationInstallable />", absent), T);
+  EXPECT_EQ(Evaluate("<m.MsiApplicationInstalled />"), U);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    MoreOfTheMachine, Rules,
+    testing::Values(
+        Case{"<b.NumberOfProcessors Comparison=\"GreaterThan\" Number=\"3\" />", T},
+        Case{"<b.NumberOfProcessors Comparison=\"LessThan\" Number=\"4\" />", F},
+        Case{"<b.NumberOfProcessors Comparison=\"LessThan\" />", U},
+        Case{"<b.Processor Architecture=\"9\" Level=\"6\" Revision=\"3\" />", T},
+        Case{"<b.Processor Architecture=\"9\" Level=\"7\" />", F},
+        Case{"<b.Processor Level=\"6\" />", U},
+        Case{"<b.SystemMetric Comparison=\"EqualTo\" Index=\"86\" Value=\"1\" />", T},
+        Case{"<b.SystemMetric Comparison=\"EqualTo\" Index=\"87\" Value=\"0\" />", T},
+        Case{"<b.MuiInstalled />", T}, Case{"<b.MuiLanguageInstalled Language=\"fr\" />", T},
+        Case{"<b.MuiLanguageInstalled Language=\"de\" />", F}, Case{"<b.ClusteredOS />", F},
+        Case{"<b.WmiQuery WqlQuery=\"Select * From Win32_Battery\" />", T},
+        Case{"<b.WmiQuery WqlQuery=\"select * from Win32_Floppy\" />", F},
+        Case{"<b.WmiQuery WqlQuery=\"select * from Win32_Other\" />", U},
+        Case{"<DeviceAttribute Name=\"OSSkuId\" Comparison=\"EqualTo\" Value=\"48\" />", T},
+        Case{"<b.DeviceAttribute Name=\"OSSkuId\" Comparison=\"GreaterThan\" Value=\"5\" />", T},
+        Case{"<DeviceAttribute Name=\"Ring\" Comparison=\"EqualTo\" Value=\"retail\" />", T},
+        Case{"<DeviceAttribute Name=\"None\" Comparison=\"EqualTo\" Value=\"1\" />", F},
+        Case{"<DeviceAttribute />", U},
+        Case{"<ProductReleaseInstalled Name=\"client.os\" Comparison=\"GreaterThanOrEqualTo\" "
+             "Version=\"10.0.22000.1\" />",
+             T},
+        Case{"<ProductReleaseInstalled Name=\"Server.OS\" />", F}, Case{"<b.InstalledOnce />", F},
+        Case{"<b.GenericQuery Namespace=\"a\" Type=\"b\" Parameter=\"c\" />", U}));
+
+INSTANTIATE_TEST_SUITE_P(
+    MoreOfTheStores, Rules,
+    testing::Values(
+        Case{
+            "<b.RegDword Key=\"HKEY_LOCAL_MACHINE\" Subkey=\"SOFTWARE\\Example\" Value=\"Release\" "
+            "Comparison=\"EqualTo\" Data=\"32\" RegType32=\"true\" />",
+            T},
+        Case{"<b.FileSize Path=\"C:\\c.exe\" Comparison=\"LessThan\" Size=\"5000\" />", T},
+        Case{"<b.FileSize Path=\"C:\\d.exe\" Comparison=\"LessThan\" Size=\"5000\" />", F},
+        Case{"<b.FileCreated Path=\"C:\\c.exe\" Comparison=\"EqualTo\" Created=\"2025-01-01\" />",
+             T},
+        Case{"<b.FileModified Path=\"C:\\c.exe\" Comparison=\"GreaterThan\" "
+             "Modified=\"2026-01-31T11:00:00Z\" />",
+             T},
+        Case{"<b.FileModified Path=\"C:\\c.exe\" Comparison=\"GreaterThan\" Modified=\"x\" />", U},
+        Case{"<b.FileExists Path=\"C:\\c.exe\" Size=\"4096\" Language=\"1033\" Version=\"2.0.0.0\" "
+             "/>",
+             T},
+        Case{"<b.FileExists Path=\"C:\\c.exe\" Size=\"4097\" />", F},
+        Case{"<m.MsiFeatureInstalledForProduct><m.Feature>Word</m.Feature><m.Feature>Publisher"
+             "</m.Feature><m.Product>{3c4a397d-22b2-4ab0-849f-f5e12672caca}</m.Product>"
+             "</m.MsiFeatureInstalledForProduct>",
+             T},
+        Case{"<m.MsiFeatureInstalledForProduct AllFeaturesRequired=\"true\"><m.Feature>Word"
+             "</m.Feature><m.Feature>Publisher</m.Feature><m.Product>"
+             "{3c4a397d-22b2-4ab0-849f-f5e12672caca}</m.Product></m.MsiFeatureInstalledForProduct>",
+             F},
+        Case{
+            "<m.MsiComponentInstalledForProduct><m.Component>{c0000000-0000-0000-0000-000000000001}"
+            "</m.Component><m.Product>{3c4a397d-22b2-4ab0-849f-f5e12672caca}</m.Product>"
+            "</m.MsiComponentInstalledForProduct>",
+            T},
+        Case{"<m.MsiComponentInstalledForProduct />", U},
+        Case{"<m.MsiPatchInstalledForProduct PatchCode=\"{b0000000-0000-0000-0000-000000000001}\" "
+             "ProductCode=\"{3c4a397d-22b2-4ab0-849f-f5e12672caca}\" />",
+             T},
+        Case{"<m.MsiPatchInstalledForProduct PatchCode=\"{b0000000-0000-0000-0000-000000000002}\" "
+             "ProductCode=\"{3c4a397d-22b2-4ab0-849f-f5e12672caca}\" />",
+             F}));
+
 TEST(Rules, NamesWhatItDoesNotKnow) {
   const Facts facts = *Facts::Parse("name: a", "f");
   RuleEvaluator evaluator(facts);
@@ -249,7 +389,12 @@ TEST(Facts, HelpDescribesWhatTheReaderTakes) {
   ASSERT_TRUE(facts.has_value()) << facts.error().message;
   EXPECT_EQ(facts->os_version.ToString(), "10.0.26100.4349");
   EXPECT_EQ(facts->registry.size(), 1u);
-  EXPECT_EQ(facts->drivers.size(), 1u);
+  ASSERT_EQ(facts->devices.size(), 2u);  // one of each form
+  EXPECT_EQ(facts->devices[0].hardware_ids.size(), 2u);
+  EXPECT_EQ(facts->devices[0].driver->matching_id, "PCI\\VEN_8086&DEV_1234");
+  EXPECT_EQ(facts->devices[0].driver->date->ToXml(), "2024-05-01T00:00:00Z");
+  EXPECT_EQ(facts->files.size(), 2u);
+  EXPECT_EQ(facts->msi_products.size(), 2u);
 }
 
 }  // namespace
