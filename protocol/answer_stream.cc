@@ -118,6 +118,8 @@ Result<void> StreamedAnswer::Finish() {
     return WithContext(std::move(ended.error()), operation_ + ": the answer ends early");
   }
   if (!has_answer_) return Bad("the body is empty");
+  // Without it the lists below would look empty, and empty means "nothing new".
+  if (!has_result_) return Bad(fmt::format("{}Result is missing", operation_));
   return {};
 }
 
@@ -136,10 +138,10 @@ Result<void> StreamedAnswer::EnterBody(const XmlElement& element) {
     is_fault_ = true;
     return Bad("a fault");  // ends the parse
   }
-  if (element.name != operation_ + "Response") {
-    return Fail(
-        ErrorCode::kUnsupported, "bad-answer",
-        fmt::format("{}: the answer is {}", operation_, EscapeForDisplay(element.name, 60)));
+  if (element.name != operation_ + "Response" || element.ns != ns::kServerSync) {
+    return Fail(ErrorCode::kUnsupported, "bad-answer",
+                fmt::format("{}: the answer is {{{}}}{}", operation_,
+                            EscapeForDisplay(element.ns, 100), EscapeForDisplay(element.name, 60)));
   }
   path_.push_back({kResponse, Content::kChildren});
   return {};
@@ -168,6 +170,9 @@ Result<void> StreamedAnswer::Start(const XmlElement& element) {
   if (rule == rules_.end() || is_nil) {
     path_.push_back({kOther, Content::kChildren});
     return {};
+  }
+  if (rule->parent == kResponse && std::exchange(has_result_, true)) {
+    return Bad(fmt::format("{}Result appears twice", operation_));
   }
   path_.push_back({rule->node, rule->content});
   scalar_.clear();

@@ -104,6 +104,7 @@ class StreamedAnswer : public AnswerReader, private XmlHandler {
   std::string head_;  ///< the beginning of the text: a fault is decoded from it
   bool is_fault_ = false;
   bool has_answer_ = false;
+  bool has_result_ = false;  ///< its one child, which carries everything
 };
 
 /// GetRevisionIdList (MS-WSUSSS 3.1.4.5). Memory: 20 bytes an entry, up to three times that while
