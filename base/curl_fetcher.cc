@@ -51,6 +51,11 @@ bool IsRedirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+bool IsWebUrl(std::string_view url) {
+  const std::string scheme = ToLowerAscii(url.substr(0, 8));
+  return scheme.starts_with("http://") || scheme == "https://";
+}
+
 std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const std::size_t bytes = size * count;
@@ -167,6 +172,7 @@ ErrorCode CodeOf(CURLcode code) {
     case CURLE_WEIRD_SERVER_REPLY:
       return ErrorCode::kCorrupt;
     case CURLE_TOO_MANY_REDIRECTS:
+      return ErrorCode::kUnsupported;
     case CURLE_OUT_OF_MEMORY:
       return ErrorCode::kInternal;
     default:
@@ -179,6 +185,7 @@ ErrorCode CodeOf(CURLcode code) {
 Error FailureOf(CURLcode code, const std::string& text) {
   Error error{CodeOf(code), text, {}, {}};
   if (code == CURLE_PEER_FAILED_VERIFICATION) error.reason = "certificate-refused";
+  if (code == CURLE_TOO_MANY_REDIRECTS) error.reason = "redirect";
   if (code == CURLE_SSL_CACERT_BADFILE) error.reason = "ca-file";
   if (code == CURLE_SSL_CERTPROBLEM) error.reason = "client-certificate";
   const bool alert = text.find("SSL routines") != std::string::npos &&
@@ -225,6 +232,8 @@ void CurlFetcher::Impl::ConfigureMethod(const FetchRequest& request, Transfer& t
     curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
   } else if (request.method != "GET") {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    // Only on connections that were used before does the library repeat by itself.
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request.once ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
                      static_cast<curl_off_t>(request.body.size()));
@@ -316,11 +325,20 @@ Result<FetchResponse> CurlFetcher::Fetch(const FetchRequest& request, Sink& sink
   }
   if (code != CURLE_OK) {
     const char* text = error_text[0] != '\0' ? error_text : curl_easy_strerror(code);
-    return WithContext(FailureOf(code, EscapeForDisplay(text)), Shown(request));
+    Error error = FailureOf(code, EscapeForDisplay(text));
+    // Of a request for http(s) only the peer can have spoken something else, or pointed there.
+    if (code == CURLE_UNSUPPORTED_PROTOCOL && IsWebUrl(request.url)) {
+      const bool pointed = IsRedirect(transfer.response.status);
+      error.code = pointed ? ErrorCode::kUnsupported : ErrorCode::kCorrupt;
+      error.reason = pointed ? "redirect" : "no-http";
+    }
+    return WithContext(std::move(error), Shown(request));
   }
   if (IsRedirect(transfer.response.status) && request.method != "GET") {
-    return Fail(ErrorCode::kUnsupported,
-                fmt::format("{}: server redirects ({})", Shown(request), status));
+    const std::string target(transfer.response.Header("Location"));
+    return Fail(ErrorCode::kUnsupported, "redirect",
+                fmt::format("{}: server redirects ({}) to '{}'", Shown(request), status,
+                            EscapeForDisplay(DisplayUrl(target), 200)));
   }
   return std::move(transfer.response);
 }

@@ -138,6 +138,27 @@ TEST(CurlFetcher, NamesFailuresByWhatTheCallerShouldDo) {
   EXPECT_EQ(Fetcher()->Fetch(request, sink, {}).error().code, ErrorCode::kTransient);
 }
 
+TEST(CurlFetcher, BlamesThePeerForWhatIsNoHttpAndForWhereItPoints) {
+  const std::string to_file = Answer("302 Found", "Location: file:///etc/passwd\r\n", "");
+  const std::string in_circles = Answer("302 Found", "Location: /again\r\n", "");
+  CannedServer server({"220 mail.example ESMTP\r\n", "HTTP/1.1 two hundred\r\n\r\n", to_file,
+                       in_circles, in_circles, in_circles, in_circles});
+  FetchRequest request;
+  request.url = server.Url("/");
+  MemorySink sink(10'000);
+  for (int i = 0; i < 2; ++i) {
+    const auto spoken = Fetcher()->Fetch(request, sink, {});
+    EXPECT_EQ(spoken.error().code, ErrorCode::kCorrupt) << spoken.error().message;
+    EXPECT_EQ(spoken.error().reason, "no-http");
+  }
+  for (int i = 0; i < 2; ++i) {
+    const auto pointed = Fetcher()->Fetch(request, sink, {});
+    EXPECT_EQ(pointed.error().code, ErrorCode::kUnsupported) << pointed.error().message;
+    EXPECT_EQ(pointed.error().reason, "redirect");
+  }
+  EXPECT_TRUE(sink.bytes().empty());
+}
+
 TEST(CurlFetcher, KeepsErrorPagesFromTheSinkWhenAsked) {
   CannedServer server({Answer("404 Not Found", "", std::string(50, 'x'))});
   FetchRequest request;
