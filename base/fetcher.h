@@ -27,6 +27,10 @@ struct FetchRequest {
   std::vector<HttpHeader> headers;
   ByteView body;
 
+  /// Goes out once at most. A request whose kept connection ends without a byte of an answer is
+  /// otherwise sent again on a new one, and may then have been carried out twice.
+  bool once = false;
+
   /// Resume: asks for bytes from `range_first` (to `range_last`, inclusive, if given). With
   /// `if_range` (a strong ETag or a Last-Modified) the server sends the part only if the object is
   /// unchanged, else all of it with status 200. That is an error with reason "range-ignored" before
