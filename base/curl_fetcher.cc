@@ -319,13 +319,19 @@ Result<FetchResponse> CurlFetcher::Fetch(const FetchRequest& request, Sink& sink
     return Fail(ErrorCode::kCancelled, fmt::format("{}: stopped", Shown(request)));
   }
   if (status == kProxyAuthenticationRequired || tunnel_status == kProxyAuthenticationRequired) {
+    const std::string& proxy = impl_->options.proxy;
     return Fail(ErrorCode::kUsage, "proxy-refused",
-                fmt::format("{}: proxy {} wants other credentials (HTTP status 407)",
-                            Shown(request), DisplayUrl(impl_->options.proxy)));
+                fmt::format("{}: {} wants other credentials (HTTP status 407)", Shown(request),
+                            proxy.empty() ? "a proxy on the way" : "proxy " + DisplayUrl(proxy)));
   }
   if (code != CURLE_OK) {
     const char* text = error_text[0] != '\0' ? error_text : curl_easy_strerror(code);
     Error error = FailureOf(code, EscapeForDisplay(text));
+    // Curl then names an address that the administrator may not know.
+    if (!impl_->options.proxy.empty() &&
+        (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_PROXY)) {
+      error.message = fmt::format("proxy {}: {}", DisplayUrl(impl_->options.proxy), error.message);
+    }
     // Of a request for http(s) only the peer can have spoken something else, or pointed there.
     if (code == CURLE_UNSUPPORTED_PROTOCOL && IsWebUrl(request.url)) {
       const bool pointed = IsRedirect(transfer.response.status);

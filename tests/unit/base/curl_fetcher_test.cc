@@ -277,6 +277,21 @@ TEST(CurlFetcher, NamesAProxyThatRefusesWithoutItsPassword) {
   }
 }
 
+TEST(CurlFetcher, NamesAProxyThatIsNotThere) {
+  CurlOptions options;
+  options.proxy = "http://user:secret@127.0.0.1:1";  // nobody listens
+  FetchRequest request;
+  request.url = "http://wsus.example/";
+  MemorySink sink(100);
+  const auto refused = (*CurlFetcher::Create(options))->Fetch(request, sink, {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kTransient);
+  EXPECT_TRUE(
+      refused.error().message.starts_with("GET http://wsus.example/: proxy http://127.0.0.1:1: "))
+      << refused.error().message;
+  EXPECT_EQ(refused.error().message.find("secret"), std::string::npos);
+}
+
 TEST(Url, IsShownWithoutCredentialsAndQuery) {
   EXPECT_EQ(DisplayUrl("http://user:pw@host:80/a/b?c=d#e"), "http://host:80/a/b");
   EXPECT_EQ(DisplayUrl("https://host"), "https://host");
