@@ -157,7 +157,7 @@ class ListTest(ListCase, unittest.TestCase):
     def test_a_language_that_the_server_does_not_have(self):
         self.mirror.run("subscription", "set", "--language", "fr")
         done = self.sync(code=2)
-        self.assert_error(done, "fr", "de, ja", "subscription set --language", reason="unknown-language")
+        self.assert_error(done, "fr", " de", " ja", "subscription set --language", reason="unknown-language")
         self.assert_unchanged(self.before)
 
     def test_the_anchor_goes_back_byte_for_byte(self):

@@ -177,7 +177,7 @@ class LastingTroubleTest(SyncCase, unittest.TestCase):
                 ({"status": 401}, 1, ["401", "upstream.wsus"], 1),
                 ({"status": 403}, 1, ["403"], 1),
                 ({"status": 404}, 10, ["404", "upstream.wsus"], 1),
-                ({"status": 407}, 1, ["407", "proxy"], 1),
+                ({"status": 407}, 2, ["407", "upstream.proxy"], 1),
                 ({"status": 302, "headers": {"Location": "https://portal.example/login"}}, 1,
                  ["redirect", "portal.example"], 1),
                 ({"status": 307, "headers": {"Location": "http://127.0.0.1:9/x"}}, 1, ["redirect"], 1)):
