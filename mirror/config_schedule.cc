@@ -17,9 +17,8 @@ std::string TimesText(const JobSchedule& schedule) {
   return fmt::format("[{}]", fmt::join(times, ", "));
 }
 
-std::string DaysText(const JobSchedule& schedule) {
-  if (schedule.days == JobSchedule::kEveryDay) return "[]";
-  return fmt::format("[{}]", fmt::join(DayNames(schedule.days), ", "));
+std::string DaysList(const JobSchedule& schedule) {
+  return schedule.days == JobSchedule::kEveryDay ? "[]" : "[" + DaysText(schedule.days) + "]";
 }
 
 std::string SpreadText(const JobSchedule& schedule) {
@@ -45,8 +44,8 @@ std::string WriteScheduleSection(const Schedule& schedule) {
       "    times: {}\n"
       "    days: {}\n"
       "    randomise: {}\n",
-      TimesText(schedule.sync), DaysText(schedule.sync), SpreadText(schedule.sync),
-      schedule.rollup_after_sync, TimesText(schedule.rollup), DaysText(schedule.rollup),
+      TimesText(schedule.sync), DaysList(schedule.sync), SpreadText(schedule.sync),
+      schedule.rollup_after_sync, TimesText(schedule.rollup), DaysList(schedule.rollup),
       SpreadText(schedule.rollup));
 }
 

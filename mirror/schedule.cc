@@ -118,6 +118,24 @@ std::vector<std::string> DayNames(std::uint8_t days) {
   return names;
 }
 
+std::string DaysText(std::uint8_t days) {
+  constexpr std::size_t kLeastRange = 3;
+  std::string text;
+  for (std::size_t first = 0; first < kDayNames.size();) {
+    if ((days >> first & 1) == 0) {
+      ++first;
+      continue;
+    }
+    std::size_t end = first;
+    while (end < kDayNames.size() && (days >> end & 1) != 0) ++end;
+    if (end - first < kLeastRange) end = first + 1;
+    text += (text.empty() ? "" : ", ") + std::string(kDayNames[first].substr(0, kShortName));
+    if (end - first > 1) text += '-' + std::string(kDayNames[end - 1].substr(0, kShortName));
+    first = end;
+  }
+  return text;
+}
+
 Result<std::chrono::seconds> ParseSpread(std::string_view text) {
   const auto factor = text.ends_with('s')   ? 1
                       : text.ends_with('m') ? 60
@@ -137,9 +155,7 @@ std::string ScheduleText(const JobSchedule& schedule) {
   std::vector<std::string> times;
   for (const auto time : schedule.times) times.push_back(TimeOfDayText(time));
   std::string text = fmt::format("{}", fmt::join(times, ", "));
-  text += schedule.days == JobSchedule::kEveryDay
-              ? " every day"
-              : fmt::format(" on {}", fmt::join(DayNames(schedule.days), ", "));
+  text += schedule.days == JobSchedule::kEveryDay ? " every day" : " on " + DaysText(schedule.days);
   if (const auto spread = schedule.randomise.count(); spread > 0) {
     text += spread % 60 == 0 ? fmt::format(", up to {} min later", spread / 60)
                              : fmt::format(", up to {} s later", spread);

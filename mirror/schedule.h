@@ -48,6 +48,8 @@ std::string TimeOfDayText(std::chrono::minutes time);
 Result<std::uint8_t> ParseDays(std::string_view text);
 /// {"mon", "wed"}
 std::vector<std::string> DayNames(std::uint8_t days);
+/// "mon-fri, sun"
+std::string DaysText(std::uint8_t days);
 /// "30m", "90s", "2h", at most kMostSpread.
 Result<std::chrono::seconds> ParseSpread(std::string_view text);
 /// For people and for finding changes: "02:00, 14:00 on mon, wed, up to 30 min later".

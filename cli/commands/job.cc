@@ -26,8 +26,9 @@ constexpr std::uint64_t kDefaultWaitSeconds = 60;
 std::string Who(const mirror::JobNote& note) {
   mirror::JobRecord record;
   record.actor = note.actor;
-  return fmt::format("{} (job {}, started by {}, pid {})",
-                     note.kind.empty() ? "a job" : EscapeForDisplay(note.kind, 40), note.job,
+  return fmt::format("{} ({}started by {}, pid {})",
+                     note.kind.empty() ? "a job" : EscapeForDisplay(note.kind, 40),
+                     note.job == 0 ? "" : fmt::format("job {}, ", note.job),
                      note.actor == mirror::kScheduleActor ? "the schedule" : ActorText(record),
                      ProcessNumber(note.process));
 }

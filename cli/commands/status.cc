@@ -236,6 +236,9 @@ std::string ToText(const mirror::Mirror& mirror, const Everything& all) {
     rows.push_back({"  site " + EscapeForDisplay(site.name, 40), SiteLine(site)});
   }
   text += FormatTable(rows);
+  if (!all.next_runs.empty() && LocalOffset(all.now).count() != 0) {
+    text += "  (times without a zone are UTC)\n";
+  }
   if (all.notices.empty()) return text + "nothing is wrong or waiting\n";
   constexpr std::size_t kWidth = 96;
   for (const auto& notice : all.notices) {

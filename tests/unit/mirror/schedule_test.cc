@@ -56,6 +56,10 @@ TEST(ScheduleWords, Days) {
   EXPECT_EQ(ParseDays("sat-mon").value(), 64 + 32 + 1);
   EXPECT_EQ(ParseDays("mon-sun").value(), JobSchedule::kEveryDay);
   EXPECT_EQ(DayNames(65), (std::vector<std::string>{"mon", "sun"}));
+  EXPECT_EQ(DaysText(31 + 64), "mon-fri, sun");
+  EXPECT_EQ(DaysText(1 + 2 + 64), "mon, tue, sun");
+  EXPECT_EQ(DaysText(127), "mon-sun");
+  EXPECT_EQ(DaysText(0), "");
   for (const char* bad : {"", "m", "mond", "mon-", "-fri", "mon-xyz", "monday,tuesday"}) {
     EXPECT_FALSE(ParseDays(bad).has_value()) << bad;
   }
