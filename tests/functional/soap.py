@@ -1,4 +1,5 @@
-"""SOAP peers made of python3-zeep over the published WSDL files: every answer is parsed strictly."""
+"""SOAP peers made of python3-zeep over the published WSDL files, or over the description that the server
+itself gives (`own`): every answer is parsed strictly."""
 import ctypes
 import ctypes.util
 import logging
@@ -22,7 +23,7 @@ except ImportError:
 
 def proxy(url, wsdl, binding, path):
     """The operations of one service at `url`."""
-    logging.getLogger("zeep").setLevel(logging.ERROR)
+    logging.getLogger("zeep").setLevel(logging.CRITICAL)  # its dates end before 9999-12-31
     session = requests.Session()
     session.trust_env = False
     client = zeep.Client(str(SPECS / wsdl), transport=zeep.Transport(session=session, timeout=60),
@@ -30,6 +31,26 @@ def proxy(url, wsdl, binding, path):
     service = client.create_service(binding, url + path)
     service.types = client
     return service
+
+
+def own(url, path, soap12=False):
+    """The operations of one service as the server at `url` describes them."""
+    logging.getLogger("zeep").setLevel(logging.CRITICAL)  # its dates end before 9999-12-31
+    session = requests.Session()
+    session.trust_env = False
+    client = zeep.Client(f"{url}{path}?wsdl", transport=zeep.Transport(session=session, timeout=60),
+                         settings=zeep.Settings(strict=True, xml_huge_tree=True))
+    (name, described), = client.wsdl.services.items()
+    service = client.bind(name, [p for p in described.ports if p.endswith("12") == soap12][0])
+    service.types = client
+    return service
+
+
+PATHS = {"ServerSync": "/ServerSyncWebService/ServerSyncWebService.asmx",
+         "DssAuth": "/DssAuthWebService/DssAuthWebService.asmx",
+         "SimpleAuth": "/SimpleAuthWebService/SimpleAuth.asmx",
+         "Client": "/ClientWebService/client.asmx",
+         "Reporting": "/ReportingWebService/ReportingWebService.asmx"}
 
 
 def server_sync(url, soap12=False):

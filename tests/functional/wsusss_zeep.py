@@ -1,179 +1,333 @@
-"""A downstream server made of python3-zeep against `gapferry serve`: authorization, configuration, the
-full list, all documents, the delta after the upstream changed, content, deployments and faults."""
-import hashlib
+"""Downstream servers made of python3-zeep against `gapferry serve`: initial and delta synchronization, as
+autonomous server and as replica, over the published WSDL files and over the server's own description;
+content, filters, cookies that run out, a restored mirror, faults."""
 import re
+import time
 import unittest
 import uuid
 import xml.etree.ElementTree as ET
 
 import catalogue
 import soap
+from downstream import Downstream, pairs
 from harness import World
 
 NS = {"u": "http://schemas.microsoft.com/msus/2002/12/Update"}
-UPDATE_IDENTITY = "{http://schemas.microsoft.com/msus/2002/12/Update}UpdateIdentity"
+CONFIGURATION = ("Category", "Detectoid")
 
 
-class Downstream:
-    """What a downstream server remembers."""
+class Parsed:
+    """What a document says, read by these tests alone."""
 
-    def __init__(self, url):
-        self.url = url
-        self.sync = soap.server_sync(url)
-        self.guid = str(uuid.uuid4())
-        self.cookie = self.authorize()
-        self.config = self.sync.GetConfigData(cookie=self.cookie)
-        self.documents = {}
-        self.locations = {}
-
-    def authorize(self):
-        info = self.sync.GetAuthConfig().AuthInfo.AuthPlugInInfo
-        assert [i.PlugInID for i in info] == ["DssTargeting"], info
-        assert info[0].ServiceUrl.lower() == "dssauthwebservice/dssauthwebservice.asmx"
-        granted = soap.dss_auth(self.url).GetAuthorizationCookie(
-            accountName="downstream.example", accountGuid=self.guid)
-        assert granted.PlugInId == "DssTargeting"
-        return self.sync.GetCookie(
-            authCookies={"AuthorizationCookie": [{"PlugInId": granted.PlugInId,
-                                                  "CookieData": granted.CookieData}]},
-            oldCookie=None, protocolVersion="1.20")
-
-    def list(self, config, anchor=None, categories=None, classifications=None):
-        def ids(guids, name):
-            return {name: [{"Id": g, "Delta": anchor is not None} for g in guids]} if guids else None
-        wanted = {"Anchor": anchor, "GetConfig": config, "Get63LanguageOnly": False,
-                  "Categories": ids(categories, "IdAndDelta"),
-                  "Classifications": ids(classifications, "IdAndDelta")}
-        return self.sync.GetRevisionIdList(cookie=self.cookie, filter=wanted)
-
-    def fetch(self, identities):
-        """All documents of `identities`, in batches; asks again for what an answer left out."""
-        todo = [(i.UpdateID, i.RevisionNumber) for i in identities]
-        while todo:
-            batch = todo[:self.config.MaxNumberOfUpdatesPerRequest]
-            answer = self.sync.GetUpdateData(cookie=self.cookie, updateIds={
-                "UpdateIdentity": [{"UpdateID": g, "RevisionNumber": r} for g, r in batch]})
-            got = answer.updates.ServerSyncUpdateData if answer.updates else []
-            assert got, "an answer without a document"
-            for entry in got:
-                key = (entry.Id.UpdateID, entry.Id.RevisionNumber)
-                self.documents[key] = soap.document_text(entry)
-                todo.remove(key)
-            for place in (answer.fileUrls.ServerSyncUrlData if answer.fileUrls else []):
-                self.locations[place.FileDigest] = place
+    def __init__(self, text):
+        root = ET.fromstring(text)
+        own = root.find("u:UpdateIdentity", NS)
+        self.key = (own.get("UpdateID").lower(), int(own.get("RevisionNumber")))
+        self.kind = root.find("u:Properties", NS).get("UpdateType")
+        category = re.search(r'CategoryType="(\w+)"', text)
+        self.category = category.group(1) if category else None
+        self.named = {ref.get("UpdateID").lower() for ref in
+                      root.iterfind("u:Relationships/u:Prerequisites//u:UpdateIdentity", NS)}
+        self.members = [(ref.get("UpdateID").lower(), int(ref.get("RevisionNumber"))) for ref in
+                        root.iterfind("u:Relationships/u:BundledUpdates//u:UpdateIdentity", NS)]
 
 
-def pairs(answer):
-    return {(i.UpdateID, i.RevisionNumber)
-            for i in (answer.NewRevisions.UpdateIdentity if answer.NewRevisions else [])}
+def parse(down):
+    return {key: Parsed(text) for key, text in down.documents.items()}
+
+
+def newest(keys):
+    best = {}
+    for guid, revision in keys:
+        best[guid] = max(revision, best.get(guid, revision))
+    return set(best.items())
+
+
+def selected(parsed, products, classifications):
+    """The list that a filter must give: matches and what they bundle, whatever it bundles."""
+    updates = newest(key for key, p in parsed.items() if p.kind not in CONFIGURATION)
+    todo = [key for key in updates
+            if parsed[key].named & set(products) and parsed[key].named & set(classifications)]
+    found = set()
+    while todo:
+        key = todo.pop()
+        if key not in found:
+            found.add(key)
+            todo += parsed[key].members
+    return found
+
+
+class Case(unittest.TestCase):
+    def check_closure(self, down):
+        """Each document is the one asked for, and all it refers to is there."""
+        parsed = parse(down)
+        known = {guid for guid, _ in parsed}
+        for key, document in parsed.items():
+            self.assertEqual(document.key, key)
+            self.assertLessEqual(document.named, known, key)
+            self.assertLessEqual(set(document.members), set(parsed), key)
 
 
 @unittest.skipIf(soap.MISSING, soap.MISSING)
-class WsusssTest(unittest.TestCase):
+class Synchronization(Case):
+    """Each test has its own mirror, which changes under its downstream servers."""
+
     @classmethod
     def setUpClass(cls):
         cls.world = World().__enter__()
         cls.addClassCleanup(cls.world.__exit__)
-        cls.mirror = catalogue.upstream(cls.world, "upstream")
+        cls.first = catalogue.upstream(cls.world, "first")
+        cls.first.run("group", "add", "Office")
+        catalogue.approve_some(cls.first, "Office", 20)
+
+    def serve(self, **settings):
+        """A copy of the first mirror, served."""
+        mirror = self.world.copy(self.first, f"copy-{uuid.uuid4()}")
+        mirror.configure(**settings)
+        serving = mirror.serve()
+        server = serving.__enter__()
+        self.addCleanup(serving.__exit__, None, None, None)
+        return mirror, server
+
+    def test_autonomous(self):
+        for own_wsdl in (False, True):
+            with self.subTest(own_wsdl=own_wsdl):
+                mirror, server = self.serve()
+                down = Downstream(server.url, own_wsdl)
+                down.synchronize()
+                self.assertGreater(len(down.documents), 450)
+                self.check_closure(down)
+                content = down.download()
+                self.assertGreater(len(content), 100)
+                self.assertEqual(down.synchronize(), set(), "nothing is new")
+
+                before = set(down.documents)
+                catalogue.advance(mirror, step=2)
+                catalogue.wait_for_index(server)
+                new = down.synchronize()
+                self.assertTrue(new)
+                self.assertFalse(new & before)
+                self.check_closure(down)
+                self.assertGreater(len(down.download()), len(content))
+                late = Downstream(server.url, own_wsdl)
+                late.synchronize()
+                self.assertEqual(newest(down.documents), newest(late.documents))
+                self.assertLessEqual(late.documents.items(), down.documents.items())
+                self.assertEqual((down.authorizations, down.resets), (1, 0))
+
+    def test_replica(self):
+        for own_wsdl in (False, True):
+            with self.subTest(own_wsdl=own_wsdl):
+                mirror, server = self.serve()
+                down = Downstream(server.url, own_wsdl, replica=True)
+                down.synchronize()
+                self.check_intent(mirror, down)
+                self.assertEqual(len(down.deployments), 20)
+                approved = sorted(d[0] for d in down.deployments.values())
+
+                licensed = next(row for row in catalogue.listing().values() if row.get("eula"))
+                self.change(mirror, "update", "approve", licensed["guid"], "--group", "Office",
+                            "--accept-eula")
+                # Each step is a delta on its own; what came and went between two is not seen.
+                self.change(mirror, "group", "add", "Lab")
+                self.change(mirror, "update", "approve", approved[0], "--group", "Lab",
+                            "--deadline", "2031-05-06T07:08:09Z")
+                self.follow(mirror, server, down)
+                self.change(mirror, "update", "unapprove", approved[1])
+                self.change(mirror, "update", "decline", approved[2], approved[3])
+                self.change(mirror, "update", "approve", approved[4], "--group", "Lab")
+                self.change(mirror, "update", "unapprove", approved[4], "--group", "Lab")
+                self.follow(mirror, server, down)
+                self.assertEqual(down.hidden, {approved[2], approved[3]})
+                self.assertIn(licensed["eula"], down.eulas)
+                self.change(mirror, "update", "unapprove", approved[2])
+                catalogue.advance(mirror, step=1)
+                self.change(mirror, "update", "approve", approved[5], "--group", "All Computers")
+                self.change(mirror, "group", "remove", "Lab", "--yes")
+                self.follow(mirror, server, down)
+                self.assertEqual(down.hidden, {approved[3]})
+                self.assertNotIn("Lab", {name for name, _, _ in down.groups.values()})
+                self.assertEqual((down.authorizations, down.resets), (1, 0))
+
+    @staticmethod
+    def change(mirror, *words):
+        mirror.run(*words)
+
+    def follow(self, mirror, server, down):
+        """A delta, which must lead to what a new replica gets at once."""
+        catalogue.wait_for_index(server)
+        down.synchronize()
+        self.check_intent(mirror, down)
+        late = Downstream(server.url, replica=True)
+        late.synchronize()
+        self.assertEqual(down.intent(), late.intent())
+        again = down.follow()
+        self.assertFalse(again.Deployments or again.DeadDeployments, "told twice")
+        self.assertEqual(again.Anchor, down.anchors["updates"])
+
+    def check_intent(self, mirror, down):
+        """What the administrator of the mirror sees is what the replica has."""
+        groups = {guid: name for guid, (name, _, _) in down.groups.items()}
+        self.assertEqual(sorted(groups.values()), sorted(g["name"] for g in mirror.rows("group", "list")))
+        actions = {0: "Install", 1: "Uninstall", 2: "PreDeploymentCheck", 3: "Block"}
+        approved = mirror.rows("update", "list", "--approved")
+        theirs = sorted((row["guid"], a["group"], a["action"]) for row in approved for a in row["approvals"])
+        ours = sorted((d[0], groups[d[3]], actions[d[2]]) for d in down.deployments.values())
+        self.assertEqual(ours, theirs)
+        declined = mirror.rows("update", "list", "--declined")
+        self.assertEqual(down.hidden, {row["guid"] for row in declined})
+
+    def test_a_replica_of_a_replica_gets_the_same(self):
+        mirror, server = self.serve()
+        mirror.run("update", "decline", self.some_update(mirror))
+        middle = self.world.init(f"middle-{uuid.uuid4()}", "--upstream", server.url, "--replica")
+        middle.run("sync", "--metadata-only")
+        with middle.serve() as lower:
+            above = Downstream(server.url, replica=True)
+            below = Downstream(lower.url, replica=True)
+            above.synchronize()
+            below.synchronize()
+            self.assertEqual(below.intent(), above.intent())
+            self.check_documents(below, above)
+
+            gone = next(iter(above.deployments.values()))[0]
+            mirror.run("update", "unapprove", gone)
+            catalogue.wait_for_index(server)
+            middle.run("sync", "--metadata-only")
+            catalogue.wait_for_index(lower)
+            above.synchronize()
+            below.synchronize()
+            self.assertEqual(below.intent(), above.intent())
+            self.assertNotIn(gone, {d[0] for d in below.deployments.values()})
+
+    def check_documents(self, below, above):
+        """The same bytes; a mirror leaves drivers out unless told otherwise, and with them newer revisions of
+        members, which belong to no product."""
+        self.assertLessEqual(below.documents.items(), above.documents.items())
+        known = {guid for guid, _ in below.documents}
+        for key in set(above.documents) - set(below.documents):
+            kind = Parsed(above.documents[key]).kind
+            self.assertTrue(kind == "Driver" or key[0] in known, key)
+
+    @staticmethod
+    def some_update(mirror):
+        return next(row["guid"] for row in mirror.rows("update", "list") if not row["approvals"])
+
+    def test_products_and_classifications(self):
+        mirror, server = self.serve()
+        whole = Downstream(server.url)
+        whole.synchronize()
+        parsed = parse(whole)
+        kinds = {}
+        for (guid, _), document in parsed.items():
+            kinds.setdefault(document.category, set()).add(guid)
+        classifications = sorted(kinds["UpdateClassification"])
+        filters = [(sorted(kinds["Product"])[:1], classifications),
+                   (sorted(kinds["Product"]), classifications[:1]),
+                   (sorted(kinds["Product"])[1:4], classifications[:2])]
+        downs = []
+        for products, chosen in filters:
+            listed = pairs(whole.list(False, categories=products, classifications=chosen))
+            self.assertEqual(listed, selected(parsed, products, chosen))
+            downs.append(Downstream(server.url, products=products, classifications=chosen))
+            downs[-1].synchronize()
+        self.assertTrue(any(len(d.documents) < len(whole.documents) for d in downs))
+        one = sorted(kinds["Product"])
+        self.assertEqual(pairs(whole.list(False, categories=one)), set(), "one list alone")
+        self.assertEqual(pairs(whole.list(False, classifications=classifications)), set())
+
+        catalogue.advance(mirror, step=2)
+        catalogue.wait_for_index(server)
+        whole.synchronize()
+        parsed = parse(whole)
+        for (products, chosen), down in zip(filters, downs):
+            down.synchronize()
+            late = Downstream(server.url, products=products, classifications=chosen)
+            late.synchronize()
+            self.assertEqual(pairs(late.list(False, None, products, chosen)),
+                             selected(parsed, products, chosen))
+            self.assertLessEqual(set(late.documents), set(down.documents), "a delta lost something")
+
+    def test_cookies_run_out_in_the_middle(self):
+        _, server = self.serve(serve__downstream_cookie_lifetime="1s")
+        down = Downstream(server.url)
+        down.synchronize(between=lambda: time.sleep(0.6))
+        self.assertGreater(down.authorizations, 2)
+        self.assertEqual(down.resets, 0)
+        self.check_closure(down)
+
+    def test_a_restored_mirror_is_noticed(self):
+        mirror = self.world.copy(self.first, "living")
+        backup = self.world.copy(self.first, "backup")
+        catalogue.advance(mirror, step=2)
+        with mirror.serve() as server:
+            port = server.port
+            down = Downstream(server.url, replica=True)
+            down.synchronize()
+            self.assertEqual(down.resets, 0)
+        # The backup goes another way from here, to as many generations as were lost.
+        for name in ("One", "Two", "Three", "Four", "Five"):
+            backup.run("group", "add", name)
+        with backup.serve(port):
+            for operation, words in (
+                    ("GetConfigData", {"configAnchor": down.anchors["updates"]}),
+                    ("GetRevisionIdList", {"filter": {"Anchor": down.anchors["updates"], "GetConfig": False,
+                                                      "Get63LanguageOnly": False}}),
+                    ("GetDeployments", {"deploymentAnchor": None, "syncAnchor": down.anchors["updates"]})):
+                call = getattr(down.sync, operation)
+                self.assertEqual(soap.fault_of(call, cookie=down.cookie, **words)[0], "ServerChanged")
+            down.synchronize()
+            self.assertEqual(down.resets, 1)
+            late = Downstream(server.url, replica=True)
+            late.synchronize()
+            self.assertEqual(down.intent(), late.intent())
+            self.assertLessEqual(late.documents.items(), down.documents.items())
+            down.synchronize()
+            self.assertEqual(down.resets, 1, "once")
+
+
+@unittest.skipIf(soap.MISSING, soap.MISSING)
+class Answers(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.world = World().__enter__()
+        cls.addClassCleanup(cls.world.__exit__)
+        cls.mirror = catalogue.upstream(cls.world, "upstream", content="none")
         serving = cls.mirror.serve()
         cls.server = serving.__enter__()
         cls.addClassCleanup(serving.__exit__, None, None, None)
 
-    def test_full_and_delta(self):
+    def test_configuration(self):
         down = Downstream(self.server.url)
         self.assertEqual(down.config.ProtocolVersion, "1.20")
         self.assertFalse(down.config.CatalogOnlySync)
-        self.assertIn("en", [l.ShortLanguage for l in down.config.LanguageUpdateList.ServerSyncLanguageData])
+        self.assertIn("en", [l.ShortLanguage
+                             for l in down.config.LanguageUpdateList.ServerSyncLanguageData])
+        again = down.call("GetConfigData", configAnchor=down.config.NewConfigAnchor)
+        self.assertFalse(again.LanguageUpdateList)
 
+    def test_soap_12(self):
+        down = Downstream(self.server.url, own_wsdl=True, soap12=True)
+        bad = {"Anchor": "nonsense", "GetConfig": False, "Get63LanguageOnly": False}
+        self.assertEqual(soap.fault_of(down.sync.GetRevisionIdList, cookie=down.cookie, filter=bad),
+                         ("InvalidParameters", "filter"))
         listed = down.list(config=True)
-        down.fetch(listed.NewRevisions.UpdateIdentity)
-        kinds = {key: ET.fromstring(text).find("u:Properties", NS).get("UpdateType")
-                 for key, text in down.documents.items()}
-        self.assertEqual(set(kinds.values()), {"Category", "Detectoid"})
-        config_anchor = listed.Anchor
+        down.fetch(list(pairs(listed))[:50])
+        published = soap.server_sync(self.server.url, soap12=True)
+        self.assertEqual(published.GetAuthConfig().AuthInfo.AuthPlugInInfo[0].PlugInID, "DssTargeting")
 
-        everything = down.list(config=False)
-        down.fetch(everything.NewRevisions.UpdateIdentity)
-        self.assertGreater(len(down.documents), 450)
-        self.check_closure(down.documents)
-        self.assertEqual(pairs(down.list(config=True, anchor=config_anchor)), set())
-        self.assertEqual(pairs(down.list(config=False, anchor=everything.Anchor)), set())
-
-        before = set(down.documents)
-        catalogue.advance(self.mirror, step=1)
-        catalogue.wait_for_index(self.server)
-        changed = down.list(config=False, anchor=everything.Anchor)
-        new = pairs(changed)
-        self.assertTrue(new)
-        self.assertFalse(new & before)
-        self.assertEqual(new, pairs(down.list(config=False)) - pairs(everything))
-        down.fetch(changed.NewRevisions.UpdateIdentity)
-        down.fetch(down.list(config=True, anchor=config_anchor).NewRevisions.UpdateIdentity
-                   if pairs(down.list(config=True, anchor=config_anchor)) else [])
-        self.check_closure(down.documents)
-
-    def check_closure(self, documents):
-        """Each document is the one asked for, and all it refers to can be had."""
-        known = {guid for guid, _ in documents}
-        for (guid, revision), text in documents.items():
-            root = ET.fromstring(text)
-            own = root.find("u:UpdateIdentity", NS)
-            self.assertEqual(own.get("UpdateID").lower(), guid)
-            self.assertEqual(int(own.get("RevisionNumber")), revision)
-            for part in ("Prerequisites", "BundledUpdates"):
-                for ref in root.iterfind(f"u:Relationships/u:{part}//u:UpdateIdentity", NS):
-                    self.assertIn(ref.get("UpdateID").lower(), known, f"{part} of {guid}")
-
-    def test_filter_by_product_and_classification(self):
+    def test_files_that_are_not_held_are_queued(self):
         down = Downstream(self.server.url)
-        down.fetch(down.list(config=True).NewRevisions.UpdateIdentity)
-        kinds = {}
-        for (guid, _), text in down.documents.items():
-            handler = re.search(r'CategoryType="(\w+)"', text)
-            if handler:
-                kinds.setdefault(handler.group(1), []).append(guid)
-        products, classifications = kinds["Product"], kinds["UpdateClassification"]
-        everything = pairs(down.list(config=False))
-        union = pairs(down.list(False, categories=products, classifications=classifications))
-        self.assertLessEqual(union, everything)
-        # A newer revision of a member that its bundle does not name belongs to no product.
-        for guid, _ in everything - union:
-            self.assertIn(guid, {other for other, _ in union})
-        one = pairs(down.list(False, categories=products[:1], classifications=classifications))
-        self.assertLess(len(one), len(everything))
-        self.assertEqual(pairs(down.list(False, categories=products)), set())
-
-    def test_content_has_the_bytes_its_digest_promises(self):
-        down = Downstream(self.server.url)
-        down.fetch(down.list(config=False).NewRevisions.UpdateIdentity[:300])
-        self.assertTrue(down.locations)
-        checked = 0
-        for digest in list(down.locations)[:10]:
-            name = digest.hex().upper()
-            url = f"{self.server.url}/Content/{name[-2:]}/{name}.cab"
-            try:
-                status, headers, body = soap.fetch(url)
-            except OSError as error:  # a file that the upstream does not hold
-                self.assertIn("404", str(error))
-                continue
-            self.assertEqual((status, hashlib.sha1(body).digest()), (200, digest))
-            a, b = len(body) // 3, len(body) // 2
-            status, headers, part = soap.fetch(url, Range=f"bytes={a}-{b}")
-            self.assertEqual((status, part), (206, body[a:b + 1]))
-            self.assertEqual(headers["Content-Range"], f"bytes {a}-{b}/{len(body)}")
-            checked += 1
-        self.assertGreater(checked, 0)
-
-    def test_deployments_name_the_groups(self):
-        down = Downstream(self.server.url)
-        anchor = down.list(config=False).Anchor
-        answer = down.sync.GetDeployments(cookie=down.cookie, deploymentAnchor=None, syncAnchor=anchor)
-        names = {g.Name for g in answer.Groups.ServerSyncTargetGroup}
-        self.assertLessEqual({"All Computers", "Unassigned Computers"}, names)
-
-    def test_soap_12_is_answered_in_soap_12(self):
-        info = soap.server_sync(self.server.url, soap12=True).GetAuthConfig()
-        self.assertEqual(info.AuthInfo.AuthPlugInInfo[0].PlugInID, "DssTargeting")
+        down.synchronize()
+        digests = list(down.locations)[:100]
+        self.assertTrue(digests)
+        down.call("DownloadFiles", fileDigestList={"base64Binary": digests})
+        code, message = soap.fault_of(down.sync.DownloadFiles, cookie=down.cookie,
+                                      fileDigestList={"base64Binary": [digests[0], bytes(20)]})
+        self.assertEqual((code, message), ("FileDigestsMissing", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+        too_many = {"base64Binary": [digests[0]] * 101}
+        self.assertEqual(soap.fault_of(down.sync.DownloadFiles, cookie=down.cookie,
+                                       fileDigestList=too_many), ("InvalidParameters", "fileDigestList"))
 
     def test_faults(self):
         down = Downstream(self.server.url)
@@ -195,6 +349,10 @@ class WsusssTest(unittest.TestCase):
         unknown = {"UpdateIdentity": [{"UpdateID": str(uuid.uuid4()), "RevisionNumber": 1}]}
         self.assertEqual(soap.fault_of(down.sync.GetUpdateData, cookie=down.cookie, updateIds=unknown)[0],
                          "InternalServerError")
+        old = Downstream(self.server.url, version="1.1")  # the oldest there is
+        self.assertTrue(pairs(old.list(config=True)))
+        self.assertEqual(soap.fault_of(Downstream, self.server.url, version="2.0")[0],
+                         "IncompatibleProtocolVersion")
 
 
 if __name__ == "__main__":
