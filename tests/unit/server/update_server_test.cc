@@ -8,14 +8,19 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <map>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "base/text.h"
 #include "mirror/activity.h"
 #include "mirror/catalog.h"
+#include "mirror/config.h"
 #include "mirror/content_store.h"
+#include "mirror/fragment_store.h"
 #include "mirror/intent.h"
 #include "protocol/reporting_codec.h"
 #include "protocol/sync_codec.h"
@@ -120,6 +125,30 @@ class UpdateServerTest : public testing::Test {
   static void TearDownTestSuite() { fs::remove_all(root_); }
 
   void SetUp() override {
+    StartServer();
+    auto opened = Mirror::Open(path_);
+    ASSERT_TRUE(opened.has_value()) << opened.error().message;
+    admin_.emplace(std::move(*opened));
+  }
+  void TearDown() override {
+    if (kept_config_.empty()) return;
+    server_.reset();
+    std::ofstream(path_ / "gapferry.yaml") << kept_config_;
+  }
+
+  /// Starts again with another configuration, for this test only.
+  void Restart(const std::function<void(mirror::Config&)>& change) {
+    server_.reset();
+    std::stringstream text;
+    text << std::ifstream(path_ / "gapferry.yaml").rdbuf();
+    kept_config_ = text.str();
+    mirror::Config config = *mirror::LoadConfig(path_ / "gapferry.yaml");
+    change(config);
+    std::ofstream(path_ / "gapferry.yaml") << mirror::WriteConfig(config);
+    StartServer();
+  }
+
+  void StartServer() {
     UpdateServerOptions options;
     options.http.listeners.push_back({"127.0.0.1", 0, false});
     options.http.worker_threads = 2;
@@ -127,9 +156,6 @@ class UpdateServerTest : public testing::Test {
     ASSERT_TRUE(started.has_value()) << started.error().message;
     server_ = std::move(*started);
     port_ = server_->listeners()[0].port;
-    auto opened = Mirror::Open(path_);
-    ASSERT_TRUE(opened.has_value()) << opened.error().message;
-    admin_.emplace(std::move(*opened));
   }
 
   HttpAnswer Post(const std::string& path, const std::string& body,
@@ -174,9 +200,11 @@ class UpdateServerTest : public testing::Test {
   }
 
   /// Handshake and registration.
-  protocol::Cookie Register(const std::string& id) {
+  protocol::Cookie Register(const std::string& id,
+                            std::optional<std::string> target_group = std::nullopt) {
     protocol::SimpleAuthorizationRequest authorize;
     authorize.client_id = id;
+    authorize.target_group_name = std::move(target_group);
     authorize.dns_name = "pc.example";
     const auto authorized =
         Call<protocol::SimpleAuthorizationResponse>(protocol::path::kSimpleAuth, authorize);
@@ -280,6 +308,7 @@ class UpdateServerTest : public testing::Test {
   std::unique_ptr<UpdateServer> server_;
   std::uint16_t port_ = 0;
   std::optional<Mirror> admin_;
+  std::string kept_config_;
   std::string last_fault_message_;
 };
 
@@ -425,6 +454,138 @@ TEST_F(UpdateServerTest, FaultsTellClientsWhatToDo) {
   ExpectFault(forge([](ClientCookie& c) { c.client_id = "never-registered"; }),
               FaultCode::kRegistrationRequired);
   EXPECT_TRUE(forge([](ClientCookie&) {}).has_value());
+}
+
+TEST_F(UpdateServerTest, DropsTheCacheOfOtherFragments) {
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701601";
+  protocol::Cookie cookie = Register(id);
+  Scanned scanned = Scan(cookie);
+  const CookieBox box(*mirror::ReadCookieKey(path_));
+  const auto with_derivation = [&](std::int32_t derivation) {
+    ClientCookie content =
+        *DecodeClientCookie(*box.Open(CookiePurpose::kClient, cookie.encrypted_data));
+    EXPECT_EQ(content.derivation, protocol::kFragmentDerivation);
+    content.derivation = derivation;
+    return protocol::Cookie{
+        cookie.expiration,
+        *box.Seal(CookiePurpose::kClient, EncodeCookie(content), SystemClock().Now())};
+  };
+  protocol::SyncUpdatesRequest ask;
+  ask.cookie = with_derivation(protocol::kFragmentDerivation + 1);
+  ask.parameters.other_cached_update_ids = scanned.other;
+  ask.parameters.installed_non_leaf_update_ids = scanned.installed;
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kServerChanged);
+  // The client asks what of its cache is known here: nothing, so it drops it all.
+  protocol::RefreshCacheRequest refresh;
+  refresh.cookie = ask.cookie;
+  refresh.global_ids = {Approvable().row.update};
+  auto refreshed = Client<protocol::RefreshCacheResponse>(refresh);
+  ASSERT_TRUE(refreshed.has_value()) << refreshed.error().message;
+  EXPECT_TRUE(refreshed->results.empty());
+  // Then it scans from the beginning, and what it caches counts again.
+  cookie = ask.cookie;
+  const Scanned again = Scan(cookie);
+  EXPECT_EQ(again.updates.size(), scanned.updates.size());
+  refresh.cookie = cookie;
+  refreshed = Client<protocol::RefreshCacheResponse>(refresh);
+  ASSERT_TRUE(refreshed.has_value()) << refreshed.error().message;
+  EXPECT_EQ(refreshed->results.size(), 1U);
+
+  // Without the old cookie the time of the last scan tells.
+  const auto set_since = [&](UtcTime since) {
+    const auto fragments = admin_->fragments();
+    ASSERT_TRUE((*fragments)->SetDerivation(protocol::kFragmentDerivation, since).has_value());
+  };
+  set_since(SystemClock().Now() + 24h);
+  ask.cookie = with_derivation(0);
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kServerChanged);
+  set_since(SystemClock().Now() - 24h);
+  EXPECT_TRUE(Client<protocol::SyncUpdatesResponse>(ask).has_value());
+}
+
+TEST_F(UpdateServerTest, ClientsNameTheirGroupsWhereTheyMay) {
+  const auto pilots = admin_->intent().AddGroup("Pilots", mirror::kAllComputers, "test");
+  ASSERT_TRUE(pilots.has_value()) << pilots.error().message;
+  const mirror::RevisionRelations relations = Approvable();
+  Approve(relations, pilots->id);
+  const auto action = [&](protocol::Cookie cookie) {
+    return Scan(cookie).updates.at(relations.row.id).deployment->action;
+  };
+  using Action = protocol::DeploymentAction;
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701602";
+  EXPECT_EQ(action(Register(id, "Pilots")), Action::kPreDeploymentCheck)
+      << "the administrator decides";
+  Restart([](mirror::Config& config) { config.serve.targeting = mirror::Targeting::kClient; });
+  EXPECT_EQ(action(Register(id, "Nobody; pilots ;")), Action::kInstall);
+  EXPECT_EQ(admin_->intent().AssignedGroups(id).value(), (std::vector<Guid>{pilots->id}))
+      << "kept for people who look at computers";
+  EXPECT_EQ(action(Register(id, "Nobody")), Action::kPreDeploymentCheck);
+  EXPECT_TRUE(admin_->intent().AssignedGroups(id)->empty());
+  EXPECT_EQ(action(Register(id)), Action::kPreDeploymentCheck);
+  ASSERT_TRUE(admin_->intent().RemoveGroup(pilots->id, "test").has_value());
+}
+
+TEST_F(UpdateServerTest, PagesEndByCountAndByBytes) {
+  const auto first_page = [&](const std::string& id) {
+    protocol::SyncUpdatesRequest ask;
+    ask.cookie = Register(id);
+    const auto answer = Client<protocol::SyncUpdatesResponse>(ask);
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    std::size_t bytes = 0;
+    for (const auto& update : answer->result.new_updates) {
+      bytes += std::get<protocol::PlainText>(*update.xml).text.size();
+    }
+    return std::tuple(answer->result.new_updates.size(), bytes, answer->result.truncated);
+  };
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701603";
+  const auto [all, all_bytes, truncated] = first_page(id);
+  ASSERT_GT(all, 5U);
+  Restart([](mirror::Config& config) { config.serve.page_updates = 5; });
+  EXPECT_EQ(std::get<0>(first_page(id)), 5U);
+  EXPECT_TRUE(std::get<2>(first_page(id)));
+  TearDown();
+  Restart([&](mirror::Config& config) { config.serve.page_bytes = all_bytes / 2; });
+  const auto [half, half_bytes, more] = first_page(id);
+  EXPECT_LT(half, all);
+  EXPECT_LE(half_bytes, all_bytes / 2);
+  EXPECT_TRUE(more);
+  TearDown();
+  Restart([](mirror::Config& config) { config.serve.page_bytes = 1; });
+  EXPECT_EQ(std::get<0>(first_page(id)), 1U) << "one that is larger than a page goes alone";
+}
+
+TEST_F(UpdateServerTest, ThePrinterCatalogueIsCheckedAsAScanIs) {
+  protocol::SyncPrinterCatalogRequest ask;
+  ask.cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701604");
+  ask.printer_update_ids = {4711};
+  const auto answer = Client<protocol::SyncPrinterCatalogResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(answer->result.out_of_scope_revision_ids, (std::vector<std::int32_t>{4711}));
+  EXPECT_TRUE(answer->result.new_cookie.has_value());
+  ask.printer_update_ids.assign(20'001, 1);
+  ExpectFault(Client<protocol::SyncPrinterCatalogResponse>(ask), FaultCode::kInvalidParameters,
+              "printerUpdateIDs");
+  ask.cookie.encrypted_data.clear();
+  ExpectFault(Client<protocol::SyncPrinterCatalogResponse>(ask), FaultCode::kInvalidCookie);
+}
+
+TEST_F(UpdateServerTest, SelfUpdateFilesAndProbes) {
+  EXPECT_EQ(Get("/SelfUpdate/wuident.cab").status, 404);
+  EXPECT_EQ(Get("/ClientWebService/SusServerVersion.xml").status, 200);
+  EXPECT_EQ(Get("/ClientWebService/SusServerVersion.xml").Header("Content-Type"), "text/xml");
+  fs::create_directories(path_ / "self-update" / "WSUS3");
+  std::ofstream(path_ / "self-update" / "WSUS3" / "Setup.CAB") << "0123456789";
+  Restart([](mirror::Config& config) { config.serve.self_update = "self-update"; });
+  EXPECT_EQ(Get("/selfupdate/wsus3/setup.cab").body, "0123456789");
+  const HttpAnswer part = Get("/SelfUpdate/WSUS3/Setup.CAB", "Range: bytes=3-5\r\n");
+  EXPECT_EQ(part.status, 206);
+  EXPECT_EQ(part.body, "345");
+  for (const char* path : {"/SelfUpdate/../gapferry.yaml", "/SelfUpdate/%2e%2e/gapferry.yaml",
+                           "/SelfUpdate/..%2fgapferry.yaml", "/SelfUpdate/", "/SelfUpdate"}) {
+    EXPECT_EQ(Get(path).status, 404) << path;
+  }
+  server_.reset();
+  fs::remove_all(path_ / "self-update");
 }
 
 TEST_F(UpdateServerTest, CategoryScansKnowWhatTheCatalogueHas) {
