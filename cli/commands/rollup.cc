@@ -17,6 +17,10 @@ namespace {
 using exporter::RollupReport;
 
 void Describe(Context& context, const RollupReport& report, bool dry_run) {
+  if (!report.offered) {
+    context.Print("the upstream takes no reports of computers: nothing was told, nothing is due");
+    return;
+  }
   const std::string_view verb = dry_run ? "would tell" : "told";
   context.Print(fmt::format("{} the upstream of {} servers with {} groups of computers", verb,
                             report.servers, report.client_summaries));
@@ -24,10 +28,10 @@ void Describe(Context& context, const RollupReport& report, bool dry_run) {
     context.Print("the upstream takes sums only; computers and their status stay here");
     return;
   }
-  context.Print(fmt::format("computers: {} changed{}", report.computers,
-                            report.computers_again > 0
-                                ? fmt::format(", {} told again in full", report.computers_again)
-                                : ""));
+  context.Print(fmt::format(
+      "computers: {}, {} of them changed{}", report.computers, report.computers_changed,
+      report.computers_again > 0 ? fmt::format(", {} told again in full", report.computers_again)
+                                 : ""));
   context.Print(fmt::format("status: {} computers in full, {} with changes, {} states",
                             report.full_statuses, report.delta_statuses, report.states));
   if (report.everything_again) context.Print("the upstream asked for everything again");
@@ -54,11 +58,14 @@ Result<ExitCode> RunRollup(Context& context) {
                              report->uncertain_installs));
   }
   context.Emit({{"dry_run", options.dry_run},
+                {"offered", report->offered},
                 {"detailed", report->detailed},
                 {"everything_again", report->everything_again},
                 {"servers", report->servers},
                 {"client_summaries", report->client_summaries},
+                {"installs", report->installs},
                 {"computers", report->computers},
+                {"computers_changed", report->computers_changed},
                 {"computers_again", report->computers_again},
                 {"deleted_upstream", report->deleted_upstream},
                 {"full_statuses", report->full_statuses},
