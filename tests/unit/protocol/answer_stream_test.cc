@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "protocol/soap.h"
+#include "protocol/sync_codec.h"
 #include "protocol/xpress.h"
 
 namespace gapferry::protocol {
@@ -186,6 +187,99 @@ TEST(UpdateDataAnswer, DoesNotTakeAnAnswerWithoutResultForOneThatHoldsNothing) {
   EXPECT_FALSE(
       ReadData(kHead + open + "</GetUpdateDataResponse>" + kTail, 1000, 100).outcome.has_value());
   EXPECT_TRUE(ReadData(DataOf(""), 1000, 100).outcome.has_value());
+}
+
+UpdateId Numbered(int n) {
+  char text[40];
+  std::snprintf(text, sizeof(text), "33333333-0000-4000-8000-%012d", n);
+  return {*Guid::Parse(text), 100 + n};
+}
+
+/// Feeds `text` in pieces of `piece` bytes.
+Result<void> Read(AnswerReader& reader, std::string_view text, std::size_t piece) {
+  for (std::size_t at = 0; at < text.size(); at += piece) TRY(reader.Feed(text.substr(at, piece)));
+  return reader.Finish();
+}
+
+struct Collected {
+  std::vector<ReceivedUpdate> updates;
+  std::vector<FileUrl> urls;
+  UpdateDataAnswer::Receiver Receiver() {
+    return {[this](ReceivedUpdate update) -> Result<void> {
+              updates.push_back(std::move(update));
+              return {};
+            },
+            [this](FileUrl url) -> Result<void> {
+              urls.push_back(std::move(url));
+              return {};
+            }};
+  }
+};
+
+GetUpdateDataResponse SomeUpdates() {
+  GetUpdateDataResponse answer;
+  UpdateData plain;
+  plain.id = Numbered(1);
+  plain.blob = PlainText{"<upd:Update a=\"1\">\xC3\xA4 &amp; <b/></upd:Update>"};
+  plain.file_digests = {Sha1(std::string_view("a")), Sha1(std::string_view("b"))};
+  answer.updates.push_back(std::move(plain));
+  UpdateData packed;
+  packed.id = Numbered(2);
+  Bytes bytes;
+  for (int i = 0; i < 1000; ++i) bytes.push_back(static_cast<std::uint8_t>(i * 7));
+  packed.compressed_blob = StoreInMemory(bytes);
+  answer.updates.push_back(std::move(packed));
+  answer.file_urls = {{Sha1(std::string_view("a")), "http://vendor/a", ""},
+                      {Sha1(std::string_view("b")), std::nullopt, "x"}};
+  return answer;
+}
+
+std::string Text(const GetUpdateDataResponse& answer) {
+  return *Flatten(EncodeBody(answer), 1 << 20);
+}
+
+TEST(AnswerStream, ReadsUpdatesAsTheyCome) {
+  const std::string text = Text(SomeUpdates());
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{13}, text.size()}) {
+    Collected got;
+    UpdateDataAnswer answer(got.Receiver(), 1 << 20);
+    const auto done = Read(answer, text, piece);
+    ASSERT_TRUE(done.has_value()) << done.error().message;
+    ASSERT_EQ(got.updates.size(), 2u);
+    EXPECT_EQ(got.updates[0].id, Numbered(1));
+    EXPECT_EQ(AsText(*got.updates[0].text), "<upd:Update a=\"1\">\xC3\xA4 &amp; <b/></upd:Update>");
+    EXPECT_EQ(got.updates[0].file_digests.size(), 2u);
+    EXPECT_FALSE(got.updates[0].cabinet.has_value());
+    ASSERT_EQ(got.updates[1].cabinet->size(), 1000u);
+    EXPECT_EQ(got.updates[1].cabinet->at(999), static_cast<std::uint8_t>(999 * 7));
+    ASSERT_EQ(got.urls.size(), 2u);
+    EXPECT_EQ(got.urls[0].mu_url, "http://vendor/a");
+    EXPECT_FALSE(got.urls[1].mu_url.has_value());
+  }
+}
+
+TEST(AnswerStream, RefusesCabinetsThatAreNoBase64) {
+  const std::string good = Text(SomeUpdates());
+  const std::size_t at = good.find("<XmlUpdateBlobCompressed>") + 25;
+  for (const std::string_view bad : {"!", "=", "AA==AAAA", "A"}) {
+    std::string text = good;
+    text.replace(at, bad.size(), bad);
+    if (bad == "A") text.insert(at, "A");
+    Collected got;
+    UpdateDataAnswer answer(got.Receiver(), 1 << 20);
+    const auto done = Read(answer, text, 1 << 16);
+    ASSERT_FALSE(done.has_value()) << bad;
+    EXPECT_EQ(done.error().code, ErrorCode::kCorrupt);
+  }
+}
+
+TEST(AnswerStream, AnErrorOfTheReceiverEndsIt) {
+  UpdateDataAnswer answer({[](ReceivedUpdate) { return Fail(ErrorCode::kCancelled, "enough"); },
+                           [](FileUrl) -> Result<void> { return {}; }},
+                          1 << 20);
+  const auto done = Read(answer, Text(SomeUpdates()), 1 << 16);
+  ASSERT_FALSE(done.has_value());
+  EXPECT_EQ(done.error().code, ErrorCode::kCancelled);
 }
 
 }  // namespace
