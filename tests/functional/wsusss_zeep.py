@@ -57,6 +57,15 @@ def selected(parsed, products, classifications):
     return found
 
 
+def settle(mirror, down):
+    """Until the server has noticed what another process committed."""
+    wanted = str(mirror.status()["generation"])
+    until = time.monotonic() + 60
+    while down.call("GetConfigData", configAnchor=None).NewConfigAnchor.split(",")[0] != wanted:
+        assert time.monotonic() < until, "the server does not follow"
+        time.sleep(0.1)
+
+
 class Case(unittest.TestCase):
     def check_closure(self, down):
         """Each document is the one asked for, and all it refers to is there."""
@@ -103,7 +112,7 @@ class Synchronization(Case):
 
                 before = set(down.documents)
                 catalogue.advance(mirror, step=2)
-                catalogue.wait_for_index(server)
+                settle(mirror, down)
                 new = down.synchronize()
                 self.assertTrue(new)
                 self.assertFalse(new & before)
@@ -155,7 +164,7 @@ class Synchronization(Case):
 
     def follow(self, mirror, server, down):
         """A delta, which must lead to what a new replica gets at once."""
-        catalogue.wait_for_index(server)
+        settle(mirror, down)
         down.synchronize()
         self.check_intent(mirror, down)
         late = Downstream(server.url, replica=True)
@@ -192,9 +201,9 @@ class Synchronization(Case):
 
             gone = next(iter(above.deployments.values()))[0]
             mirror.run("update", "unapprove", gone)
-            catalogue.wait_for_index(server)
+            settle(mirror, above)
             middle.run("sync", "--metadata-only")
-            catalogue.wait_for_index(lower)
+            settle(middle, below)
             above.synchronize()
             below.synchronize()
             self.assertEqual(below.intent(), above.intent())
@@ -237,7 +246,7 @@ class Synchronization(Case):
         self.assertEqual(pairs(whole.list(False, classifications=classifications)), set())
 
         catalogue.advance(mirror, step=2)
-        catalogue.wait_for_index(server)
+        settle(mirror, whole)
         whole.synchronize()
         parsed = parse(whole)
         for (products, chosen), down in zip(filters, downs):
