@@ -70,13 +70,16 @@ Result<std::unique_ptr<Client>> OpenClient(Context& context) {
   return opened;
 }
 
+Result<void> RequireScan(Context& context, const Client& client) {
+  if (client.state->last_scan()) return {};
+  Error error{ErrorCode::kUsage, "this client has not scanned yet", {}, {}};
+  error.next = "gapferry client scan --server URL" +
+               (context.args().Has("as") ? " --as " + *context.args().Text("as") : std::string());
+  return std::unexpected(std::move(error));
+}
+
 Result<std::vector<client::OfferedUpdate>> WantedUpdates(Context& context, const Client& client) {
-  if (!client.state->last_scan()) {
-    Error error{ErrorCode::kUsage, "this client has not scanned yet", {}, {}};
-    error.next = "gapferry client scan --server URL" +
-                 (context.args().Has("as") ? " --as " + *context.args().Text("as") : std::string());
-    return std::unexpected(std::move(error));
-  }
+  TRY(RequireScan(context, client));
   std::vector<client::OfferedUpdate> wanted = client::Judge(*client.state, client.facts).offered;
   const std::vector<std::string> names = context.args().List("update");
   if (names.empty()) return wanted;

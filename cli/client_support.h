@@ -40,6 +40,8 @@ Result<std::unique_ptr<Client>> OpenState(Context& context);
 Result<std::unique_ptr<Client>> OpenClient(Context& context);
 Result<void> Connect(Context& context, Client& client, bool may_register);
 
+/// Fails with kUsage when there was no scan yet.
+Result<void> RequireScan(Context& context, const Client& client);
 /// What the last scan offered, or the updates named by --update alone. Fails with kUsage when there
 /// was no scan, with kNotFound for an update that is not offered.
 Result<std::vector<client::OfferedUpdate>> WantedUpdates(Context& context, const Client& client);

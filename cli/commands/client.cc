@@ -259,7 +259,7 @@ Result<ExitCode> RunReport(Context& context) {
   TRY_ASSIGN(const std::vector<Guid> marked, ReadGuids(context.args().List("installed")));
   TRY_ASSIGN(const auto failures, ReadFailures(context.args().List("failed")));
   TRY_ASSIGN(const auto client, OpenClient(context));
-  TRY(WantedUpdates(context, *client));  // a scan comes first
+  TRY(RequireScan(context, *client));
   for (const Guid& guid : marked) {
     TRY(client::MarkInstalled(*client->state, guid, SystemClock()));
   }
