@@ -83,9 +83,9 @@ void WarnOfContent(Context& context, const ContentReport& report) {
                     Plural(report.waiting_files, "file")));
   }
   if (report.postponed_files > 0) {
-    context.Warn(fmt::format("{} wait for content.window {}; {} fetches them now",
-                             Plural(report.postponed_files, "file"), report.window,
-                             NextCommand(context, "sync --now")));
+    context.Warn(fmt::format("{} for content.window {}; now: {}",
+                             Plural(report.postponed_files, "file waits", "files wait"),
+                             report.window, NextCommand(context, "sync --now")));
   }
 }
 

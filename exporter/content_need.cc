@@ -39,6 +39,7 @@ class NeedFinder {
     std::vector<NeededFile> needed;
     for (auto& [sha1, declared] : files_) {
       if (mirror_.content().Holds(sha1)) continue;
+      TRY(AddOthers(sha1));
       NeededFile file;
       file.expected = std::move(declared.front());
       file.others.assign(std::move_iterator(declared.begin() + 1),
@@ -69,10 +70,16 @@ class NeedFinder {
       pending.pop_back();
       if (!visited_.insert(update).second) continue;
       TRY_ASSIGN(const auto row, mirror_.catalog().Find(update));
-      if (!row || row->has_digest_conflict) continue;
+      if (!row) continue;
       TRY_ASSIGN(const auto relations, mirror_.catalog().Relations(row->id));
       if (!relations) continue;
-      for (const DeclaredFile& file : relations->files) Add(file);
+      for (const DeclaredFile& file : relations->files) {
+        if (row->has_digest_conflict) {
+          TRY(AddContested(file));
+        } else {
+          Add(file);
+        }
+      }
       for (const auto& group : relations->bundled) {
         pending.insert(pending.end(), group.begin(), group.end());
       }
@@ -84,11 +91,15 @@ class NeedFinder {
   Result<void> Everywhere(bool payload) {
     return mirror_.catalog().ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
       const auto& row = revision.row;
-      if (!row.is_latest || row.is_expired || row.is_withdrawn || row.has_digest_conflict)
-        return {};
+      if (!row.is_latest || row.is_expired || row.is_withdrawn) return {};
       if (declined_.contains(row.update.guid)) return {};
       for (const DeclaredFile& file : revision.files) {
-        if (payload || file.kind == FileKind::kEula) Add(file);
+        if (!payload && file.kind != FileKind::kEula) continue;
+        if (row.has_digest_conflict) {
+          TRY(AddContested(file));
+        } else {
+          Add(file);
+        }
       }
       return {};
     });
@@ -97,43 +108,42 @@ class NeedFinder {
   // Asked for by servers below, or lost here. Only what a revision declares can be verified.
   Result<void> Wanted() {
     TRY_ASSIGN(const auto wanted, mirror_.content().Wanted());
-    std::unordered_set<Sha1Digest> open;
     for (const Sha1Digest& sha1 : wanted) {
-      if (!files_.contains(sha1)) open.insert(sha1);
+      if (!files_.contains(sha1)) TRY(AddOthers(sha1));
     }
-    if (open.empty()) return {};
-    std::vector<DeclaredFile> doubtful;
-    TRY(mirror_.catalog().ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
-      for (DeclaredFile& file : revision.files) {
-        if (!open.contains(file.sha1)) continue;
-        if (revision.row.has_digest_conflict) {
-          doubtful.push_back(std::move(file));
-        } else {
-          Insert(file);
-        }
-      }
-      return {};
-    }));
-    for (const DeclaredFile& file : doubtful) Insert(file);
+    return {};
+  }
+
+  // Of two revisions that contradict each other the one that came later is withheld, right or not.
+  // Only the file itself decides between them.
+  Result<void> AddContested(const DeclaredFile& file) {
+    TRY_ASSIGN(const auto declared, mirror_.content().Declared(file.sha1));
+    if (declared.size() > 1) Add(file);
+    return {};
+  }
+
+  // What all revisions declare, after what is there already.
+  Result<void> AddOthers(const Sha1Digest& sha1) {
+    TRY_ASSIGN(const auto declared, mirror_.content().Declared(sha1));
+    for (const ContentExpectation& one : declared) Insert(one);
     return {};
   }
 
   void Add(const DeclaredFile& file) {
     const bool express = EqualsIgnoreCase(file.patching_type, "Express");
     if (express && !mirror_.config().content.express) return;
-    Insert(file);
+    Insert({file.sha1, file.sha256, file.size_bytes, file.extension});
   }
 
   // Declarations that only say less than another one are none of their own.
-  void Insert(const DeclaredFile& file) {
-    auto& declared = files_[file.sha1];
+  void Insert(const ContentExpectation& one) {
+    auto& declared = files_[one.sha1];
     for (ContentExpectation& known : declared) {
-      if (known.size_bytes != file.size_bytes) continue;
-      if (!known.sha256) known.sha256 = file.sha256;
-      if (!file.sha256 || known.sha256 == file.sha256) return;
+      if (known.size_bytes != one.size_bytes) continue;
+      if (!known.sha256) known.sha256 = one.sha256;
+      if (!one.sha256 || known.sha256 == one.sha256) return;
     }
-    if (declared.size() == kMaxDeclarations) return;
-    declared.push_back({file.sha1, file.sha256, file.size_bytes, file.extension});
+    if (declared.size() < kMaxDeclarations) declared.push_back(one);
   }
 
   Mirror& mirror_;

@@ -30,8 +30,8 @@ struct NeededFile {
 /// What the configuration asks for: payload of updates with an effective approval for installation
 /// or uninstallation and of what they bundle (or of everything), licence texts of all live updates,
 /// and what downstream servers asked for. Each file once, by SHA-1, ascending. Files of declined
-/// updates and of revisions with a digest conflict are left out, unless a server below asked for
-/// them; declarations of such revisions are tried last.
+/// updates are left out; of revisions with a digest conflict only those files are needed that
+/// decide it: what all revisions declare under a SHA-1 is tried, what is withheld last.
 Result<std::vector<NeededFile>> FindNeededFiles(mirror::Mirror& mirror);
 
 }  // namespace gapferry::exporter

@@ -225,13 +225,27 @@ Result<void> EnterRow(Database& db, const ContentFile& file, std::set<std::size_
              "SELECT ?, ?, ?, ?, content_sequence FROM mirror",
              file.sha1, file.sha256, file.size_bytes, file.extension));
   TRY(db.Run("DELETE FROM content_wanted WHERE sha1 = ?", file.sha1));
-  // What declared something else under this SHA-1 is withheld from now on; what was withheld only
-  // because of a declaration that proved wrong stays so until its files are right by themselves.
+  // What declared something else under this SHA-1 is withheld from now on.
   TRY(
       db.Run("UPDATE revision SET has_digest_conflict = 1 WHERE has_digest_conflict = 0 AND id IN "
              "(SELECT revision_id FROM revision_file WHERE sha1 = ?1 AND (size_bytes <> ?2 OR "
              "(sha256 IS NOT NULL AND sha256 <> ?3)))",
              file.sha1, file.size_bytes, file.sha256));
+  // What was withheld in favour of a declaration that proved wrong is free again, unless another of
+  // its files is contested too.
+  TRY(
+      db.Run("UPDATE revision SET has_digest_conflict = 0 WHERE has_digest_conflict = 1 AND id IN "
+             "(SELECT revision_id FROM revision_file WHERE sha1 = ?1) AND NOT EXISTS ("
+             "SELECT 1 FROM revision_file f LEFT JOIN content h ON h.sha1 = f.sha1 "
+             "WHERE f.revision_id = revision.id AND ("
+             "(h.sha1 IS NOT NULL AND (h.size_bytes <> f.size_bytes OR "
+             "(f.sha256 IS NOT NULL AND f.sha256 <> h.sha256))) OR "
+             "(h.sha1 IS NULL AND EXISTS (SELECT 1 FROM revision_file o JOIN revision q "
+             "ON q.id = o.revision_id AND q.has_digest_conflict = 0 "
+             "WHERE o.sha1 = f.sha1 AND o.revision_id <> f.revision_id "
+             "AND (o.size_bytes <> f.size_bytes OR (o.sha256 IS NOT NULL AND f.sha256 IS NOT NULL "
+             "AND o.sha256 <> f.sha256))))))",
+             file.sha1));
   touched.insert(BucketOf(file.sha1.View()));
   return {};
 }

@@ -116,7 +116,8 @@ class ContentStore {
   /// were renamed before a failure are taken over by the next Publish or Recover. One that is held
   /// already is dropped from staging. Never replaces a held file: the same SHA-1 with another
   /// SHA-256 or size is kCorrupt, reason "digest-conflict". Revisions that declared otherwise get
-  /// their conflict mark in the same transaction.
+  /// their conflict mark in the same transaction, and those that were marked only because somebody
+  /// declared otherwise lose it.
   Result<void> Publish(std::vector<VerifiedContent> batch);
   /// Files in content/ without a row (a crash between rename and row): hashed and entered, or moved
   /// aside to staging/ when their name does not fit. Rows without file are dropped and returned.

@@ -66,14 +66,14 @@ void PrintCounts(Context& context, const AdoptReport& report, bool dry_run) {
                             Plural(report.taken_files, "file"),
                             FormatByteCount(report.taken_bytes)));
   const std::pair<std::uint64_t, std::string_view> counts[] = {
-      {report.held_files, "were here already"},
-      {report.undeclared_files, "are declared by no update here and were left"},
-      {report.foreign_files, "are no content files and were left"},
-      {report.damaged_files, "are damaged and were left"},
-      {report.unreadable_files, "cannot be read and were left"},
-      {report.not_removed_files, "were taken and cannot be removed there"}};
+      {report.held_files, "already here"},
+      {report.undeclared_files, "declared by no update here, left there"},
+      {report.foreign_files, "no content files, left there"},
+      {report.damaged_files, "damaged, left there"},
+      {report.unreadable_files, "not readable, left there"},
+      {report.not_removed_files, "taken, but not removed there"}};
   for (const auto& [count, text] : counts) {
-    if (count > 0) context.Print(fmt::format("{} {}", count, text));
+    if (count > 0) context.Print(fmt::format("{}: {}", text, count));
   }
 }
 

@@ -161,6 +161,37 @@ TEST_F(ContentStoreTest, AHeldFileMarksWhatDeclaresAnother) {
   EXPECT_TRUE(mirror_.catalog().Find(liar.id).value()->has_digest_conflict);
 }
 
+TEST_F(ContentStoreTest, TheFileDecidesBetweenContradictingDeclarations) {
+  TestDocument liar, honest, twice;
+  liar.id = {TestGuid(7, 1), 1};
+  liar.files = {{"one", "x.exe", 9999}};
+  honest.id = {TestGuid(7, 2), 1};
+  honest.files = {{"one", "x.exe"}, {"two", "y.exe"}};
+  twice.id = {TestGuid(7, 3), 1};  // right about one, wrong about another
+  twice.files = {{"one", "x.exe"}, {"three", "z.exe", 7}};
+  Publish(mirror_, {"three"});
+  const auto lock = JobLock::Acquire(mirror_.path(), "sync");
+  auto load = CatalogLoad::Open(mirror_, *lock, "sync");
+  for (const auto* document : {&liar, &honest, &twice}) {
+    ASSERT_TRUE(load->Add(document->Incoming()));
+  }
+  ASSERT_TRUE(load->Prepare());
+  ASSERT_TRUE(load->BeginCommit("sync")->Finish());
+  const auto conflicts = [&](const TestDocument& document) {
+    return mirror_.catalog().Find(document.id).value()->has_digest_conflict;
+  };
+  EXPECT_FALSE(conflicts(liar));  // it came first
+  EXPECT_TRUE(conflicts(honest));
+  EXPECT_TRUE(conflicts(twice));
+  const auto declared = mirror_.content().Declared(Sha1("one")).value();
+  ASSERT_EQ(declared.size(), 2U);
+  EXPECT_EQ(declared[0].size_bytes, 9999U);
+  Publish(mirror_, {"one"});
+  EXPECT_TRUE(conflicts(liar));
+  EXPECT_FALSE(conflicts(honest));
+  EXPECT_TRUE(conflicts(twice));
+}
+
 TEST_F(ContentStoreTest, WantedFilesAreForgottenWhenTheyCome) {
   ASSERT_TRUE(mirror_.content().AddWanted({Sha1("one"), Sha1("two")}));
   Publish(mirror_, {"one"});
