@@ -13,6 +13,8 @@ using nlohmann::json;
 constexpr std::size_t kTailLines = 20;
 constexpr std::size_t kTailBytes = 2000;
 constexpr std::size_t kMostText = 4000;
+constexpr const char* kTriedAgain =
+    "'gapferry serve' tries it again by itself, 'gapferry schedule show' says when";
 constexpr int kBusyExit = 11;
 constexpr int kPartlyExit = 3;
 constexpr int kCancelledExit = 130;
@@ -47,6 +49,7 @@ JobEnding Killed(int signal, const JobOutput& output, JobStop stop) {
                              ? "was killed, since it did not end in time when 'serve' was stopped"
                              : "ended by signal " + std::to_string(signal) + " (" +
                                    LowerFirst(SignalText(signal)) + ")";
+  ending.error.next = kTriedAgain;
   ending.output = output.tail();
   return ending;
 }
@@ -102,6 +105,9 @@ JobEnding JudgeEnding(const ProcessEnd& end, const JobOutput& output, JobStop st
   // What was refused before it began, since another one holds the mirror, only has to wait.
   const bool began = recorded.has_value();
   if (!began && end.code == kBusyExit) ending.result = JobResult::kPostponed;
+  const bool may_pass =
+      ending.error.code == ErrorCode::kTransient || ending.error.code == ErrorCode::kBusy;
+  if (!cancelled && may_pass) ending.error.next = kTriedAgain;
   return ending;
 }
 

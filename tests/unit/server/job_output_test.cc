@@ -151,6 +151,19 @@ INSTANTIATE_TEST_SUITE_P(
                 "exit code 70"}),
     [](const auto& test) { return std::string(test.param.name); });
 
+TEST(JobEnding, WhatIsTriedAgainSaysSo) {
+  const auto failed =
+      JudgeEnding({1, 0}, Said({kNoAnswer}), JobStop::kNotAsked, JobResult::kFailed);
+  EXPECT_THAT(failed.error.next, HasSubstr("by itself"));
+  const char* const corrupt =
+      R"({"message_type":"exit_error","error":"corrupt","message":"bad","next":"another copy"})";
+  const auto final = JudgeEnding({20, 0}, Said({corrupt}), JobStop::kNotAsked, JobResult::kFailed);
+  EXPECT_EQ(final.error.next, "another copy");
+  const auto cancelled =
+      JudgeEnding({130, 0}, Said({kNoAnswer}), JobStop::kNotAsked, JobResult::kCancelled);
+  EXPECT_EQ(cancelled.error.next, "type it again");
+}
+
 TEST(JobEnding, ACrashLeavesItsLastWords) {
   const auto ending = JudgeEnding({0, SIGABRT}, Said({"terminate called", "what(): no"}),
                                   JobStop::kNotAsked, std::nullopt);
