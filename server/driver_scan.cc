@@ -126,6 +126,7 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
   const std::vector<UpdateOrdinal> installed = InstalledUpdates(*catalog_, scan.installed);
   for (const protocol::Device& device : scan.devices) {
     std::optional<Candidate> best;
+    std::optional<Candidate> approved;  // the best of those
     const auto consider = [&](const std::string& hardware_id, std::size_t place) {
       for (const std::uint32_t d : catalog_->DriversFor(ToLowerAscii(hardware_id))) {
         const DriverFacts& driver = catalog_->drivers()[d];
@@ -137,15 +138,22 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
                             d,
                             hardware_id};
         if (!Improves(candidate, driver, device, scan.computer_ids)) continue;
+        const PlacedRevision& placed = scope.drivers[scope.DriverPositionOf(driver.revision)];
+        const bool counts = placed.action != protocol::DeploymentAction::kPreDeploymentCheck;
+        if (counts && (!approved || candidate.fit < approved->fit)) approved = candidate;
         if (!best || candidate.fit < best->fit) best = std::move(candidate);
       }
     };
     std::size_t place = 0;
     for (const std::string& id : device.hardware_ids) consider(id, place++);
     for (const std::string& id : device.compatible_ids) consider(id, place++);
-    if (!best) continue;
-    const RevisionOrdinal r = catalog_->drivers()[best->driver].revision;
-    AddOnce(matches.hardware_ids[scope.DriverPositionOf(r)], best->hardware_id);
+    // One that nobody approved is told so that "needed" can be counted; it must not hide the best
+    // that is approved.
+    for (const std::optional<Candidate>* chosen : {&best, &approved}) {
+      if (!*chosen) continue;
+      const RevisionOrdinal r = catalog_->drivers()[(*chosen)->driver].revision;
+      AddOnce(matches.hardware_ids[scope.DriverPositionOf(r)], (*chosen)->hardware_id);
+    }
   }
   return Compare(std::move(matches), scan.cached_drivers, scan.anchor);
 }

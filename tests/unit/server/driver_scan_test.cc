@@ -239,5 +239,22 @@ TEST_F(DriverScanTest, TheCatalogueOfPrintersHoldsThemAll) {
   EXPECT_EQ(again.out_of_scope, (std::vector<std::int32_t>{101}));
 }
 
+TEST_F(DriverScanTest, AnUnapprovedDriverDoesNotHideTheApprovedOne) {
+  const auto approved = Add({Driver("A", "2020-01-01", "1.0.0.0")});
+  Add({Driver("A", "2021-01-01", "1.0.0.0")});
+  const auto newest = Add({Driver("A", "2022-01-01", "1.0.0.0")});
+  mirror::Deployment deployment;
+  deployment.id = 7;
+  deployment.update = {Id(1), 1};
+  deployment.group = mirror::kAllComputers;
+  intent_.deployments = {deployment};
+  const std::vector<protocol::Device> devices = {Device({"A"})};
+  DriverScan scan;
+  scan.devices = devices;
+  const auto offered = Offered(Scan(scan));
+  EXPECT_EQ(offered,
+            (std::map<std::int32_t, std::vector<std::string>>{{approved, {"A"}}, {newest, {"A"}}}));
+}
+
 }  // namespace
 }  // namespace gapferry::server
