@@ -80,7 +80,7 @@ Result<std::vector<RemovalVerdict::Named>> EmptiedProducts(Catalog& catalog,
   std::vector<RemovalVerdict::Named> emptied;
   for (const Guid& product : products) {
     const auto found = counts.find(product);
-    if (found == counts.end() || found->second.all < 2) continue;
+    if (found == counts.end() || found->second.all == 0) continue;
     if (found->second.all != found->second.going) continue;
     TRY_ASSIGN(const auto row, catalog.FindLatest(product));
     UpdateText text;
@@ -105,11 +105,12 @@ Result<RemovalVerdict> JudgeRemovals(Mirror& mirror, const Removals& removals,
   verdict.removals = going.size();
   TRY_ASSIGN(const auto counts, catalog.Counts());
   verdict.live = counts.live_updates;
-  if (verdict.removals < 2) return verdict;
+  const bool is_alone = verdict.removals < 2;
+  if (is_alone && verdict.withdrawn == 0) return verdict;
   TRY_ASSIGN(verdict.emptied_products, EmptiedProducts(catalog, going, arriving));
   const std::uint64_t percent = mirror.config().limits.withdraw_percent;
-  verdict.needs_consent =
-      !verdict.emptied_products.empty() || verdict.removals * 100 > verdict.live * percent;
+  verdict.needs_consent = !verdict.emptied_products.empty() ||
+                          (!is_alone && verdict.removals * 100 > verdict.live * percent);
   return verdict;
 }
 

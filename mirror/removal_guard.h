@@ -35,13 +35,15 @@ struct RemovalVerdict {
     std::string title;
   };
   std::vector<Named> first;             ///< at most 20 of the updates
-  std::vector<Named> emptied_products;  ///< that had more than one update and are left without any
+  std::vector<Named> emptied_products;  ///< left without any update
   bool needs_consent = false;
 };
 
 /// The rule: more than `limits.withdraw_percent` of the updates offered now, or a whole product,
-/// needs a person's consent. One removal alone never does. `arriving`: GUIDs that new updates name
-/// as prerequisites; a product among them is not left empty. Reads what is published.
+/// needs a person's consent. One removal alone is no percentage; and one that somebody stated (an
+/// expiry, a decline) passes even where it empties a product, one that is only no longer listed
+/// does not. `arriving`: GUIDs that new updates name as prerequisites; a product among them is not
+/// left empty. Reads what is published.
 Result<RemovalVerdict> JudgeRemovals(Mirror& mirror, const Removals& removals,
                                      const std::set<Guid>& arriving);
 
