@@ -45,8 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
            SimpleAuthorizationRequest>(*message);
   CheckAll<GetAuthConfigRequest, DssAuthorizationRequest, DssGetCookieRequest, GetConfigDataRequest,
            GetRevisionIdListRequest, GetUpdateDataRequest, GetUpdateDecryptionDataRequest,
-           DownloadFilesRequest, GetDeploymentsRequest, GetRelatedRevisionsRequest, PingRequest>(
-      *message);
+           DownloadFilesRequest, GetDeploymentsRequest, GetDriverIdListRequest,
+           GetDriverSetDataRequest, GetRelatedRevisionsRequest, PingRequest>(*message);
   CheckAll<ReportEventBatchRequest, ReportEventBatch2Request, GetRequiredInventoryTypeRequest,
            ReportInventoryRequest, GetRollupConfigurationRequest, RollupDownstreamServersRequest,
            RollupComputersRequest, GetOutOfSyncComputersRequest, RollupComputerStatusRequest>(

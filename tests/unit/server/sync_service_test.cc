@@ -135,6 +135,7 @@ class SyncServiceTest : public ::testing::Test {
     std::string content_type;
     std::string body;
     std::size_t largest_piece = 0;
+    std::uint64_t held_bytes = 0;  // while it is being sent
   };
   Answered Handle(const SoapEndpoint& endpoint, std::string body, Request request) {
     CallContext call{request, *worker_, keeper_->Current(), clock_.Now()};
@@ -146,6 +147,7 @@ class SyncServiceTest : public ::testing::Test {
       out.body = std::move(*text);
       return out;
     }
+    out.held_bytes = budget_->taken();
     auto& stream = std::get<StreamBody>(reply.body);
     for (std::string piece;;) {
       const auto done = stream.stream->Next(*worker_, piece);
@@ -574,6 +576,7 @@ TEST_F(SyncServiceTest, AnUpdateLargerThanTheAnswerComesAloneAndInPieces) {
   ASSERT_EQ(answer->updates.size(), 1u);
   EXPECT_GT(last_.body.size(), 3'000'000u);
   EXPECT_LE(last_.largest_piece, 256u * 1024);
+  EXPECT_LT(last_.held_bytes, 10'000u) << "the document is read while it is sent";
   EXPECT_EQ(std::get<protocol::PlainText>(*answer->updates[0].blob).text,
             AsText(LargeDocuments().back().bytes));
   ask.update_ids = {kLeaf, kHuge};
