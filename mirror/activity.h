@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -161,6 +162,9 @@ class Activity {
   /// Rows changed after `after_seq` (0: all), ascending by update.
   Result<std::vector<UpdateStatus>> StatusOf(std::string_view computer_id,
                                              std::int64_t after_seq = 0);
+  /// How many updates are in each state on each computer, by the id as the client spells it.
+  using StateCounts = std::map<UpdateState, std::uint64_t>;
+  Result<std::map<std::string, StateCounts>> StateCountsByComputer();
   Result<std::vector<UpdateCounts>> CountsByUpdate();
   Result<UpdateCounts> CountsOf(const Guid& update);
   Result<std::vector<StatusChange>> ComputersOf(const Guid& update);

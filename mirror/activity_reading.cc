@@ -67,6 +67,20 @@ Result<std::vector<UpdateStatus>> Activity::StatusOf(std::string_view computer_i
   }
 }
 
+Result<std::map<std::string, Activity::StateCounts>> Activity::StateCountsByComputer() {
+  TRY_ASSIGN(auto rows, db().Prepare("SELECT c.computer_id, s.state, s.n FROM "
+                                     "(SELECT computer, state, count(*) AS n FROM update_status "
+                                     "GROUP BY computer, state) s "
+                                     "JOIN computer c ON c.id = s.computer"));
+  std::map<std::string, StateCounts> counts;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return counts;
+    counts[rows.String(0)][static_cast<UpdateState>(rows.Int32(1))] =
+        static_cast<std::uint64_t>(rows.Int(2));
+  }
+}
+
 namespace {
 
 void CountState(UpdateCounts& counts, UpdateState state, std::uint64_t computers) {

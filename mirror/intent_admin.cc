@@ -126,7 +126,10 @@ Result<Deployment> ApproveOne(CommitTransaction& commit, const Intent::Approval&
                               const RevisionRow& row, std::string_view actor) {
   TRY_ASSIGN(const Family family, ReadFamily(commit.db(), row.id));
   TRY(CheckApprovable(commit.mirror(), row, family, approval.action));
-  TRY(CheckEulas(commit, row, family, approval.accept_eula, actor));
+  const bool installs = approval.action == DeploymentAction::kInstall ||
+                        approval.action == DeploymentAction::kOptionalInstall;
+  // Nobody agrees to anything by taking an update away.
+  if (installs) TRY(CheckEulas(commit, row, family, approval.accept_eula, actor));
   std::optional<Deployment> same;
   TRY_ASSIGN(const Guid guid, ReplaceOthers(commit, approval, same));
   IncomingDeployment wanted;

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/context.h"
 #include "mirror/audit.h"
+#include "protocol/hresult.h"
 
 namespace gapferry::cli {
 namespace {
@@ -56,17 +57,55 @@ Result<Names> ReadNames(mirror::Mirror& mirror) {
   return names;
 }
 
+/// What is the same for all computers, read once.
+struct Everybody {
+  std::map<std::string, std::vector<Guid>> groups;  ///< by id in lower case
+  std::map<std::string, mirror::Activity::StateCounts> states;
+};
+
+Result<Everybody> ReadEverybody(mirror::Mirror& mirror) {
+  Everybody all;
+  TRY_ASSIGN(const auto assignments, mirror.intent().Assignments());
+  for (const auto& [computer, group] : assignments) {
+    all.groups[ToLowerAscii(computer)].push_back(group);
+  }
+  TRY_ASSIGN(mirror::Activity* const activity, mirror.activity());
+  TRY_ASSIGN(all.states, activity->StateCountsByComputer());
+  return all;
+}
+
+/// The groups that a server below told of one of its computers.
+std::vector<Guid> ForeignGroups(const mirror::Computer& computer) {
+  std::vector<Guid> groups;
+  for (const Guid& group : computer.details.target_group_ids) {
+    if (group != mirror::kAllComputers && group != mirror::kUnassignedComputers) {
+      groups.push_back(group);
+    }
+  }
+  return groups;
+}
+
+ComputerView ViewOf(const Everybody& all, mirror::Computer computer) {
+  ComputerView view;
+  view.computer = std::move(computer);
+  if (view.computer.parent_server.IsZero()) {
+    const auto found = all.groups.find(ToLowerAscii(view.computer.id));
+    if (found != all.groups.end()) view.groups = found->second;
+  } else {
+    view.groups = ForeignGroups(view.computer);
+  }
+  const auto states = all.states.find(view.computer.id);
+  if (states != all.states.end()) view.states = states->second;
+  return view;
+}
+
 Result<ComputerView> ViewOf(mirror::Mirror& mirror, mirror::Computer computer) {
   ComputerView view;
   view.computer = std::move(computer);
   if (view.computer.parent_server.IsZero()) {
     TRY_ASSIGN(view.groups, mirror.intent().AssignedGroups(view.computer.id));
   } else {
-    for (const Guid& group : view.computer.details.target_group_ids) {
-      if (group != mirror::kAllComputers && group != mirror::kUnassignedComputers) {
-        view.groups.push_back(group);
-      }
-    }
+    view.groups = ForeignGroups(view.computer);
   }
   TRY_ASSIGN(mirror::Activity* const activity, mirror.activity());
   TRY_ASSIGN(const auto statuses, activity->StatusOf(view.computer.id));
@@ -221,10 +260,11 @@ Result<ExitCode> RunList(Context& context) {
   SortStably(computers, [](const auto& a, const auto& b) {
     return a.details.full_domain_name < b.details.full_domain_name;
   });
+  TRY_ASSIGN(const Everybody all, ReadEverybody(mirror));
   std::vector<ComputerView> views;
   bool more = false;
   for (auto& computer : computers) {
-    TRY_ASSIGN(auto view, ViewOf(mirror, std::move(computer)));
+    ComputerView view = ViewOf(all, std::move(computer));
     if (!wish.Takes(view)) continue;
     if (wish.limit > 0 && views.size() == wish.limit) {
       more = true;
@@ -338,6 +378,48 @@ void PrintStatuses(Context& context, std::vector<StatusRow> rows) {
   }
 }
 
+/// What did not work lately, the latest first.
+Result<std::vector<mirror::ClientEvent>> ReadFailures(mirror::Mirror& mirror,
+                                                      std::string_view computer_id) {
+  constexpr int kLookedAt = 500;
+  constexpr std::size_t kShown = 10;
+  TRY_ASSIGN(mirror::Activity* const activity, mirror.activity());
+  TRY_ASSIGN(auto events, activity->Events(computer_id, kLookedAt));
+  std::erase_if(events, [](const mirror::ClientEvent& event) {
+    return !protocol::IsFailureEvent(event.event.event_id);
+  });
+  if (events.size() > kShown) events.resize(kShown);
+  return events;
+}
+
+void PrintFailures(Context& context, const std::vector<mirror::ClientEvent>& failures) {
+  if (failures.empty()) return;
+  context.Print("\nFailures, the latest first");
+  for (const auto& failure : failures) {
+    const protocol::ReportingEvent& event = failure.event;
+    std::string line = fmt::format("  {}  {}", Minute(failure.received_at),
+                                   protocol::ClientEventText(event.event_id));
+    if (!event.update.guid.IsZero()) line += "  " + event.update.guid.ToString();
+    context.Print(line);
+    context.Print("      " + protocol::HresultText(event.win32_hresult));
+  }
+}
+
+json FailuresToJson(const std::vector<mirror::ClientEvent>& failures) {
+  json list = json::array();
+  for (const auto& failure : failures) {
+    const protocol::ReportingEvent& event = failure.event;
+    list.push_back(
+        {{"received", TimeToJson(failure.received_at)},
+         {"event_id", event.event_id},
+         {"event", protocol::ClientEventText(event.event_id)},
+         {"guid", event.update.guid.IsZero() ? json() : json(event.update.guid.ToString())},
+         {"hresult", event.win32_hresult},
+         {"hresult_text", protocol::HresultText(event.win32_hresult)}});
+  }
+  return list;
+}
+
 Result<ExitCode> RunShow(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   TRY_ASSIGN(auto computer, FindComputer(context, mirror, *context.args().Text("COMPUTER")));
@@ -346,6 +428,8 @@ Result<ExitCode> RunShow(Context& context) {
   TRY_ASSIGN(const auto rows, ReadStatuses(mirror, view.computer.id));
   PrintComputer(context, view, names);
   PrintStatuses(context, rows);
+  TRY_ASSIGN(const auto failures, ReadFailures(mirror, view.computer.id));
+  PrintFailures(context, failures);
   json object = ToJson(view, names);
   object["updates"] = json::array();
   for (const auto& row : rows) {
@@ -354,6 +438,7 @@ Result<ExitCode> RunShow(Context& context) {
                                  {"state", mirror::UpdateStateName(row.status.state)},
                                  {"since", TimeToJson(row.status.last_change)}});
   }
+  object["failures"] = FailuresToJson(failures);
   context.Emit(object);
   return ExitCode::kDone;
 }

@@ -217,8 +217,18 @@ Result<std::vector<mirror::Computer>> ReadComputers(Context& context, mirror::Mi
   return computers;
 }
 
+/// Where computers name their groups, the next handshake would undo what is assigned here.
+Result<void> CheckTargeting(const mirror::Mirror& mirror) {
+  if (mirror.config().serve.targeting == mirror::Targeting::kServer) return {};
+  return FailNext(ErrorCode::kUsage, "client-targeting",
+                  "the policy of the computers names their groups: 'serve.targeting' is 'client'",
+                  fmt::format("set 'serve.targeting: server' in {}, then repeat this",
+                              (mirror.path() / "gapferry.yaml").string()));
+}
+
 Result<ExitCode> RunAssign(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
+  TRY(CheckTargeting(mirror));
   TRY_ASSIGN(const Target target, ReadTarget(context, mirror));
   TRY_ASSIGN(const auto computers, ReadComputers(context, mirror));
   json list = json::array();

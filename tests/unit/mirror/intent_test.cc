@@ -136,6 +136,18 @@ TEST_F(IntentTest, RefusesWhatCannotBeApproved) {
   EXPECT_EQ(Reason(Approval(kBundle)), "declined");
 }
 
+TEST_F(IntentTest, UninstallingAsksForNoLicence) {
+  auto install = Approval(kLicensed);
+  ASSERT_EQ(Reason(install), "eula-not-accepted");
+  ASSERT_TRUE(mirror_.db().Run("UPDATE revision SET can_uninstall = 1 WHERE eula_id IS NOT NULL"));
+  install.action = DeploymentAction::kUninstall;
+  const auto done = mirror_.intent().Approve({install}, kActor);
+  ASSERT_TRUE(done.has_value()) << done.error().message;
+  EXPECT_TRUE(mirror_.intent().AcceptedEulas()->empty());
+  install.action = DeploymentAction::kOptionalInstall;
+  EXPECT_EQ(Reason(install), "eula-not-accepted");
+}
+
 TEST_F(IntentTest, OneBadApprovalRefusesAll) {
   const auto before = mirror_.catalog().Published()->name;
   EXPECT_FALSE(mirror_.intent().Approve({Approval(kBundle), Approval(kExpired)}, kActor));
