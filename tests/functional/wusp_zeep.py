@@ -14,19 +14,20 @@ NOW = datetime.datetime(2026, 11, 22, 8, 0, tzinfo=datetime.timezone.utc)
 
 
 class Client:
-    def __init__(self, url, name="pc1.example"):
-        self.url, self.name, self.id = url, name, str(uuid.uuid4())
+    def __init__(self, url, name="pc1.example", groups=None):
+        self.url, self.name, self.id, self.groups = url, name, str(uuid.uuid4()), groups
         self.service = soap.client_service(url)
         self.config = self.service.GetConfig(protocolVersion="2.90")
         self.cookie = self.handshake()
         self.non_leaf, self.other, self.infos = [], [], {}
         self.calls = 0
 
-    def handshake(self):
+    def handshake(self, groups=None):
         plug = self.config.AuthInfo.AuthPlugInInfo
         assert [p.PlugInID for p in plug] == ["SimpleTargeting"], plug
         assert plug[0].ServiceUrl == "SimpleAuthWebService/SimpleAuth.asmx"
-        granted = soap.simple_auth(self.url).GetAuthorizationCookie(clientId=self.id, dnsName=self.name)
+        granted = soap.simple_auth(self.url).GetAuthorizationCookie(
+            clientId=self.id, targetGroupName=groups or self.groups, dnsName=self.name)
         return self.service.GetCookie(
             authCookies={"AuthorizationCookie": [{"PlugInId": granted.PlugInId,
                                                   "CookieData": granted.CookieData}]},
@@ -193,10 +194,134 @@ class WuspTest(unittest.TestCase):
         self.assertEqual(soap.fault_of(stranger.service.SyncUpdates, cookie=stranger.cookie,
                                        parameters=parameters)[0], "RegistrationRequired")
 
+    def own(self, client, i):
+        element = ET.fromstring(f"<r>{client.infos[i].Xml}</r>").find("UpdateIdentity")
+        return {"UpdateID": element.get("UpdateID").lower(),
+                "RevisionNumber": int(element.get("RevisionNumber"))}
+
+    def revision_of(self, client, guid):
+        return next(i for i in client.infos if self.own(client, i)["UpdateID"] == guid)
+
+    def test_every_other_operation_keeps_to_its_types(self):
+        client = self.client("pc7.example")
+        client.scan()
+        service, cookie = client.service, client.cookie
+        categories = service.StartCategoryScan(requestedCategories={"CategoryRelationship": [
+            {"IndexOfAndGroup": 0, "CategoryId": str(uuid.uuid4())}]})
+        self.assertEqual(len(categories.requestedCategoryIdsInError.guid), 1)
+        names = [self.own(client, self.revision_of(client, guid)) for guid in self.approved]
+        more = service.GetExtendedUpdateInfo2(
+            cookie=cookie, updateIDs={"UpdateIdentity": names},
+            infoTypes={"XmlUpdateFragmentType": ["Extended", "LocalizedProperties", "FileUrl",
+                                                 "FileDecryption"]}, locales={"string": ["en-US", "en"]})
+        self.assertEqual({u.ID for u in more.Updates.Update},
+                         {self.revision_of(client, guid) for guid in self.approved})
+        self.assertIsNone(more.FileDecryptionData, "nothing here is encrypted")
+        for place in more.FileLocations.FileLocation:
+            self.assertEqual(place.FileDigestAlgorithm, "SHA1")
+        digests = [place.FileDigest for place in more.FileLocations.FileLocation]
+        places = service.GetFileLocations(cookie=cookie, fileDigests={"base64Binary": digests})
+        self.assertEqual({p.FileDigest for p in places.FileLocations.FileLocation}, set(digests))
+        self.assertTrue(places.NewCookie.EncryptedData)
+        printers = service.SyncPrinterCatalog(
+            cookie=cookie, installedNonLeafUpdateIDs={"int": client.non_leaf},
+            printerUpdateIDs={"int": []})
+        self.assertFalse(printers.Truncated)
+        drivers = client.sync(SkipSoftwareSync=True, SystemSpec={"Device": [
+            {"HardwareIDs": {"string": ["PCI\\NOBODY"]},
+             "installedDriver": {"DriverVerDate": NOW, "DriverVerVersion": 0, "DriverRank": -1}}]})
+        self.assertEqual(drivers.DriverSyncNotNeeded.lower(), "true")
+        reports = soap.reporting(self.server.url)
+        self.assertEqual(reports.GetRequiredInventoryType(cookie=cookie, rulesId=str(uuid.uuid4()),
+                                                          rulesVersion="1"), 0)
+        self.assertTrue(reports.ReportInventory(cookie=cookie, clientTime=NOW, inventory={
+            "IsCompressed": False, "RawXml": "<a/>", "CompressedXml": b""}))
+        self.assertEqual(soap.fault_of(reports.ReportEventBatch2, computerId=client.id, clientTime=NOW,
+                                       eventBatch={"ReportingEvent": []})[0], "InvalidParameters")
+
+    def test_approvals_that_change_between_scans(self):
+        guid = next(row["guid"] for row in catalogue.listing().values()
+                    if row.get("can_uninstall") and row["guid"] not in self.approved
+                    and row["path"].startswith("tool/"))
+        client = self.client("pc8.example")
+        client.scan()
+        revision = self.revision_of(client, guid)
+        self.assertEqual(client.infos[revision].Deployment.Action, "PreDeploymentCheck")
+        for words, action, deadline in (
+                (("approve", guid, "--group", "All Computers", "--deadline", "2031-01-31"), "Install", True),
+                (("approve", guid, "--group", "All Computers", "--action", "optional"), "OptionalInstall",
+                 False),
+                (("approve", guid, "--group", "All Computers", "--action", "uninstall"), "Uninstall", False),
+                (("unapprove", guid), "PreDeploymentCheck", False)):
+            accept = ("--accept-eula",) if words[0] == "approve" and action != "Uninstall" else ()
+            self.mirror.run("update", *words, *accept)
+            catalogue.wait_for_index(self.server, 1)
+            answer = client.sync()
+            self.assertIsNone(answer.NewUpdates)
+            changed = {info.ID: info for info in answer.ChangedUpdates.UpdateInfo}
+            self.assertIn(revision, changed, words)
+            self.assertEqual(changed[revision].Deployment.Action, action)
+            self.assertEqual(changed[revision].Deployment.Deadline is not None, deadline, words)
+            self.assertIsNone(changed[revision].Xml)
+            self.assertIsNone(client.sync().ChangedUpdates, "told once")
+        self.mirror.run("update", "decline", guid)
+        catalogue.wait_for_index(self.server, 1)
+        self.assertIn(revision, client.sync().OutOfScopeRevisionIDs.int)
+        self.mirror.run("update", "unapprove", guid)
+
+    def test_failures_are_told_in_words(self):
+        client = self.client("pc9.example")
+        failed = {"BasicData": {"TargetID": {"Sid": client.id}, "SequenceNumber": 0, "TimeAtTarget": NOW,
+                                "EventInstanceID": str(uuid.uuid4()), "NamespaceID": 1, "EventID": 182,
+                                "SourceID": 101,
+                                "UpdateID": {"UpdateID": self.approved[0], "RevisionNumber": 1},
+                                "Win32HResult": 0x80070643 - (1 << 32)},
+                  "ExtendedData": {"ComputerBrand": "a", "ComputerModel": "b", "BiosRevision": "c",
+                                   "ProcessorArchitecture": "Amd64Compatible",
+                                   "OSVersion": {"Major": 10, "Minor": 0, "Build": 26200, "Revision": 1,
+                                                 "ServicePackMajor": 0, "ServicePackMinor": 0},
+                                   "OSLocaleID": 1033}, "PrivateData": {}}
+        self.assertTrue(soap.reporting(self.server.url).ReportEventBatch(
+            cookie=client.cookie, clientTime=NOW, eventBatch={"ReportingEvent": [failed]}))
+        shown = self.mirror.run("computer", "show", client.id)
+        failure, = shown["failures"]
+        self.assertEqual((failure["event"], failure["guid"]), ("installation failed", self.approved[0]))
+        self.assertEqual(failure["hresult_text"], "0x80070643 ERROR_INSTALL_FAILURE: the installer failed")
+        self.assertEqual(shown["failed"], 1)
+
     def test_paths_ignore_case(self):
         config = soap.proxy(self.server.url, "ClientWebService.wsdl", f"{{{soap.CLIENT}}}ClientSoap",
                             "/CLIENTWEBSERVICE/Client.ASMX").GetConfig(protocolVersion="1.8")
         self.assertTrue(config.LastChange)
+
+
+@unittest.skipIf(soap.MISSING, soap.MISSING)
+class TargetingTest(unittest.TestCase):
+    """Client-side targeting: the policy of the computers names their groups."""
+
+    def test_computers_name_their_groups(self):
+        with World() as world:
+            mirror = catalogue.upstream(world, "m")
+            mirror.run("group", "add", "Pilots")
+            guid = catalogue.approve_some(mirror, "Pilots", 1)[0]
+            mirror.configure(serve__targeting="client")
+            with mirror.serve() as server:
+                actions = {}
+                for name, groups in (("pilot", "nobody;PILOTS"), ("other", "nobody"), ("plain", None)):
+                    client = Client(server.url, name, groups)
+                    client.register()
+                    client.scan()
+                    actions[name] = next(info.Deployment.Action for info in client.infos.values()
+                                         if info.Xml.lower().startswith(
+                                             f'<updateidentity updateid="{guid}"'))
+                self.assertEqual(actions, {"pilot": "Install", "other": "PreDeploymentCheck",
+                                           "plain": "PreDeploymentCheck"})
+                groups = {c["name"]: c["groups"] for c in mirror.rows("computer", "list")}
+                self.assertEqual(groups, {"pilot": ["Pilots"], "other": ["Unassigned Computers"],
+                                          "plain": ["Unassigned Computers"]})
+            error = mirror.refuse(2, "group", "assign", "pilot", "--group", "Pilots")
+            self.assertEqual(error["reason"], "client-targeting")
+            self.assertIn("serve.targeting: server", error["next"])
 
 
 if __name__ == "__main__":
