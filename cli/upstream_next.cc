@@ -14,7 +14,11 @@ struct Step {
   std::string_view next;
 };
 
-constexpr std::array<Step, 6> kSteps{{
+constexpr std::string_view kForeign =
+    "check that upstream.wsus in gapferry.yaml leads to an update server and that nothing on the "
+    "way changes its answers";
+
+constexpr std::array<Step, 17> kSteps{{
     {"no-upstream", "set upstream.wsus in gapferry.yaml to the URL of an update server"},
     {"certificate-refused",
      "if the upstream is the right one, set upstream.ca_file in gapferry.yaml to the PEM file of "
@@ -28,6 +32,19 @@ constexpr std::array<Step, 6> kSteps{{
      "belong together"},
     {"proxy-refused",
      "set user and password in upstream.proxy in gapferry.yaml: http://USER:PASSWORD@HOST:PORT"},
+    {"redirect",
+     "set upstream.wsus in gapferry.yaml to where the server points if that is an update server; a "
+     "portal on the way may want a login first"},
+    {"no-http", kForeign},
+    {"no-soap", kForeign},
+    {"bad-answer", kForeign},
+    {"soap-malformed", kForeign},
+    {"soap-field", kForeign},
+    {"soap-operation", kForeign},
+    {"content-encoding", kForeign},
+    {"answer-too-large", kForeign},
+    {"bad-limit", kForeign},
+    {"no-plug-in", kForeign},
 }};
 
 }  // namespace

@@ -161,6 +161,30 @@ ErrorCode CodeOfStatus(int status) {
   return status == 404 ? ErrorCode::kNotFound : ErrorCode::kUnsupported;
 }
 
+// What helps when the answer is of somebody in between, or of no update server.
+std::string_view NextOfStatus(int status) {
+  if (status == 401 || status == 403) {
+    return "let the upstream accept this machine without a login, or with upstream."
+           "client_certificate; check upstream.wsus in gapferry.yaml";
+  }
+  if (status == 404) {
+    return "set upstream.wsus in gapferry.yaml to the root of an update server, such as "
+           "http://wsus.example:8530";
+  }
+  if (CodeOfStatus(status) == ErrorCode::kTransient) return "";
+  return "look into the log of the upstream and of the proxies on the way; check upstream.wsus in "
+         "gapferry.yaml";
+}
+
+// A page with status 200 is a login or an error of something on the way: not one byte of it is
+// looked at as an answer.
+Result<void> RequireXml(const FetchResponse& head) {
+  const std::string type = ToLowerAscii(head.Header("Content-Type"));
+  if (head.status != 200 || type.empty() || type.find("xml") != std::string::npos) return {};
+  return Fail(ErrorCode::kCorrupt, "no-soap",
+              fmt::format("the answer is '{}', no SOAP message", EscapeForDisplay(type, 60)));
+}
+
 Result<void> FaultOf(Bytes body, const FetchResponse& answer, const std::string& operation) {
   TRY_ASSIGN(
       std::string text,
@@ -187,15 +211,20 @@ Result<void> Upstream::PostOnce(const Exchange& exchange, protocol::AnswerReader
   request.body = AsBytes(exchange.body);
   request.max_body_bytes = kMaxAnswerBytes;
   request.once = exchange.operation == "RollupDownstreamServers";  // its counters are added
-  request.on_answer = [&](const FetchResponse& head) { return sink.Begin(head); };
+  request.on_answer = [&](const FetchResponse& head) -> Result<void> {
+    TRY(RequireXml(head));
+    return sink.Begin(head);
+  };
   TRY_ASSIGN(const FetchResponse answer, fetcher_.Fetch(request, sink, stop_));
   outcome.http_status = answer.status;
   retry_after = answer.Header("Retry-After");
   if (answer.status == 200) return sink.Finish();
   const bool is_xml = ToLowerAscii(answer.Header("Content-Type")).find("xml") != std::string::npos;
   if (answer.status == 500 && is_xml) return FaultOf(sink.TakeOther(), answer, exchange.operation);
-  return Fail(CodeOfStatus(answer.status), "http-status",
-              fmt::format("POST {}: HTTP status {}", DisplayUrl(exchange.url), answer.status));
+  return std::unexpected(
+      Error{CodeOfStatus(answer.status),
+            fmt::format("POST {}: HTTP status {}", DisplayUrl(exchange.url), answer.status),
+            "http-status", std::string(NextOfStatus(answer.status))});
 }
 
 namespace {
@@ -209,6 +238,17 @@ bool RepeatedByCaller(std::string_view operation) {
 
 }  // namespace
 
+// All calls go to one URL: the message says which it was.
+void Upstream::Name(const Exchange& exchange, Error& error) const {
+  if (!error.message.starts_with(exchange.operation)) {
+    error.message = fmt::format("{}: {}", exchange.operation, error.message);
+  }
+  if (error.code == ErrorCode::kCorrupt && error.reason.empty()) error.reason = "bad-answer";
+  if (protocol::FaultCodeOf(error) == FaultCode::kIncompatibleProtocolVersion) {
+    error.message += fmt::format(" to our version {}", options_.protocol_version);
+  }
+}
+
 Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reader) {
   for (int attempt = 1;; ++attempt) {
     protocol::AttemptOutcome outcome;
@@ -216,6 +256,7 @@ Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reade
     auto answered = PostOnce(exchange, reader(), outcome, retry_after);
     if (answered) return answered;
     Error& error = answered.error();
+    Name(exchange, error);
     protocol::RetryPolicy policy = options_.retry;
     if (const auto fault = protocol::FaultCodeOf(error)) {
       const FaultRule& rule = RuleOf(*fault);

@@ -113,6 +113,7 @@ class Upstream {
   auto WithCookie(Request request, Function call) -> decltype(call(request));
   template <class Response, class Request>
   Result<Response> CallWithCookie(Request request);
+  void Name(const Exchange& exchange, Error& error) const;
   Result<void> Post(const Exchange& exchange, const ReaderFactory& reader);
   Result<void> PostOnce(const Exchange& exchange, protocol::AnswerReader& reader,
                         protocol::AttemptOutcome& outcome, std::string& retry_after);

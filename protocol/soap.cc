@@ -337,6 +337,7 @@ void ReadDetail(pugi::xml_node detail, SoapFault& fault) {
   const std::string code = ChildText(detail, "ErrorCode");
   if (code.empty() && fault.code != FaultCode::kUnknown) return;
   fault.code = FaultCodeFromName(TrimAscii(code));
+  fault.code_text = TrimAscii(code);
   fault.message = ChildText(detail, "Message");
   fault.method = ChildText(detail, "Method");
   if (const auto id = Guid::Parse(TrimAscii(ChildText(detail, "ID")))) fault.id = *id;
@@ -410,7 +411,9 @@ Error FaultError(const SoapFault& fault, std::string_view operation) {
     }
   }();
   const std::string name(FaultCodeName(fault.code));
-  std::string message = fmt::format("{}: server answered {}", operation, name);
+  const bool is_new = fault.code == FaultCode::kUnknown && !fault.code_text.empty();
+  std::string message = fmt::format("{}: server answered {}", operation,
+                                    is_new ? EscapeForDisplay(fault.code_text, 60) : name);
   if (!fault.message.empty()) message += fmt::format(" ({})", EscapeForDisplay(fault.message));
   if (fault.code == FaultCode::kUnknown && !fault.text.empty()) {
     message += fmt::format(": {}", EscapeForDisplay(fault.text));

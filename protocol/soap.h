@@ -123,11 +123,12 @@ FaultCode FaultCodeFromName(std::string_view name);
 
 struct SoapFault {
   FaultCode code = FaultCode::kUnknown;
-  std::string message;  ///< for InvalidParameters the parameter's name
-  Guid id;              ///< fresh for each fault; in the server's log too
-  std::string method;   ///< the SOAPAction of the call, quotes included
-  std::string actor;    ///< URL of the service; written in kClassic shape only
-  std::string text;     ///< faultstring as received; written is always "Fault occurred"
+  std::string message;         ///< for InvalidParameters the parameter's name
+  Guid id;                     ///< fresh for each fault; in the server's log too
+  std::string method;          ///< the SOAPAction of the call, quotes included
+  std::string actor;           ///< URL of the service; written in kClassic shape only
+  std::string text;            ///< faultstring as received; written is always "Fault occurred"
+  std::string code_text = {};  ///< ErrorCode as received, for codes that nobody knows
 };
 
 /// The answer's body, HTTP status 500. kClient: `s:` without faultactor. kClassic: `soap:` with it.
