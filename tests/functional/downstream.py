@@ -67,12 +67,12 @@ class Downstream:
             oldCookie=None, protocolVersion=self.version)
 
     def call(self, operation, **parameters):
-        """The operation with our cookie; once more with a new one when it has run out."""
-        for attempt in range(2):
+        """The operation with our cookie; again with a new one when it has run out."""
+        for attempt in range(5):
             try:
                 return getattr(self.sync, operation)(cookie=self.cookie, **parameters)
             except soap.zeep.exceptions.Fault as fault:
-                if attempt or fault.detail.findtext("ErrorCode") != "InvalidCookie":
+                if attempt == 4 or fault.detail.findtext("ErrorCode") != "InvalidCookie":
                     raise
                 self.cookie = self.authorize()
 
