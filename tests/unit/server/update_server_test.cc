@@ -503,6 +503,71 @@ TEST_F(UpdateServerTest, DropsTheCacheOfOtherFragments) {
   EXPECT_TRUE(Client<protocol::SyncUpdatesResponse>(ask).has_value());
 }
 
+TEST_F(UpdateServerTest, AnOldCookieKeepsWhatItsClientWasTold) {
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701605";
+  protocol::Cookie cookie = Register(id);
+  const Scanned scanned = Scan(cookie);
+  const CookieBox box(*mirror::ReadCookieKey(path_));
+  // The number of cached updates told anew after a handshake with this old cookie.
+  const auto told_after = [&](const std::function<void(ClientCookie&)>& change) {
+    ClientCookie content =
+        *DecodeClientCookie(*box.Open(CookiePurpose::kClient, cookie.encrypted_data));
+    change(content);
+    protocol::SimpleAuthorizationRequest authorize;
+    authorize.client_id = id;
+    protocol::GetCookieRequest get;
+    get.auth_cookies = {
+        Call<protocol::SimpleAuthorizationResponse>(protocol::path::kSimpleAuth, authorize)
+            ->cookie};
+    get.last_change =
+        Client<protocol::GetConfigResponse>(protocol::GetConfigRequest{"2.90"})->last_change;
+    get.protocol_version = "2.90";
+    get.old_cookie = protocol::Cookie{
+        cookie.expiration,
+        *box.Seal(CookiePurpose::kClient, EncodeCookie(content), SystemClock().Now())};
+    protocol::SyncUpdatesRequest ask;
+    ask.cookie = Client<protocol::GetCookieResponse>(get)->cookie;
+    ask.parameters.installed_non_leaf_update_ids = scanned.installed;
+    ask.parameters.other_cached_update_ids = scanned.other;
+    const auto answer = Client<protocol::SyncUpdatesResponse>(ask);
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    EXPECT_TRUE(answer->result.new_updates.empty());
+    return answer->result.changed_updates.size();
+  };
+  EXPECT_EQ(told_after([](ClientCookie&) {}), 0U);
+  EXPECT_EQ(told_after([](ClientCookie& c) { c.expires = UtcTime::FromUnixSeconds(1); }), 0U)
+      << "an old cookie has mostly expired";
+  const std::size_t all = scanned.updates.size();
+  EXPECT_EQ(told_after([](ClientCookie& c) { c.state.epoch = Guid::Random(); }), all)
+      << "the mirror was put back";
+  EXPECT_EQ(told_after([](ClientCookie& c) { c.state.chain.bytes[0] ^= 1; }), all);
+  EXPECT_EQ(told_after([](ClientCookie& c) { c.client_id = "somebody-else"; }), all);
+}
+
+TEST_F(UpdateServerTest, TellsKeysOfEncryptedFiles) {
+  const mirror::RevisionRelations relations = Approvable();
+  const Sha1Digest sha1 = relations.files[0].sha1;
+  const std::string key = "0123456789abcdef";
+  ASSERT_TRUE(admin_->db().Run(
+      "INSERT INTO file_key SELECT ?, max(id), ? FROM change WHERE generation IS NOT NULL", sha1,
+      AsBytes(key)));
+  protocol::GetExtendedUpdateInfo2Request ask;
+  ask.cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701606");
+  ask.update_ids = {relations.row.update, relations.row.update};
+  ask.info_types = {protocol::FragmentType::kFileDecryption};
+  const auto answer = Client<protocol::GetExtendedUpdateInfo2Response>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  ASSERT_EQ(answer->file_decryption_data.size(), 1U);
+  const protocol::FileDecryption& told = answer->file_decryption_data[0];
+  EXPECT_EQ(told.file_digest, sha1);
+  EXPECT_EQ(told.decryption_key, Bytes(key.begin(), key.end()));
+  EXPECT_EQ(told.security_data, (std::vector<Bytes>{Bytes(key.begin(), key.end())}));
+  ask.info_types = {protocol::FragmentType::kFileUrl};
+  EXPECT_TRUE(Client<protocol::GetExtendedUpdateInfo2Response>(ask)->file_decryption_data.empty())
+      << "only to who asks for them";
+  ASSERT_TRUE(admin_->db().Run("DELETE FROM file_key"));
+}
+
 TEST_F(UpdateServerTest, ClientsNameTheirGroupsWhereTheyMay) {
   const auto pilots = admin_->intent().AddGroup("Pilots", mirror::kAllComputers, "test");
   ASSERT_TRUE(pilots.has_value()) << pilots.error().message;
