@@ -12,6 +12,8 @@ import soap
 from harness import FAST_WAITS, World, gapferry, sanitized
 from rollup_zeep import Downstream
 from wsus import ALL_COMPUTERS, WsusServer
+from wsus.operations import ZERO
+from wsus.reporting import ReportingServer
 
 LEAF, EXPIRING, SUPERSEDED = small.LEAVES
 HURRY = {} if sanitized() else {"LD_PRELOAD": str(FAST_WAITS)}  # no waiting between attempts
@@ -259,6 +261,61 @@ class AutonomousChain(Chain):
         self.assertEqual(self.held(self.bottom), self.held(self.top))
         self.assertEqual(self.approvals(self.bottom), {(LEAF, "All Computers"): "Install"})
         self.bottom.run("store", "check")
+
+
+@unittest.skipIf(soap.MISSING, soap.MISSING)
+class GapInTheMiddle(Chain):
+    """An upstream, a mirror, a gap, a site, a server below the site: bundles down, returns up."""
+
+    def setUp(self):
+        self.world = World().__enter__()
+        self.addCleanup(self.world.__exit__)
+        self.origin = ReportingServer().__enter__()
+        self.addCleanup(self.origin.__exit__)
+        small.fill(self.origin)
+        self.top = small.connected(self.world, self.origin, "harbour")
+        self.site = small.join(self.world, self.top, "plant")
+        self.site.configure(**{"return__level": "detailed"})
+
+    def carry(self):
+        bundle = self.top.run("export", "--to", self.world.directory("stick"), "--for", "plant")["bundle"]
+        self.site.run("import", bundle, "--yes")
+
+    def bring_back(self):
+        folder = self.world.directory("return")
+        file = self.site.run("export", "--return", "--to", folder, "--yes")["return"]
+        self.top.run("import", file, "--yes")
+        self.top.run("rollup")
+
+    def test_status_of_a_server_behind_the_gap(self):
+        up = self.origin
+        self.carry()
+        with self.site.serve() as server:
+            bottom = self.world.init("bottom", "--name", "bottom", "--upstream", server.url, "--replica")
+            bottom.run("sync")
+            self.chain = [self.top, self.site, bottom]
+            self.assert_equal_documents()
+            self.assertEqual(self.groups(bottom), self.groups(self.top))
+            self.assertEqual(self.approvals(bottom), self.approvals(self.top))
+            self.assert_true_content(bottom, (LEAF, 100))
+            with bottom.serve() as below:
+                own = self.world.path / "own.state"
+                for verb in ("scan", "report"):
+                    done = gapferry("client", verb, "--server", below.url, "--state", own, "--json")
+                    self.assertEqual(done.code, 0, done)
+                mine = bottom.rows("computer", "list")[0]["id"]
+                bottom.run("rollup")
+            self.bring_back()
+        guids = [m.status()["guid"] for m in self.chain]
+        self.assertEqual({g: up.server_table[g]["ParentServerId"] for g in guids},
+                         dict(zip(guids, [ZERO, *guids])))
+        self.assertEqual(up.computer_table[mine]["ParentServerId"], guids[2])
+        self.assertIn(mine, up.status)
+        # What its clients have evaluated ends where the harbour had last synced, not the site or the bottom.
+        synced = self.site.status()["last_bundle"]["upstream_sync_at"]
+        self.assertEqual(up.detected[mine][:19], synced[:19])
+        self.assertLess(synced, self.site.status()["last_bundle"]["imported_at"])
+        self.assertEqual(up.violations, [])
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class ReportingServer(WsusServer):
         self.limits = (5000, 1500, 20000, 500)
         self.server_table, self.computer_table, self.numbers, self.status = {}, {}, {}, {}
         self.servers, self.last_computers = [], []
-        self.installs, self.deleted = 0, set()
+        self.installs, self.deleted, self.detected = 0, set(), {}
 
     def perform(self, operation, body):
         CHILDREN.update(ROLLUP)  # which other servers of the tests are never asked
@@ -170,6 +170,7 @@ class ReportingServer(WsusServer):
             if one["IsFullRollup"] == "true":
                 self.status[computer] = {}
             self.numbers[computer] = number
+            self.detected[computer] = one["EffectiveLastDetectionTime"]
             for row in items(element, "ComputerStatusRollupUpdateStatus"):
                 state = fields(row)
                 self.status.setdefault(computer, {})[state["UpdateId"]] = int(state["SummarizationState"])
