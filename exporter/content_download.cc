@@ -117,7 +117,9 @@ Downloaded Download::Run(const std::vector<ContentPlace>& places) {
     }
   }
   if (absent_upstream) return {AbsentUpstream{}, network_bytes_};
-  failure->message = fmt::format("file {}: {}", Name(), failure->message);
+  if (!failure->message.starts_with("content ")) {  // which names it already
+    failure->message = fmt::format("file {}: {}", Name(), failure->message);
+  }
   return {std::move(*failure), network_bytes_};
 }
 

@@ -279,9 +279,8 @@ TEST_F(DownloadTest, AnotherTotalSizeIsRefusedBeforeAByteIsTaken) {
   host_.claims_total = 4 << 20;
   const Downloaded done = Run();
   EXPECT_EQ(ErrorOf(done).code, ErrorCode::kCorrupt);
-  EXPECT_EQ(ErrorOf(done).message, "file " + Sha1(noise_).ToHex(HexCase::kUpper) + ": content " +
-                                       Sha1(noise_).ToHex() +
-                                       ": size mismatch: expected 3145728, got 4194304");
+  EXPECT_EQ(ErrorOf(done).message,
+            "content " + Sha1(noise_).ToHex() + ": size mismatch: expected 3145728, got 4194304");
   EXPECT_EQ(done.network_bytes, 0U);
   EXPECT_EQ(host_.requests.size(), 2U);
 }
