@@ -19,6 +19,7 @@ json EventToJson(const PendingEvent& event) {
           {"title", event.title},
           {"bytes", event.bytes},
           {"hresult", event.hresult},
+          {"earlier_failures", event.earlier_failures},
           {"bundle", event.is_bundle}};
 }
 
@@ -32,6 +33,7 @@ Result<PendingEvent> EventFromJson(const json& object) {
   event.title = StringOf(object, "title");
   event.bytes = static_cast<std::uint64_t>(IntegerOf(object, "bytes"));
   event.hresult = static_cast<std::int32_t>(IntegerOf(object, "hresult"));
+  event.earlier_failures = static_cast<std::int32_t>(IntegerOf(object, "earlier_failures"));
   event.is_bundle = BoolOf(object, "bundle");
   return event;
 }
@@ -59,7 +61,8 @@ Result<History> HistoryFromJson(const json& object) {
   for (const json& item : object.value("failed", json::array())) {
     if (!item.is_object()) return Fail(ErrorCode::kCorrupt, "a failure is no object");
     TRY_ASSIGN(const Guid guid, Guid::Parse(StringOf(item, "update")), "failed");
-    history.failed[guid] = static_cast<std::int32_t>(IntegerOf(item, "hresult"));
+    history.failed[guid] = {static_cast<std::int32_t>(IntegerOf(item, "hresult")),
+                            static_cast<std::int32_t>(IntegerOf(item, "times", 1))};
   }
   return history;
 }
@@ -110,8 +113,9 @@ Result<void> ClientState::Save() const {
     object[name] = json::array();
     for (const Guid& guid : history_.*list) object[name].push_back(guid.ToString());
   }
-  for (const auto& [guid, hresult] : history_.failed) {
-    object["failed"].push_back({{"update", guid.ToString()}, {"hresult", hresult}});
+  for (const auto& [guid, failure] : history_.failed) {
+    object["failed"].push_back(
+        {{"update", guid.ToString()}, {"hresult", failure.hresult}, {"times", failure.times}});
   }
   for (const PendingEvent& event : pending_events_) object["events"].push_back(EventToJson(event));
   if (last_scan_) object["last_scan"] = last_scan_->ToXml();

@@ -27,6 +27,7 @@ struct PendingEvent {
   std::string title;
   std::uint64_t bytes = 0;
   std::int32_t hresult = 0;
+  std::int32_t earlier_failures = 0;  ///< of a failure: how often it had failed before
   bool is_bundle = false;
 };
 

@@ -257,7 +257,9 @@ void Remember(ClientState& state, const OfferedUpdate& update, const DownloadedU
   History& history = state.history();
   if (done.error) {
     event.hresult = done.error->code == ErrorCode::kCorrupt ? kIncorrectHash : kNotDownloaded;
-    history.failed[update.id.guid] = event.hresult;
+    Failure& failure = history.failed[update.id.guid];
+    failure.hresult = event.hresult;
+    event.earlier_failures = failure.times++;
   } else {
     history.failed.erase(update.id.guid);
   }

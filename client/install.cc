@@ -40,6 +40,14 @@ void TakeAsInstalled(History& history, const Guid& guid) {
   history.failed.erase(guid);
 }
 
+void AddFailure(ClientState& state, PendingEvent event, std::int32_t hresult) {
+  Failure& failure = state.history().failed[event.update.guid];
+  event.hresult = hresult;
+  event.earlier_failures = failure.times++;
+  failure.hresult = hresult;
+  state.pending_events().push_back(std::move(event));
+}
+
 InstallStep Act(ClientState& state, const OfferedUpdate& update, const InstallOptions& options,
                 UtcTime now) {
   const Guid& guid = update.id.guid;
@@ -49,9 +57,8 @@ InstallStep Act(ClientState& state, const OfferedUpdate& update, const InstallOp
   InstallStep step{update.id, update.title, {}, 0};
   events.push_back(EventOf(update, removes ? kUninstallStarted : kInstallStarted, now));
   if (const auto failure = options.failures.find(guid); failure != options.failures.end()) {
-    events.push_back(EventOf(update, removes ? kUninstallFailed : kInstallFailed, now));
-    events.back().hresult = failure->second;
-    history.failed[guid] = failure->second;
+    AddFailure(state, EventOf(update, removes ? kUninstallFailed : kInstallFailed, now),
+               failure->second);
     step.outcome = "failed";
     step.hresult = failure->second;
   } else if (removes) {
@@ -136,10 +143,8 @@ Result<void> MarkFailed(ClientState& state, const Guid& update, std::int32_t hre
                         const Clock& clock) {
   TRY_ASSIGN(const OfferedUpdate known, Known(state, update));
   const bool removes = known.action == DeploymentAction::kUninstall;
-  PendingEvent event = EventOf(known, removes ? kUninstallFailed : kInstallFailed, clock.Now());
-  event.hresult = hresult;
-  state.pending_events().push_back(std::move(event));
-  state.history().failed[update] = hresult;
+  AddFailure(state, EventOf(known, removes ? kUninstallFailed : kInstallFailed, clock.Now()),
+             hresult);
   return state.Save();
 }
 

@@ -77,7 +77,7 @@ ReportingEvent EventOf(const PendingEvent& pending, const Facts& facts, const Gu
     case 221:  // removal failed
       event.replacement_strings = {
           fmt::format("0x{:08x}", static_cast<std::uint32_t>(pending.hresult)), pending.title};
-      event.misc_data.push_back("C=0");  // how often it failed before
+      event.misc_data.push_back(fmt::format("C={}", pending.earlier_failures));
       break;
     default:
       break;

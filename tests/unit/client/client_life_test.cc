@@ -102,6 +102,11 @@ TEST_F(ClientLife, ReportsFailuresWithTheirCode) {
             (std::vector<std::string>{"0x80070643", "Update 1"}));
   EXPECT_EQ(server_.events[1].win32_hresult, static_cast<std::int32_t>(0x80070643));
   EXPECT_EQ(Inventory(), (std::vector<std::string>{List('U', 1), List('g', 1)}));
+  EXPECT_EQ(server_.events[1].misc_data.back(), "C=0");
+  EXPECT_EQ(Install(options)->front().outcome, "failed");
+  Report();
+  EXPECT_EQ(server_.events[5].event_id, 182);
+  EXPECT_EQ(server_.events[5].misc_data.back(), "C=1");
   EXPECT_EQ(Install()->front().outcome, "installed");  // and then it works
   Report();
   EXPECT_EQ(Inventory(), std::vector<std::string>{List('V', 1)});
