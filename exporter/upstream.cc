@@ -36,11 +36,22 @@ std::uint32_t RandomBits() {
   return LoadLe32(bytes.data());
 }
 
+// Text of an answer that is parsed as a whole. Deployments are about 600 bytes each; all others are
+// a few kilobytes of configuration or short lists of ids.
+constexpr std::size_t kMaxDeploymentsBytes = 128 << 20;
+constexpr std::size_t kMaxSmallAnswerBytes = 16 << 20;
+
 // A small answer, parsed as a whole.
 class WholeAnswer : public protocol::AnswerReader {
  public:
-  explicit WholeAnswer(std::string operation) : operation_(std::move(operation)) {}
+  explicit WholeAnswer(std::string operation)
+      : operation_(std::move(operation)),
+        limit_(operation_ == "GetDeployments" ? kMaxDeploymentsBytes : kMaxSmallAnswerBytes) {}
   Result<void> Feed(std::string_view utf8) override {
+    if (utf8.size() > limit_ - text_.size()) {
+      return Fail(ErrorCode::kCorrupt, "answer-too-large",
+                  fmt::format("{}: answer larger than {} bytes", operation_, limit_));
+    }
     text_ += utf8;
     return {};
   }
@@ -62,6 +73,7 @@ class WholeAnswer : public protocol::AnswerReader {
 
  private:
   std::string operation_;
+  std::size_t limit_;
   std::string text_;
   std::optional<SoapMessage> message_;
 };
