@@ -41,9 +41,10 @@ class Preview {
                           const std::vector<UpdateId>& updates) {
     preview_.of = updates.size();
     const std::size_t some = std::min(updates.size(), SyncPreview::kMostDocuments);
-    progress_.Begin("looking at what is new", some, 0);
+    const std::size_t names = std::min(categories.size(), SyncPreview::kMostDocuments);
+    progress_.Begin("looking at what is new", some + names, 0);
     TRY(LookAt(updates, some));
-    TRY(LookAt(categories, std::min(categories.size(), SyncPreview::kMostDocuments)));
+    TRY(LookAt(categories, names));
     progress_.End();
     std::sort(preview_.updates.begin(), preview_.updates.end(),
               [](const auto& a, const auto& b) { return a.id < b.id; });

@@ -117,8 +117,9 @@ void DescribePreview(Context& context, const exporter::SyncPreview& preview) {
                               one.is_expired ? " (expired)" : ""));
   }
   if (shown > kShown) context.Print(fmt::format("  and {} more", shown - kShown));
+  if (!preview.products.empty()) context.Print("by product:");
   for (const auto& one : preview.products) {
-    context.Print(fmt::format("  {} for {}", one.updates, EscapeForDisplay(one.title, 100)));
+    context.Print(fmt::format("  {:>6} {}", one.updates, EscapeForDisplay(one.title, 100)));
   }
 }
 
@@ -185,12 +186,6 @@ void WarnOfProblems(Context& context, const SyncReport& report) {
   if (report.without_keys > 0) {
     context.Warn(fmt::format("{} revisions have encrypted files that the upstream gave no key for",
                              report.without_keys));
-  }
-  if (!report.lowered_from.empty()) {
-    context.Warn(
-        fmt::format("the upstream speaks protocol {} now, {} before: it may leave out "
-                    "updates that need the newer one",
-                    report.upstream_version, report.lowered_from));
   }
   WarnOfContent(context, report.content);
 }
