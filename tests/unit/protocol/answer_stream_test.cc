@@ -46,7 +46,7 @@ TEST(RevisionListAnswer, ReadsTheSameInPiecesOfAnySizePlainAndCompressed) {
   const std::string text = ListOf(Entry() + Entry(kGuid, "101"));
   std::string packed;
   XpressEncoder().AppendBlocks(AsBytes(text), packed);
-  for (const std::size_t piece : {1, 2, 7, 64, 100'000}) {
+  for (const std::size_t piece : {1UZ, 2UZ, 7UZ, 64UZ, 100'000UZ}) {
     for (const bool compressed : {false, true}) {
       const auto list = ReadList(compressed ? packed : text, piece, compressed ? "xpress" : "");
       ASSERT_TRUE(list.has_value()) << list.error().message;
@@ -170,7 +170,7 @@ TEST(UpdateDataAnswer, HandsOnEachDocumentWholeAndRefusesOnlyTheOneThatIsTooLarg
       DataOf(UpdateEntry("<XmlUpdateBlob>&lt;a&gt;1&amp;amp;2&lt;/a&gt;</XmlUpdateBlob>") +
              UpdateEntry("<XmlUpdateBlob>" + std::string(500, 'x') + "</XmlUpdateBlob>") +
              UpdateEntry("<XmlUpdateBlobCompressed>TVND\r\n Rg==</XmlUpdateBlobCompressed>"));
-  for (const std::size_t piece : {1, 3, 1000}) {
+  for (const std::size_t piece : {1UZ, 3UZ, 1000UZ}) {
     const Received received = ReadData(text, piece, 100);
     ASSERT_TRUE(received.outcome.has_value()) << received.outcome.error().message;
     ASSERT_EQ(received.updates.size(), 3u);

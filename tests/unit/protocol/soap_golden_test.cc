@@ -132,7 +132,7 @@ TEST_F(SoapGolden, ExtendedInformation) {
   Check("get_extended_update_info2_request", request2);
   Check("get_extended_update_info2_response",
         GetExtendedUpdateInfo2Response{
-            {}, {{kSha1, "http://s/Content/x", "SHA1"}}, {{kSha1, Bytes{1, 2}}}});
+            {}, {{kSha1, "http://s/Content/x", "SHA1"}}, {{kSha1, Bytes{1, 2}, {}}}});
   Check("get_file_locations_request",
         GetFileLocationsRequest{kCookie, {Bytes(kSha1.bytes.begin(), kSha1.bytes.end())}});
   Check("get_file_locations_response",
