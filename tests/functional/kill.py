@@ -3,10 +3,10 @@
 The interposer tests/support/kill_points.c counts the calls that change files. A first run counts them;
 then, for each number N (a sample of them unless GAPFERRY_KILL_ALL=1, which goes through all ways or those
 that GAPFERRY_KILL_WAYS lists), the command starts from the same copy, is killed at its N-th call (or that
-call fails with "no space" or an I/O error, or only half of a write arrives), and is run again. The end must be that of the undisturbed run: state digest, content
-digest, generation, and for export the very bytes of the bundle. Between the two runs the mirror must
-open, and show either the old or the new state, and each file below content/ must have the bytes that its
-name promises.
+call fails with "no space" or an I/O error, or only half of a write arrives), and is run again. The end must
+be that of the undisturbed run: state digest, content digest, generation, and for export the very bytes of
+the bundle. Between the two runs the mirror must open, and show either the old or the new state, and each
+file below content/ must have the bytes that its name promises.
 """
 import collections
 import concurrent.futures

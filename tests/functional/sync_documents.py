@@ -132,7 +132,7 @@ class AnswerTest(SyncCase, unittest.TestCase):
 class BadDocumentTest(SyncCase, unittest.TestCase):
     """Documents that must not be taken, among good ones."""
 
-    def offers(self, bad, limit_kib=200_000):
+    def offers(self, bad, limit_kib=120_000):
         """`bad` maps a name to what the server sends as the document of that name: its text, a cabinet or
         a whole entry. Each is refused, the rest is taken; then all are mended."""
         upstream, ticks = self.upstream, {}
@@ -235,7 +235,7 @@ class LargeDocumentTest(SyncCase, unittest.TestCase):
         self.assertEqual(done["refused"], [], done)
         self.assertIn(guid("large"), {row["guid"] for row in self.mirror.rows("update", "list")})
         if not sanitized():
-            self.assertLess(done.peak_kib, 100_000 + size * 12_000)
+            self.assertLess(done.peak_kib, 120_000)
 
 
 class KeysTest(SyncCase, unittest.TestCase):

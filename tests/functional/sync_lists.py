@@ -353,7 +353,7 @@ class LargeListTest(SyncCase, unittest.TestCase):
         done = self.sync("--full", "--dry-run", "--accept-removals", 5)
         self.assertEqual(done["new_revisions"], count)
         if not sanitized():
-            self.assertLess(done.peak_kib, 100_000 + count // 5, f"{len(entries)} bytes of list")
+            self.assertLess(done.peak_kib, 60_000 + count // 8, f"{len(entries)} bytes of list")
         self.assert_unchanged(before)
 
 

@@ -303,7 +303,7 @@ class OddAnswerTest(SyncCase, unittest.TestCase):
 class EndlessTest(SyncCase, unittest.TestCase):
     """Answers without an end are left in bounded memory and time."""
 
-    def leaves(self, operation, call, limit_kib=300_000, **trouble):
+    def leaves(self, operation, call, limit_kib=150_000, **trouble):
         self.upstream.xpress = False
         met = self.upstream.on(operation, call=call, times=9, **trouble)
         done = self.sync(code=20)
