@@ -17,6 +17,7 @@
 #include "mirror/job_lock.h"
 #include "mirror/ledger.h"
 #include "mirror/removal_guard.h"
+#include "mirror/running_job.h"
 
 namespace gapferry::importer {
 namespace {
@@ -55,7 +56,9 @@ class Import {
     result_.manifest = manifest.manifest();
     result_.signatures = manifest.signatures();
     // Before the order is looked at: no other import may change what it is compared with.
-    TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
+    TRY_ASSIGN(auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
+    const auto shared = mirror::ShareProgress(lock, *options_.progress);
+    options_.progress = shared.get();
     TRY_ASSIGN(const Arrival arrival, CheckArrival(ledger_, manifest, {options_.new_history}),
                name_);
     const Sha256Digest digest = manifest.digest();
@@ -67,7 +70,8 @@ class Import {
     auto done = Stage(index, *staging);
     if (done) done = LoadAndCommit(index, *staging, lock, digest);
     if (!done) {
-      const bool keep = !IsRefusal(done.error()) || done.error().reason == "removals-need-acceptance";
+      const bool keep =
+          !IsRefusal(done.error()) || done.error().reason == "removals-need-acceptance";
       if (!keep) Tidy(staging->Remove(/*content=*/true));
       return WithContext(std::move(done.error()), name_);
     }
@@ -143,10 +147,10 @@ class Import {
     TRY_ASSIGN(const auto arriving, mirror::ArrivingNames(load));
     TRY_ASSIGN(const auto verdict, mirror::JudgeRemovals(mirror_, removals, arriving));
     if (!verdict.needs_consent || options_.accept_removals == verdict.removals) return {};
-    return std::unexpected(mirror::RemovalsNeedConsent(
-        verdict, "the import",
-        "gapferry import " + path_.string() + " --accept-removals " +
-            std::to_string(verdict.removals)));
+    return std::unexpected(mirror::RemovalsNeedConsent(verdict, "the import",
+                                                       "gapferry import " + path_.string() +
+                                                           " --accept-removals " +
+                                                           std::to_string(verdict.removals)));
   }
 
   Result<void> PublishBatch(std::vector<mirror::VerifiedContent> batch) {
@@ -259,7 +263,7 @@ class Import {
   Mirror& mirror_;
   const std::filesystem::path path_;
   manifests::DirectoryMedium medium_;
-  const ImportOptions& options_;
+  ImportOptions options_;
   mirror::Ledger ledger_;
   std::string name_;
   UtcTime started_at_;

@@ -87,6 +87,7 @@ Result<JobLock> JobLock::Acquire(const std::filesystem::path& mirror, std::strin
 }
 
 Result<void> JobLock::Annotate(const JobNote& note) {
+  note_ = note;
   json object = {{"kind", note.kind},
                  {"process", note.process},
                  {"actor", note.actor},

@@ -43,6 +43,7 @@ class JobLock {
 
   /// Tells others what the holder does. Not durable.
   Result<void> Annotate(const JobNote& note);
+  const JobNote& note() const { return note_; }  ///< the last one told
 
   struct Holder {
     bool held = false;  ///< otherwise: what the last holder left, as after a crash
@@ -54,6 +55,7 @@ class JobLock {
  private:
   explicit JobLock(FileLock lock) : lock_(std::move(lock)) {}
   FileLock lock_;
+  JobNote note_;
 };
 
 /// The lock of the one `serve` that runs the schedules of a mirror, DIR/schedule.lock; nothing else

@@ -15,8 +15,8 @@ using Steady = std::chrono::steady_clock;
 /// once a second while items go by.
 class SharedProgress final : public Progress {
  public:
-  SharedProgress(Progress& inner, JobLock& lock, JobNote note) : inner_(inner), lock_(lock) {
-    state_.Lock()->note = std::move(note);
+  SharedProgress(Progress& inner, JobLock& lock) : inner_(inner), lock_(lock) {
+    state_.Lock()->note = lock.note();
   }
 
   void Begin(std::string_view step, std::uint64_t total_items, std::uint64_t total_bytes) override {
@@ -97,8 +97,12 @@ Result<RunningJob> RunningJob::Start(Mirror& mirror, std::string_view kind, Prog
   note.since = record->started_at;
   note.job = record->id;
   TRY(state->lock.Annotate(note));
-  state->progress.emplace(progress, state->lock, std::move(note));
+  state->progress.emplace(progress, state->lock);
   return RunningJob(std::move(state));
+}
+
+std::unique_ptr<Progress> ShareProgress(JobLock& lock, Progress& inner) {
+  return std::make_unique<SharedProgress>(inner, lock);
 }
 
 Progress& RunningJob::progress() { return *state_->progress; }

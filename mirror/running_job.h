@@ -41,4 +41,8 @@ class RunningJob {
   std::unique_ptr<State> state_;
 };
 
+/// The same for work that holds the lock without a record while it runs (an import): progress that
+/// others see. Hands everything on to `inner`; both must outlive it. Thread-safe.
+std::unique_ptr<Progress> ShareProgress(JobLock& lock, Progress& inner);
+
 }  // namespace gapferry::mirror

@@ -51,6 +51,16 @@ TEST_F(RunningJobTest, OthersSeeWhoRunsAndHowFarItIs) {
   EXPECT_EQ(other.jobs().Recent(10).value().size(), 1U);
 }
 
+TEST_F(RunningJobTest, WorkWithoutARecordIsSeenAlike) {
+  auto lock = JobLock::Acquire(path_, "import").value();
+  const auto progress = ShareProgress(lock, NoProgress());
+  progress->Begin("storing files", 5, 0);
+  const auto seen = JobLock::Look(path_).value();
+  EXPECT_EQ(seen.note.kind, "import");
+  EXPECT_EQ(seen.note.job, 0);
+  EXPECT_EQ(seen.note.step->step, "storing files");
+}
+
 TEST_F(RunningJobTest, AFailureIsKeptWithCodeReasonAndNextStep) {
   Mirror mirror = Open();
   {
