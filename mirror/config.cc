@@ -477,7 +477,10 @@ void ReadRest(Section& root, Config& config) {
 Result<std::uint64_t> ParseBandwidth(std::string_view text) {
   constexpr std::uint64_t kLeast = 1024;
   std::string spelled(text);
-  if (spelled.ends_with('K') || spelled.ends_with('M') || spelled.ends_with('G')) spelled += "iB";
+  if (!spelled.empty() && std::string_view("kmgKMG").find(spelled.back()) != std::string::npos) {
+    spelled.back() = static_cast<char>(spelled.back() & ~0x20);  // upper case
+    spelled += "iB";
+  }
   const auto value = ParseWithUnit(spelled, kByteUnits, /*unit_required=*/false, 1ULL << 40);
   if (!value || (*value > 0 && *value < kLeast)) {
     return Fail(ErrorCode::kUsage,

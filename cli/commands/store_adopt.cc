@@ -129,7 +129,7 @@ Result<AdoptReport> AdoptLocked(Context& context, mirror::Mirror& mirror,
 Error WithAdoptNext(const Context& context, const std::string& directory, Error error) {
   if (!error.next.empty()) return error;
   const std::string again = "store adopt " + ShellWord(directory);
-  if (error.reason == "no-content-folder") {
+  if (error.reason == "no-content-folder" || error.reason == "no-folder") {
     error.next = "name the WsusContent folder of a WSUS, or the folder it lies in";
   } else if (error.reason == "other-file-system" || error.reason == "cannot-link") {
     error.next = NextCommand(context, again + " --copy");

@@ -90,9 +90,10 @@ TEST(Config, BandwidthTakesShortUnits) {
   EXPECT_EQ(ParseBandwidth("500K").value(), 500U << 10);
   EXPECT_EQ(ParseBandwidth("2M").value(), 2U << 20);
   EXPECT_EQ(ParseBandwidth("2MiB").value(), 2U << 20);
+  EXPECT_EQ(ParseBandwidth("500k").value(), 500U << 10);
   EXPECT_EQ(ParseBandwidth("4096").value(), 4096U);
   EXPECT_EQ(ParseBandwidth("0").value(), 0U);
-  for (const char* text : {"", "K", "1023", "-1", "2 M", "2m", "1e6", "99999999999G"}) {
+  for (const char* text : {"", "K", "1023", "-1", "2 M", "2x", "1e6", "99999999999G"}) {
     EXPECT_FALSE(ParseBandwidth(text)) << text;
   }
   EXPECT_EQ(ParseDuration("15m").value(), std::chrono::minutes(15));
