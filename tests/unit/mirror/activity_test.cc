@@ -179,6 +179,19 @@ TEST_F(ActivityTest, ChangeSequencesSelectDeltas) {
   EXPECT_THAT(activity_.StatusOf("b", activity_.Sequence().value()).value(), testing::IsEmpty());
 }
 
+TEST_F(ActivityTest, StatesAreCountedForAllComputersAtOnce) {
+  Register("a", "a");
+  Register("b", "b");
+  Register("c", "c");
+  const std::string both = "U=" + kUpdateA.ToString() + ";" + kUpdateB.ToString();
+  ASSERT_TRUE(activity_.Report("a", {Event("a", 156, {both})}));
+  ASSERT_TRUE(activity_.Report("b", {Event("b", 156, {"V=" + kUpdateA.ToString()})}));
+  using Counts = std::map<std::string, Activity::StateCounts>;
+  EXPECT_EQ(
+      activity_.StateCountsByComputer().value(),
+      (Counts{{"a", {{UpdateState::kNotInstalled, 2U}}}, {"b", {{UpdateState::kInstalled, 1U}}}}));
+}
+
 TEST_F(ActivityTest, RemovedComputersAreRememberedUntilTheyRegister) {
   Register("pc", "pc");
   ASSERT_TRUE(activity_.RemoveComputer("pc"));
