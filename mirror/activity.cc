@@ -239,9 +239,8 @@ class EventTaker {
 
   Result<void> SetFailed(const protocol::UpdateId& update, UtcTime time) {
     if (update.guid.IsZero()) return {};
-    TRY_ASSIGN(const std::int64_t sequence, NextSequence(db_));
-    TRY(PutStatusRow(db_, row_.row, update.guid, UpdateState::kFailed, time, sequence));
-    return {};
+    return PutStatusRows(db_, row_.row, {{update.guid, UpdateState::kFailed, time, 0}},
+                         SameState::kKeepsTime);
   }
 
   Result<void> CountInstall(const protocol::UpdateId& update, int success, int failure) {
@@ -357,12 +356,7 @@ Result<void> Activity::PutStatus(std::string_view computer_id, bool replace_all,
                   fmt::format("computer '{}' is not known", EscapeForDisplay(computer_id)));
     }
     if (replace_all) return ReplaceStatus(db(), known->row, states, SameState::kTakesTime);
-    TRY_ASSIGN(const std::int64_t sequence, NextSequence(db()));
-    for (const auto& status : states) {
-      TRY(PutStatusRow(db(), known->row, status.update, status.state, status.last_change, sequence,
-                       SameState::kTakesTime));
-    }
-    return {};
+    return PutStatusRows(db(), known->row, states, SameState::kTakesTime);
   });
 }
 

@@ -95,6 +95,8 @@ Result<std::int64_t> PutComputerRow(Database& db, const Computer& c) {
 
 // ---- Status ------------------------------------------------------------------------------------
 
+namespace {
+
 Result<bool> PutStatusRow(Database& db, std::int64_t computer, const Guid& update,
                           UpdateState state, UtcTime last_change, std::int64_t sequence,
                           SameState same) {
@@ -114,9 +116,22 @@ Result<bool> PutStatusRow(Database& db, std::int64_t computer, const Guid& updat
              "WHERE state <> excluded.state OR (? AND last_change <> excluded.last_change)",
              computer, update, static_cast<int>(state), last_change, sequence,
              same == SameState::kTakesTime ? 1 : 0));
-  if (db.ChangedRows() == 0) return false;
-  TRY(db.Run("UPDATE computer SET status_seq = ? WHERE id = ?", sequence, computer));
-  return true;
+  return db.ChangedRows() != 0;
+}
+
+}  // namespace
+
+Result<void> PutStatusRows(Database& db, std::int64_t computer,
+                           const std::vector<UpdateStatus>& states, SameState same) {
+  TRY_ASSIGN(const std::int64_t sequence, NextSequence(db));
+  bool changed = false;
+  for (const UpdateStatus& one : states) {
+    TRY_ASSIGN(const bool news,
+               PutStatusRow(db, computer, one.update, one.state, one.last_change, sequence, same));
+    changed = changed || news;
+  }
+  if (!changed) return {};
+  return db.Run("UPDATE computer SET status_seq = ? WHERE id = ?", sequence, computer);
 }
 
 Result<std::size_t> RemoveOtherStatus(Database& db, std::int64_t computer,
@@ -154,11 +169,9 @@ Result<void> ReplaceStatus(Database& db, std::int64_t computer,
     kept.insert(status.update);
   }
   TRY(RemoveOtherStatus(db, computer, kept, SIZE_MAX));
-  TRY_ASSIGN(const std::int64_t sequence, NextSequence(db));
-  for (const auto& [update, status] : wanted) {
-    TRY(PutStatusRow(db, computer, update, status.state, status.last_change, sequence, same));
-  }
-  return {};
+  std::vector<UpdateStatus> rows;
+  for (const auto& [update, status] : wanted) rows.push_back(status);
+  return PutStatusRows(db, computer, rows, same);
 }
 
 // ---- Servers -----------------------------------------------------------------------------------

@@ -44,10 +44,9 @@ Result<std::int64_t> PutComputerRow(Database& db, const Computer& computer);
 /// everything each day) or takes the one that is told (another server knows better).
 enum class SameState { kKeepsTime, kTakesTime };
 
-/// Sets or removes (state not applicable) one status; false when it was so already.
-Result<bool> PutStatusRow(Database& db, std::int64_t computer, const Guid& update,
-                          UpdateState state, UtcTime last_change, std::int64_t sequence,
-                          SameState same = SameState::kKeepsTime);
+/// Sets or removes (state not applicable) states of one computer, with one new sequence.
+Result<void> PutStatusRows(Database& db, std::int64_t computer,
+                           const std::vector<UpdateStatus>& states, SameState same);
 
 /// Replaces the whole inventory; rows that vanish raise full_seq.
 Result<void> ReplaceStatus(Database& db, std::int64_t computer,

@@ -33,7 +33,7 @@ struct ActivityWriter::Impl {
 namespace {
 constexpr std::size_t kMaxWaiting = 10'000;
 constexpr std::size_t kMaxBatch = 500;
-constexpr std::chrono::milliseconds kHeld{80};  // the write lock, one piece of work more at most
+constexpr std::chrono::milliseconds kHeld{40};  // the write lock, one piece of work more at most
 }  // namespace
 
 Result<std::unique_ptr<ActivityWriter>> ActivityWriter::Start(const std::filesystem::path& path,
@@ -97,12 +97,16 @@ void ActivityWriter::Impl::RunBatch(std::deque<Item>& batch) {
   while (!batch.empty()) {
     std::deque<Item> taken;
     std::vector<Result<void>> results;
+    const auto since = std::chrono::steady_clock::now();
     const Result<void> commit = RunOne(batch, taken, results);
+    const auto held = std::chrono::steady_clock::now() - since;
     for (std::size_t i = 0; i < taken.size(); ++i) {
       // Without the commit nothing is stored, whatever the work said.
       const bool failed_alone = i < results.size() && !results[i].has_value();
       taken[i].done(failed_alone ? results[i] : commit);
     }
+    // Others poll for the lock: without a pause a long row of work would keep them out.
+    if (held > kHeld / 4) std::this_thread::sleep_for(held / 4);
   }
 }
 

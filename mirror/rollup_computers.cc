@@ -16,8 +16,8 @@ namespace {
 using protocol::ComputerRollup;
 using protocol::ComputerStatusRollup;
 
-constexpr std::size_t kComputersPerPiece = 100;
-constexpr std::size_t kRowsPerPiece = 1500;
+constexpr std::size_t kComputersPerPiece = 50;
+constexpr std::size_t kRowsPerPiece = 500;
 constexpr std::size_t kMaxRowsOfOne = 50'000;
 constexpr std::size_t kMaxIdBytes = 256;
 
@@ -199,7 +199,7 @@ class StatusPiece {
 
   Result<void> PutRows(std::int64_t computer, Progress& at) {
     if (full()) return {};
-    TRY_ASSIGN(const std::int64_t sequence, NextSequence(db_));
+    std::vector<UpdateStatus> rows;
     for (; at.rows_done < at.told->update_status.size() && !full(); ++at.rows_done, --left_) {
       const auto& status = at.told->update_status[at.rows_done];
       const UtcTime changed = correct_(status.last_change_time);
@@ -209,10 +209,9 @@ class StatusPiece {
                                                  computer, status.update_id));
         if (last && *last > changed.ticks) continue;
       }
-      TRY(PutStatusRow(db_, computer, status.update_id, static_cast<UpdateState>(status.state),
-                       changed, sequence, SameState::kTakesTime));
+      rows.push_back({status.update_id, static_cast<UpdateState>(status.state), changed, 0});
     }
-    return {};
+    return PutStatusRows(db_, computer, rows, SameState::kTakesTime);
   }
 
   Database& db_;

@@ -17,8 +17,8 @@ namespace {
 
 using protocol::DownstreamServerRollup;
 
-constexpr std::size_t kServersPerPiece = 200;
-constexpr std::size_t kActivityPerPiece = 1000;
+constexpr std::size_t kServersPerPiece = 100;
+constexpr std::size_t kActivityPerPiece = 500;
 constexpr std::size_t kMaxKinds = 10'000;  // of one server, over all parts of its record
 constexpr int kMaxDepth = 64;
 
