@@ -325,8 +325,15 @@ Result<void> Upstream::Authorize() {
   return {};
 }
 
-// With `authorizing` held.
+// With `authorizing` held. An authorization cookie that is refused is asked for once more.
 Result<protocol::Cookie> Upstream::NewCookie() {
+  auto cookie = AuthorizeOnce();
+  const bool is_refused =
+      !cookie && protocol::FaultCodeOf(cookie.error()) == FaultCode::kInvalidAuthorizationCookie;
+  return is_refused ? AuthorizeOnce() : std::move(cookie);
+}
+
+Result<protocol::Cookie> Upstream::AuthorizeOnce() {
   TRY_ASSIGN(const auto config, (Call<protocol::GetAuthConfigResponse>(
                                     path::kServerSync, protocol::GetAuthConfigRequest{})));
   const auto plug_in = std::find_if(config.auth_info.begin(), config.auth_info.end(),

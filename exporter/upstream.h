@@ -119,6 +119,7 @@ class Upstream {
                         protocol::AttemptOutcome& outcome, std::string& retry_after);
   Result<protocol::Cookie> FreshCookie();
   Result<protocol::Cookie> NewCookie();
+  Result<protocol::Cookie> AuthorizeOnce();
   void Refused(const protocol::Cookie& cookie);
 
   Fetcher& fetcher_;

@@ -492,6 +492,7 @@ TEST_F(SyncTest, AsksForBatchesInParallelAndStoresThemInOrder) {
                     .has_value());
   }
   EXPECT_EQ(orders[0].size(), 62u);
+  EXPECT_EQ(orders[0], orders[1]);  // by revision id
 }
 
 TEST_F(SyncTest, ParallelConnectionsStopTogether) {

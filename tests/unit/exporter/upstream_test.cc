@@ -166,7 +166,11 @@ TEST_F(UpstreamTest, AnInvalidParameterIsNamed) {
 
 TEST_F(UpstreamTest, AnAuthorizationCookieThatIsRefusedIsMadeAnewOnce) {
   simulator_.faults["GetCookie"] = {FaultCode::kInvalidAuthorizationCookie};
-  EXPECT_FALSE(upstream_->Authorize().has_value());  // said at once: the caller authorizes anew
+  ASSERT_TRUE(upstream_->Authorize().has_value());
+  EXPECT_EQ(simulator_.Count("GetAuthorizationCookie"), 2);
+  simulator_.faults["GetCookie"].assign(2, FaultCode::kInvalidAuthorizationCookie);
+  EXPECT_FALSE(upstream_->Authorize().error().next.empty());
+  EXPECT_EQ(simulator_.Count("GetAuthorizationCookie"), 4);
   simulator_.faults["GetConfigData"] = {FaultCode::kInvalidAuthorizationCookie};
   ASSERT_TRUE(upstream_->GetConfigData().has_value());
 }

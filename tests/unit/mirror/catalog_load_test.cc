@@ -271,9 +271,32 @@ TEST_F(CatalogLoadTest, AbandonLeavesNothing) {
   EXPECT_EQ(mirror_.catalog().Published()->name, before.name);
 }
 
+TEST_F(CatalogLoadTest, FewAndManyIdsAreComparedTheSame) {
+  const auto family = Family();
+  LoadAll(mirror_, {family[0], family[1]});
+  const auto lock = Lock(mirror_);
+  auto load = CatalogLoad::Open(mirror_, lock, "sync");
+  ASSERT_TRUE(load->Add(family[2].Incoming()));
+  for (const int fillers : {0, 5000}) {  // above 2,000 the catalogue is read in step
+    std::vector<UpdateId> ids;
+    for (const auto& document : family) ids.push_back(document.id);
+    ids.push_back({family[0].id.guid, family[0].id.revision + 1});
+    for (int i = 0; i < fillers; ++i)
+      ids.push_back({TestGuid(static_cast<std::uint8_t>(i), 0xEE), i});
+    std::sort(ids.begin(), ids.end());
+    auto published = ids;
+    std::erase_if(published,
+                  [&](const UpdateId& id) { return id == family[0].id || id == family[1].id; });
+    EXPECT_EQ(mirror_.catalog().Unknown(ids).value(), published);
+    std::erase(published, family[2].id);
+    EXPECT_EQ(load->Unknown(ids).value(), published);
+  }
+}
+
 TEST_F(CatalogLoadTest, KeysOfFilesAreSeenWithTheCommitAndTravelInTheRecord) {
+  int number = 0;
   for (const char* form : {"FileDecryption", "<upd:FileDecryption/>", "<upd:FileUrl/>"}) {
-    Mirror mirror = MakeMirror("keys-" + std::to_string(std::string_view(form).size()));
+    Mirror mirror = MakeMirror("keys-" + std::to_string(number++));
     const bool needs = std::string_view(form).find("FileDecryption") != std::string_view::npos;
     TestDocument document = Family()[1];
     document.id = {TestGuid(0x33, 7), 1};
