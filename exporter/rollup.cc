@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -16,12 +15,11 @@
 #include "base/text.h"
 #include "exporter/rollup_calls.h"
 #include "exporter/rollup_data.h"
+#include "exporter/rollup_status.h"
 #include "exporter/sync.h"
 #include "mirror/audit.h"
-#include "mirror/catalog.h"
 #include "mirror/intent.h"
 #include "mirror/running_job.h"
-#include "protocol/reporting_limits.h"
 
 namespace gapferry::exporter {
 
@@ -30,21 +28,8 @@ using mirror::Computer;
 using mirror::Mirror;
 using mirror::RollupState;
 using protocol::ComputerRollup;
-using protocol::ComputerStatusRollup;
 
 namespace {
-
-constexpr std::size_t kMaxStatesPerRequest = 50'000;
-
-// What a computer needs to be told of, gathered before anything is sent.
-struct Due {
-  std::string id;
-  Guid parent;  // as the upstream knows it
-  bool has_status = false;
-  std::int64_t status_seq = 0;
-  std::int64_t full_seq = 0;
-  RollupState::ComputerState told;
-};
 
 // What the upstream announces, not more than Windows servers do: one that says more or forgets to
 // say is asked no more than these; one that says nothing sensible is asked little.
@@ -73,7 +58,6 @@ class RollupRun {
     if (!report_.detailed) return Finish();
     TRY(Gather());
     TRY(Computers());
-    TRY(OutOfSync());
     TRY(Statuses());
     return Finish();
   }
@@ -340,118 +324,16 @@ class RollupRun {
 
   // ---- Status ----------------------------------------------------------------------------------
 
-  std::vector<Due*> WithStatus() {
-    std::vector<Due*> result;
-    for (Due& due : due_) {
-      if (due.has_status && !due.told.deleted_at) result.push_back(&due);
-    }
-    return result;
-  }
-
-  Result<void> OutOfSync() {
-    if (dry_run()) return {};
-    const std::size_t limit = Limit(config_.out_of_sync_computers_max_batch_size,
-                                    kWindows.out_of_sync_computers_max_batch_size);
-    const auto computers = WithStatus();
-    for (std::size_t i = 0; i < computers.size(); i += limit) {
-      std::unordered_map<std::string, Due*> by_id;
-      protocol::GetOutOfSyncComputersRequest request;
-      request.parent_server_id = self_;  // and what is below
-      for (std::size_t at = i; at < std::min(i + limit, computers.size()); ++at) {
-        Due* const due = computers[at];
-        request.last_rollup_numbers.push_back({due->id, due->told.last_sent});
-        by_id.emplace(ToLowerAscii(due->id), due);
-      }
-      TRY_ASSIGN(const auto answer, calls_->OutOfSync(request));
-      std::vector<std::string> stale;
-      for (const std::string& id : answer.computer_ids) {
-        const auto found = by_id.find(ToLowerAscii(id));
-        if (found == by_id.end()) continue;
-        found->second->told.status_seq.reset();
-        stale.push_back(found->second->id);
-      }
-      TRY(state_.NeedFull(stale));
-      TRY(StopIfAsked());
-    }
-    return {};
-  }
-
-  // What is due of one computer; nothing when the upstream knows it all.
-  Result<std::optional<ComputerStatusRollup>> StatusOf(const Due& due) {
-    ComputerStatusRollup status;
-    // Rows that vanished cannot be told in a delta: everything again (companion 4.4).
-    status.is_full_rollup = !due.told.status_seq || due.full_seq > due.told.full_seq;
-    const std::int64_t after = status.is_full_rollup ? 0 : *due.told.status_seq;
-    TRY_ASSIGN(const auto rows, activity_.StatusOf(due.id, after));
-    for (const auto& row : rows) {
-      TRY_ASSIGN(const bool known, KnownUpstream(row.update));
-      if (!known) continue;
-      status.update_status.push_back(
-          {row.update, static_cast<std::int32_t>(row.state), protocol::FitTime(row.last_change)});
-    }
-    if (!status.is_full_rollup && status.update_status.empty()) {
-      return std::optional<ComputerStatusRollup>();
-    }
-    TRY_ASSIGN(const auto computer, activity_.Find(due.id));
-    if (!computer) return std::optional<ComputerStatusRollup>();
-    status.instance_id = Guid::Random();
-    status.computer_id = due.id;
-    status.effective_last_detection_time = protocol::FitTime(computer->effective_last_detection);
-    status.rollup_number = due.told.last_sent + 1;
-    return std::optional(std::move(status));
-  }
-
-  Result<bool> KnownUpstream(const Guid& update) {
-    const auto cached = known_updates_.find(update);
-    if (cached != known_updates_.end()) return cached->second;
-    TRY_ASSIGN(const auto row, mirror_.catalog().FindLatest(update));
-    const bool known = row && !row->is_withdrawn;
-    known_updates_.emplace(update, known);
-    return known;
-  }
-
-  struct StatusBatch {
-    std::vector<ComputerStatusRollup> computers;
-    std::vector<RollupState::StatusTold> told;
-    std::size_t states = 0;
-  };
-
   Result<void> Statuses() {
-    const std::size_t limit =
-        Limit(config_.computer_status_max_batch_size, kWindows.computer_status_max_batch_size);
-    const auto computers = WithStatus();
-    progress_.Begin("status", computers.size(), 0);
-    StatusBatch batch;
-    for (Due* due : computers) {
-      TRY_ASSIGN(auto status, StatusOf(*due));
-      if (!status) continue;
-      ++(status->is_full_rollup ? report_.full_statuses : report_.delta_statuses);
-      report_.states += status->update_status.size();
-      batch.states += status->update_status.size();
-      batch.told.push_back({due->id, status->rollup_number,
-                            std::max(due->status_seq, due->told.status_seq.value_or(0)),
-                            due->full_seq});
-      batch.computers.push_back(std::move(*status));
-      if (batch.computers.size() < limit && batch.states < kMaxStatesPerRequest) continue;
-      TRY(TellStatuses(std::exchange(batch, StatusBatch{})));
-      if (report_.busy) return {};
+    std::vector<Due*> computers;
+    for (Due& due : due_) {
+      if (due.has_status && !due.told.deleted_at) computers.push_back(&due);
     }
-    TRY(TellStatuses(std::move(batch)));
-    if (!report_.busy) progress_.End();
-    return {};
-  }
-
-  Result<void> TellStatuses(StatusBatch batch) {
-    if (batch.computers.empty() || dry_run()) return {};
-    protocol::RollupComputerStatusRequest request;
-    request.parent_server_id = self_;
-    request.computers = std::move(batch.computers);
-    TRY_ASSIGN(const bool taken, calls_->Status(request));
-    report_.busy = !taken;
-    if (!taken) return {};
-    progress_.Advance(request.computers.size(), 0);
-    TRY(state_.StatusesTold(batch.told));
-    return StopIfAsked();
+    StatusTeller teller(mirror_, activity_, state_, calls_, progress_, stop_, report_);
+    TRY(teller.FindOutOfSync(computers, Limit(config_.out_of_sync_computers_max_batch_size,
+                                              kWindows.out_of_sync_computers_max_batch_size)));
+    return teller.Tell(computers, Limit(config_.computer_status_max_batch_size,
+                                        kWindows.computer_status_max_batch_size));
   }
 
   Result<RollupReport> Finish() {
@@ -472,7 +354,6 @@ class RollupRun {
   std::unordered_set<Guid> told_servers_;
   std::vector<Due> due_;
   std::unordered_set<Guid> upstream_groups_;
-  std::unordered_map<Guid, bool> known_updates_;
   RollupReport report_;
 };
 
