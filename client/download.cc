@@ -45,6 +45,15 @@ class RangeSink : public Sink {
   const std::uint64_t end_;
 };
 
+std::string FileNameOf(const UpdateFile& file) {
+  return fmt::format("{}.{}", file.sha1.ToHex(HexCase::kUpper), file.Extension());
+}
+
+bool IsComplete(const fs::path& path, std::uint64_t size) {
+  std::error_code error;
+  return fs::is_regular_file(path, error) && fs::file_size(path, error) == size && !error;
+}
+
 class Downloader {
  public:
   Downloader(std::span<Fetcher* const> fetchers, const Clock& clock, Progress& progress,
@@ -58,9 +67,7 @@ class Downloader {
 
   Result<DownloadedFile> Get(const OfferedFile& wanted, const fs::path& directory) {
     const UpdateFile& file = wanted.file;
-    const std::string name =
-        fmt::format("{}.{}", file.sha1.ToHex(HexCase::kUpper), file.Extension());
-    DownloadedFile done{file, directory / name, false};
+    DownloadedFile done{file, directory / FileNameOf(file), false};
     if (IsComplete(done.path, file.size)) {
       done.was_there = true;
       progress_.Advance(1, file.size);
@@ -70,7 +77,7 @@ class Downloader {
       return Fail(ErrorCode::kNotFound, fmt::format("file '{}': the server gave no location for it",
                                                     EscapeForDisplay(file.file_name)));
     }
-    const fs::path part = directory / (name + ".part");
+    const fs::path part(done.path.string() + ".part");
     for (int attempt = 1;; ++attempt) {
       TRY(Fill(wanted, part), fmt::format("file '{}'", EscapeForDisplay(file.file_name)));
       const auto verified = Verify(part, file);
@@ -87,11 +94,6 @@ class Downloader {
   }
 
  private:
-  static bool IsComplete(const fs::path& path, std::uint64_t size) {
-    std::error_code error;
-    return fs::is_regular_file(path, error) && fs::file_size(path, error) == size && !error;
-  }
-
   // The missing pieces, by all connections at once, in no order, as agents do it.
   Result<void> Fill(const OfferedFile& wanted, const fs::path& part) {
     TRY_ASSIGN(PartialFile partial,
@@ -267,6 +269,14 @@ void Remember(ClientState& state, const OfferedUpdate& update, const DownloadedU
 }
 
 }  // namespace
+
+fs::path ContentPath(const ClientState& state, const UpdateFile& file) {
+  return state.content_directory() / FileNameOf(file);
+}
+
+bool IsDownloaded(const ClientState& state, const UpdateFile& file) {
+  return IsComplete(ContentPath(state, file), file.size);
+}
 
 Result<DownloadResult> Download(std::span<Fetcher* const> fetchers, ClientState& state,
                                 const std::vector<OfferedUpdate>& updates, const Clock& clock,

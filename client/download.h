@@ -12,6 +12,7 @@
 #include "base/fetcher.h"
 #include "base/progress.h"
 #include "base/result.h"
+#include "client/client_state.h"
 #include "client/scan.h"
 #include "protocol/retry.h"
 
@@ -21,6 +22,11 @@ struct DownloadOptions {
   std::uint64_t range_bytes = 1 << 20;  ///< agents ask for pieces of exactly 1 MiB
   protocol::RetryPolicy retry = {};
 };
+
+/// Where a file of an update is, or is to be, on the computer.
+std::filesystem::path ContentPath(const ClientState& state, const protocol::UpdateFile& file);
+/// Whether it is there; files get that name after they were verified.
+bool IsDownloaded(const ClientState& state, const protocol::UpdateFile& file);
 
 struct DownloadedFile {
   protocol::UpdateFile file;

@@ -2,7 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/text.h"
+#include "client/download.h"
 
 namespace gapferry::client {
 

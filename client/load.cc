@@ -143,15 +143,16 @@ class Connection {
     }
   }
 
-  // A scan from these lists to its end.
-  Result<void> Scan(Computer& computer, IdLists& lists) {
+  // A scan from these lists to its end; false when `until` came first.
+  Result<bool> Scan(Computer& computer, IdLists& lists, std::optional<SteadyTime> until = {}) {
     for (int round = 0; round < kMaxWalk; ++round) {
+      if (until && std::chrono::steady_clock::now() >= *until) return false;
       TRY_ASSIGN(const SyncOutline outline, Sync(computer, lists));
       counts_->updates += outline.fresh.size();
       lists.Take(outline);
       const bool unlocked =
           std::ranges::any_of(outline.fresh, [](const auto& update) { return !update.is_leaf; });
-      if (!outline.truncated && !unlocked) return {};
+      if (!outline.truncated && !unlocked) return true;
     }
     return Fail(ErrorCode::kCorrupt, "the server does not come to an end");
   }
@@ -313,8 +314,9 @@ class Load {
       }
       if (std::chrono::steady_clock::now() >= end) return;
       IdLists lists = ListsFor(turn);
-      const Result<void> done = connection.Scan(computers_[index + round % own * step], lists);
+      const Result<bool> done = connection.Scan(computers_[index + round % own * step], lists, end);
       if (stop_.stop_requested()) return;
+      if (done && !*done) return;  // the time is over: its requests count, the scan does not
       if (done) {
         ++counts.scans;
         counts.scan.Add(MicrosecondsSince(due));

@@ -56,7 +56,7 @@ enum class Truth { kFalse, kUnknown, kTrue };
 
 /// Evaluates applicability rules (BaseApplicabilityRules.xsd, MsiApplicabilityRules.xsd,
 /// WindowsDriver.xsd, and those that newer documents use without a schema) against the facts of a
-/// simulated computer. docs/operations.md lists the operators. A rule whose attributes are missing,
+/// simulated computer. docs/facts.md lists the operators. A rule whose attributes are missing,
 /// malformed or not known here counts as unknown, and so do WMI queries that the facts do not
 /// mention. Thread-compatible; `facts` must outlive it.
 class RuleEvaluator {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -38,6 +39,7 @@ const std::vector<ExitCode> kExits = {ExitCode::kFailed,  ExitCode::kNotFound,  
 const Option kUpdate{"--update", Takes::kList, "GUID", "only this offered update; may be repeated"};
 
 constexpr std::uint64_t kMaxConnections = 16;
+constexpr int kManyRoundTrips = 100'000;  // to count, not to give up
 
 Result<std::vector<Guid>> ReadGuids(const std::vector<std::string>& words) {
   std::vector<Guid> guids;
@@ -91,6 +93,8 @@ Result<ExitCode> RunDryScan(Context& context, client::ScanOptions options) {
   client.state = std::make_unique<client::ClientState>(std::move(state));
   TRY(Connect(context, client, /*may_register=*/false));
   options.with_extended = false;
+  const int windows_limit = options.max_round_trips;
+  options.max_round_trips = kManyRoundTrips;
   options.assume_installed = context.args().Has("worst-case");
   const UtcTime began = SystemClock().Now();
   auto scanned = client::Scan(*client.session, *client.state, client.facts, SystemClock(),
@@ -106,7 +110,10 @@ Result<ExitCode> RunDryScan(Context& context, client::ScanOptions options) {
   const double seconds = static_cast<double>(SystemClock().Now().ticks - began.ticks) /
                          static_cast<double>(UtcTime::kTicksPerSecond);
   context.Print(fmt::format("a first scan of {} takes {} round trips (Windows gives up after {})",
-                            client.facts.name, scanned->round_trips, options.max_round_trips));
+                            client.facts.name, scanned->round_trips, windows_limit));
+  if (scanned->round_trips > windows_limit) {
+    context.Warn("Windows computers would not come to the end of it: raise serve.page_updates");
+  }
   context.Print(fmt::format("{} revisions, {} requests, {} over the wire, the largest answer {}",
                             scanned->revisions_cached, counters.requests,
                             FormatByteCount(counters.answer_bytes),
@@ -225,6 +232,13 @@ Result<ExitCode> RunInstall(Context& context) {
   client::InstallOptions options;
   options.needs_restart = context.args().Has("needs-restart");
   TRY_ASSIGN(options.failures, ReadFailures(context.args().List("failed")));
+  for (const auto& [guid, hresult] : options.failures) {
+    if (std::ranges::find(wanted, guid, [](const auto& u) { return u.id.guid; }) == wanted.end()) {
+      return Fail(ErrorCode::kNotFound,
+                  fmt::format("--failed: update {} is not among the {} that are to be installed",
+                              guid.ToString(), wanted.size()));
+    }
+  }
   const auto steps = client::PretendInstall(*client->state, wanted, options, SystemClock());
   if (!steps) return WithDownload(context, steps.error());
   json list = json::array();
@@ -247,6 +261,7 @@ Result<ExitCode> RunInstall(Context& context) {
 
 Result<ExitCode> RunRestart(Context& context) {
   TRY_ASSIGN(const auto client, OpenState(context));
+  TRY(RequireScan(context, *client));
   TRY_ASSIGN(const std::size_t waited, client::PretendRestart(*client->state, SystemClock()));
   context.Print(fmt::format("restarted: {} updates are installed now", waited));
   context.Emit({{"installed", waited}});
