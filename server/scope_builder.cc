@@ -83,15 +83,25 @@ void ScopeBuilder::FindWinners() {
   std::erase_if(winners_, [this](const auto& entry) {
     return !IsOffered(entry.first) || catalog_.revisions()[RevisionOf(entry.second)].is_expired;
   });
+  // A change of any deployment that could count may have made another one win.
+  const auto touch = [this](const Guid& update, mirror::Generation generation) {
+    const UpdateOrdinal u = catalog_.FindUpdate(update);
+    if (u == kNone) return;
+    mirror::Generation& last = touched_[u];
+    last = std::max(last, generation);
+  };
   for (const Guid& group : all_groups_) {
-    const auto found = index_.ended_.find(group);
-    if (found == index_.ended_.end()) continue;
-    for (const std::uint32_t i : found->second) {
-      const EndedDeployment& ended = index_.intent_.ended[i];
-      const UpdateOrdinal u = catalog_.FindUpdate(ended.update);
-      if (u == kNone) continue;
-      mirror::Generation& last = ended_[u];
-      last = std::max(last, ended.generation);
+    if (const auto found = index_.ended_.find(group); found != index_.ended_.end()) {
+      for (const std::uint32_t i : found->second) {
+        const EndedDeployment& ended = index_.intent_.ended[i];
+        touch(ended.update, ended.generation);
+      }
+    }
+    if (const auto found = index_.by_group_.find(group); found != index_.by_group_.end()) {
+      for (const std::uint32_t i : found->second) {
+        const mirror::Deployment& deployment = index_.intent_.deployments[i];
+        touch(deployment.update.guid, deployment.generation);
+      }
     }
   }
 }
@@ -227,8 +237,8 @@ PlacedRevision ScopeBuilder::Place(RevisionOrdinal r, Scope& scope) const {
       scope.availabilities.push_back(availability);
     }
   }
-  if (const auto ended = ended_.find(facts.update); ended != ended_.end()) {
-    placed.changed = std::max(placed.changed, ended->second);
+  if (const auto touched = touched_.find(facts.update); touched != touched_.end()) {
+    placed.changed = std::max(placed.changed, touched->second);
   }
   // An older revision that is still somebody's member: the expiry has ended its own approvals.
   const RevisionFacts& latest = catalog_.revisions()[catalog_.updates()[facts.update].latest];

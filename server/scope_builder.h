@@ -50,7 +50,7 @@ class ScopeBuilder {
   const std::vector<Guid>& groups_;
   std::vector<Guid> all_groups_;  // with ancestors
   Winners winners_;
-  std::unordered_map<UpdateOrdinal, mirror::Generation> ended_;
+  std::unordered_map<UpdateOrdinal, mirror::Generation> touched_;  // last change of deployments
   Bitmap visited_;
   const Scope* whole_ = nullptr;  // of a filtered one
   std::vector<RevisionOrdinal> pending_;

@@ -289,6 +289,47 @@ TEST(ScanIndex, TellsChangesSinceTheAnchor) {
   EXPECT_EQ(changed(anchor), (std::vector<std::int32_t>{100, 101, 102})) << "other groups";
 }
 
+// What ScanSoftware calls changed for a client of generation 4 that is in these groups.
+std::vector<std::int32_t> ChangedSinceFour(World& world, const std::vector<Guid>& groups,
+                                           std::vector<std::int32_t> other) {
+  const auto index = world.Build();
+  SoftwareScan scan;
+  scan.other = other;
+  scan.anchor = index->AnchorOf(*index->ScopeOf(groups), UtcTime::FromUnixSeconds(1'800'000'001));
+  scan.anchor->generation = 4;
+  std::vector<std::int32_t> ids;
+  const SoftwareScanAnswer answer = index->ScanSoftware(groups, scan);
+  for (const std::uint32_t position : answer.changed) {
+    ids.push_back(index->catalog().revisions()[answer.scope->placed[position].revision].id);
+  }
+  return ids;
+}
+
+TEST(ScanIndex, TellsWhenAnotherApprovalWinsBecauseTheStrongerOneWasChanged) {
+  World world;
+  world.AddGroup(Id(200), mirror::kAllComputers);
+  world.AddGroup(Id(201), mirror::kAllComputers);
+  world.Add(1, 1, UpdateType::kSoftware);
+  world.Add(2, 1, UpdateType::kSoftware);
+  world.Deploy({Id(1), 1}, Id(200), Action::kInstall);
+  world.Deploy({Id(2), 1}, Id(200), Action::kInstall);
+  // It was to be removed until generation 5.
+  world.Deploy({Id(1), 1}, Id(201), Action::kOptionalInstall).generation = 5;
+  EXPECT_EQ(ChangedSinceFour(world, {Id(200), Id(201)}, {100, 101}),
+            (std::vector<std::int32_t>{100}));
+}
+
+TEST(ScanIndex, TellsWhenAnExpiryEndsTheApprovalOfABundledRevision) {
+  World world;
+  world.Add(1, 1, UpdateType::kSoftware);
+  world.Add(2, 1, UpdateType::kSoftware).bundled = {{{Id(1), 1}}};
+  world.Deploy({Id(1), 1}, mirror::kAllComputers, Action::kInstall);
+  mirror::RevisionRelations& expired = world.Add(1, 2, UpdateType::kSoftware);
+  expired.row.is_expired = true;
+  expired.row.generation = 5;
+  EXPECT_EQ(ChangedSinceFour(world, kUnassigned, {100, 101}), (std::vector<std::int32_t>{100}));
+}
+
 TEST(ScanIndex, TellsWhenFilesAndLicencesOfAnApprovedBundleCame) {
   World world;
   auto& member = world.Add(1, 1, UpdateType::kSoftware);
