@@ -148,7 +148,9 @@ class ClientLife(unittest.TestCase):
                 if kind == "idle":
                     self.assertEqual((result["updates"], result["requests"]), (0, result["scans"]))
                 if kind == "catch-up":
-                    self.assertEqual(result["updates"], 30 * result["scans"])
+                    # The last scans may have been cut off by the end of the time.
+                    self.assertIn(result["updates"], range(30 * result["scans"],
+                                                           30 * (result["scans"] + 4) + 1))
             # The same computers every time.
             self.assertEqual(len(mirror.rows("computer", "list")), 6)
             rated = gapferry("client", "load", "--server", server.url, "--clients", 3, "--seconds", 2,
