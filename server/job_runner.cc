@@ -29,33 +29,32 @@ using nlohmann::json;
 /// gapferry.yaml, read again when it has changed.
 class ScheduleFile {
  public:
-  explicit ScheduleFile(std::filesystem::path path) : path_(std::move(path)) {}
+  ScheduleFile(std::filesystem::path path, mirror::Schedule schedule)
+      : path_(std::move(path)), schedule_(std::move(schedule)) {}
 
-  /// True when there is a schedule other than before. What is wrong is logged once.
-  bool Refresh() {
+  /// Follows the file. What is wrong with it is logged once, and the schedule before it stays.
+  void Refresh() {
     const auto stamp = StampOf(path_);
-    if (stamp == stamp_) return false;
+    if (stamp == stamp_) return;
     stamp_ = stamp;
     auto read = Read();
-    if (!read) {
+    if (read) {
+      schedule_ = *std::move(read);
+    } else {
       Log(LogLevel::kError, "schedule not read again, the one before stays",
           {{"error", read.error().message}});
-      return false;
     }
-    if (*read == schedule_) return false;
-    schedule_ = *std::move(read);
-    return true;
   }
 
+  const mirror::Schedule& schedule() const { return schedule_; }
+
+ private:
   Result<mirror::Schedule> Read() const {
     TRY_ASSIGN(const mirror::Config config, mirror::LoadConfig(path_));
     TRY(mirror::CheckSchedule(config));
     return config.schedule;
   }
 
-  const mirror::Schedule& schedule() const { return schedule_; }
-
- private:
   /// Changes with every way of writing a file that editors have.
   using Stamp = std::tuple<std::int64_t, std::int64_t, std::uint64_t, std::int64_t>;
   static Stamp StampOf(const std::filesystem::path& path) {
@@ -102,7 +101,7 @@ const char* ReasonText(mirror::DueReason reason) {
 
 struct JobRunner::Impl {
   explicit Impl(JobRunnerOptions given)
-      : options(std::move(given)), file(options.mirror / "gapferry.yaml") {}
+      : options(std::move(given)), file(options.mirror / "gapferry.yaml", options.schedule) {}
 
   void Run(const std::stop_token& stop);
   Result<void> Step(mirror::Mirror& mirror, const std::stop_token& stop);
@@ -119,8 +118,9 @@ struct JobRunner::Impl {
   ScheduleFile file;
   std::optional<FileLock> lock;  ///< held: the schedules are ours to run
   bool noted_empty = false;      ///< that there is no schedule has been written down
-  std::string said;              ///< the last failure that was logged, so that it is logged once
-  std::jthread thread;           ///< uses all above
+  std::chrono::steady_clock::time_point quiet_until;  ///< after a failure of our own
+  std::string said;     ///< the last failure that was logged, so that it is logged once
+  std::jthread thread;  ///< uses all above
 };
 
 void JobRunner::Impl::Say(const Error& error) {
@@ -161,12 +161,17 @@ Result<void> JobRunner::Impl::Step(mirror::Mirror& mirror, const std::stop_token
     lock.emplace(std::move(*acquired));
   }
   if (schedule.is_empty() && noted_empty) return {};
+  if (std::chrono::steady_clock::now() < quiet_until) return {};
   TRY(mirror::NoteSchedules(mirror, schedule));
   noted_empty = schedule.is_empty();
   for (const std::string_view kind : mirror::kScheduledKinds) {
     TRY_ASSIGN(const auto due, mirror::NextRunOf(mirror, schedule, kind));
     if (!due || due->at > mirror.clock().Now() || stop.stop_requested()) continue;
+    // What cannot be written down (a full disk) would be due again at once, for ever.
+    constexpr std::chrono::minutes kQuiet{1};
+    quiet_until = std::chrono::steady_clock::now() + kQuiet;
     TRY(RunJob(mirror, kind, *due, stop));
+    quiet_until = {};
   }
   return {};
 }
@@ -265,9 +270,8 @@ Result<std::string> JobRunner::Impl::WithProgress(const JobRecord& own,
 JobRunner::JobRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 JobRunner::~JobRunner() { Stop(); }
 
-Result<std::unique_ptr<JobRunner>> JobRunner::Start(JobRunnerOptions options) {
+std::unique_ptr<JobRunner> JobRunner::Start(JobRunnerOptions options) {
   auto impl = std::make_unique<Impl>(std::move(options));
-  TRY(impl->file.Read());
   Impl* const running = impl.get();
   impl->thread = std::jthread([running](const std::stop_token& stop) { running->Run(stop); });
   return std::unique_ptr<JobRunner>(new JobRunner(std::move(impl)));

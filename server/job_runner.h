@@ -4,14 +4,15 @@
 #include <filesystem>
 #include <memory>
 
-#include "base/result.h"
 #include "mirror/mirror.h"
+#include "mirror/schedule.h"
 
 namespace gapferry::server {
 
 struct JobRunnerOptions {
   std::filesystem::path mirror;
   mirror::MirrorOptions mirror_options;
+  mirror::Schedule schedule;  ///< of the configuration that serve has read and checked
   /// Run as `PROGRAM KIND --mirror DIR --json`.
   std::filesystem::path program = "/proc/self/exe";
   std::chrono::milliseconds tick{2000};  ///< how often the schedule and the clock are looked at
@@ -26,9 +27,8 @@ struct JobRunnerOptions {
 /// Thread-safe.
 class JobRunner {
  public:
-  /// Fails with kUsage (mirror::CheckSchedule) when jobs are scheduled that this mirror cannot do,
-  /// and as mirror::Mirror::Open.
-  static Result<std::unique_ptr<JobRunner>> Start(JobRunnerOptions options);
+  /// Never fails: what is wrong with the mirror is logged, once, and tried again.
+  static std::unique_ptr<JobRunner> Start(JobRunnerOptions options);
   ~JobRunner();
 
   /// Ends the job in progress as Ctrl-C would. Returns at once.

@@ -160,7 +160,8 @@ Result<ExitCode> RunServe(Context& context) {
   OnHangup([&running] { ReloadCertificate(running); });
   server::JobRunnerOptions jobs;
   jobs.mirror = path;
-  TRY_ASSIGN(const auto runner, server::JobRunner::Start(std::move(jobs)));
+  jobs.schedule = config.schedule;
+  const auto runner = server::JobRunner::Start(std::move(jobs));
   AnnounceSchedule(context, config);
   Announce(context, running, config);
   server::NotifyServiceManager("READY=1\nSTATUS=serving");

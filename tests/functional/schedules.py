@@ -151,6 +151,7 @@ class Starting(ScheduleTest):
 
     def test_an_edited_file_counts_without_a_restart(self):
         with self.mirror.serve():
+            within(20, "serve is ready", lambda: self.mirror.status()["schedules_run"])
             self.mirror.configure(schedule__sync__times=f'["{past_time()}"]')
             within(20, "the schedule is seen", lambda: change(
                 self.mirror, "UPDATE schedule_seen SET text = text WHERE kind = 'sync' AND "
