@@ -226,23 +226,28 @@ class Administrator:
                     not self.oracle.is_dead(guid):
                 yield latest
 
+    def wish(self):
+        """(group, action, deadline)"""
+        action = self.rng.choice(("Install", "Install", "Install", "OptionalInstall", "Uninstall"))
+        deadline = None
+        if action != "OptionalInstall" and self.rng.random() < 0.3:
+            deadline = f"20{self.rng.randint(31, 33)}-01-31T18:00:00Z"
+        return self.rng.choice((ROOT_GROUP, ROOT_GROUP, UNASSIGNED, *GROUPS)), action, deadline
+
     def approve(self, share):
         """Approves a share of what can be, each for one group, most of them in one call."""
         calls = {}
+        wishes = [self.wish() for _ in range(5)]  # few calls of the program, over the rounds all kinds
         for latest in self.approvable():
             if self.rng.random() >= share:
                 continue
-            action = self.rng.choice(("Install", "Install", "Install", "OptionalInstall", "Uninstall"))
+            group, action, deadline = self.rng.choice(wishes)
             if action == "Uninstall" and not latest.can_uninstall:
                 action = "Install"
-            deadline = None
-            if action != "OptionalInstall" and self.rng.random() < 0.3:
-                deadline = f"20{self.rng.randint(31, 33)}-01-31T18:00:00Z"
             older = [k for k, d in self.oracle.documents.items()
                      if k[0] == latest.guid and d.deployable and not d.expired
                      and (action != "Uninstall" or d.can_uninstall)]
             key = self.rng.choice(older) if self.rng.random() < 0.1 else latest.key
-            group = self.rng.choice((ROOT_GROUP, ROOT_GROUP, UNASSIGNED, *GROUPS))
             calls.setdefault((group, action, deadline), []).append(key)
         for (group, action, deadline), keys in calls.items():
             self.mirror.run("update", "approve", *(f"{g}/{r}" for g, r in keys), "--group", group,
@@ -442,7 +447,7 @@ class RandomRelations(Differential):
                     self.sync(mirror)
 
                 with mirror.serve() as server:
-                    self.rounds(rng, mirror, oracle, server, advance, 5, canary.guid)
+                    self.rounds(rng, mirror, oracle, server, advance, 4, canary.guid)
 
     def sync(self, mirror):
         done = mirror.try_run("sync")
