@@ -3,6 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "base/log.h"
@@ -16,6 +19,7 @@
 #include "server/http_content.h"
 #include "server/index_keeper.h"
 #include "server/reporting_service.h"
+#include "server/service_manager.h"
 #include "server/soap_endpoint.h"
 #include "server/static_files.h"
 #include "server/sync_service.h"
@@ -209,6 +213,16 @@ Result<void> CheckFragments(mirror::Mirror& mirror) {
   if (derivation == protocol::kFragmentDerivation) return {};
   Log(LogLevel::kWarning, "fragments are made again",
       {{"from", derivation}, {"to", protocol::kFragmentDerivation}});
+  // A large catalogue takes minutes, longer than a service manager waits for a start.
+  const std::jthread patience([](const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+      NotifyServiceManager("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=fragments are made again");
+      wake.wait_for(lock, stop, std::chrono::seconds(20), [] { return false; });
+    }
+  });
   TRY(mirror::RebuildFragments(mirror));
   return {};
 }
