@@ -259,8 +259,14 @@ Result<std::unique_ptr<UpdateServer>> UpdateServer::Start(
   TRY_ASSIGN(impl->keeper, IndexKeeper::Start(std::move(mirror), scan));
   StaticFiles self_update;
   if (!config.serve.self_update.empty()) {
-    TRY_ASSIGN(self_update, StaticFiles::Index(path / config.serve.self_update),
-               "serve.self_update");
+    auto indexed = StaticFiles::Index(path / config.serve.self_update);
+    if (!indexed.has_value()) {
+      Error error = std::move(indexed).error();
+      error.message = "serve.self_update: " + error.message;
+      error.next = "correct 'serve.self_update' in " + (path / "gapferry.yaml").string();
+      return std::unexpected(std::move(error));
+    }
+    self_update = *std::move(indexed);
   }
   std::uint16_t http_port = 0;
   for (const Listener& listener : options.http.listeners) {

@@ -249,6 +249,14 @@ class ServiceManagerTest(unittest.TestCase):
                     process.kill()
                     process.communicate()
 
+    def test_names_a_self_update_folder_that_is_not_there(self):
+        with World() as world:
+            mirror = world.init("m", "--upstream", "http://127.0.0.1:9")
+            mirror.configure(serve__http__listen="127.0.0.1:0", serve__self_update="nowhere")
+            error = mirror.refuse(10, "serve")
+            self.assertIn(f"serve.self_update: folder '{mirror.path}/nowhere'", error["message"])
+            self.assertIn(f"{mirror.path}/gapferry.yaml", error["next"])
+
     def test_refuses_a_tls_socket_without_certificate(self):
         with World() as world, socket.socket() as listener:
             mirror = world.init("m", "--upstream", "http://127.0.0.1:9")
