@@ -316,10 +316,25 @@ Result<void> MetadataSync::Deployments() {
   sent_anchor_ = false;
   deployments_anchor_ = answer.anchor;
   TRY_ASSIGN(intent_, ToIntent(std::move(answer), /*is_complete=*/!anchor.has_value()));
+  TRY(ApprovedRevisions());
   TRY_ASSIGN(IntentPlan plan, PlanIntent(mirror_, *intent_));
   new_declines_ = plan.declined;
   if (!load_) report_.intent = std::move(plan);
   return {};
+}
+
+// Lists name the newest revision of an update, and approvals may be of an older one: a replica that
+// does not hold it would offer something else than its upstream does.
+Result<void> MetadataSync::ApprovedRevisions() {
+  if (!load_) return {};
+  std::vector<UpdateId> approved;
+  for (const auto& deployment : intent_->deployments) approved.push_back(deployment.update);
+  SortDistinct(approved);
+  TRY_ASSIGN(const std::vector<UpdateId> unknown, Unknown(approved));
+  if (unknown.empty()) return {};
+  report_.new_revisions += unknown.size();
+  TRY(LoadListed(unknown, "approved revisions"));
+  return Members();
 }
 
 // Never empties a site by itself: an upstream that lost its catalogue must not take ours along.

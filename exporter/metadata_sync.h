@@ -52,6 +52,7 @@ class MetadataSync {
   Result<void> Members();
   Result<void> Compare();
   Result<void> Deployments();
+  Result<void> ApprovedRevisions();
   Result<void> Guard();
   Result<void> Commit();
   Result<void> PutAnchors(mirror::CommitTransaction& commit);

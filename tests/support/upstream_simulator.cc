@@ -268,7 +268,8 @@ std::string UpstreamSimulator::Soap(const SoapMessage& message, int& status) {
                                 : !revision.is_category &&
                                       Names(revision.document, request.filter.categories) &&
                                       Names(revision.document, request.filter.classifications);
-      if (selected && revision.changed > after) answer.new_revisions.push_back(id);
+      if (selected && revision.changed > after && !unlisted.contains(id))
+        answer.new_revisions.push_back(id);
     }
     return Encode(answer);
   }

@@ -54,6 +54,7 @@ class UpstreamSimulator {
   std::string retry_after;                     ///< with every fault
   bool only_newest_cookie = false;             ///< InvalidCookie to any other
   std::set<protocol::UpdateId> undeliverable;  ///< listed, but GetUpdateData answers a fault
+  std::set<protocol::UpdateId> unlisted;       ///< delivered when asked for by name
   std::size_t max_updates_per_answer = 1000;   ///< short answers
   std::int32_t limit = 100;
   std::int32_t decryption_limit = 100;

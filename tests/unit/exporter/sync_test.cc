@@ -750,6 +750,18 @@ TEST_F(ReplicaTest, DeploymentsAreChangesAndKeepAllTheyCarry) {
   EXPECT_EQ(one.deadline, change.deadline);
 }
 
+TEST_F(ReplicaTest, AnApprovedRevisionThatIsListedNoMoreIsFetched) {
+  simulator_.AddUpdate(Update(70), 1, "as approved", kProduct, kSecurity, {});
+  simulator_.AddUpdate(Update(70), 2, "revised", kProduct, kSecurity, {});
+  simulator_.unlisted.insert({Update(70), 1});  // lists name the newest revision alone
+  simulator_.deployments = {Approval(9, 70, kRing)};
+  const SyncReport report = MustRun();
+  EXPECT_EQ(report.new_revisions, 2u);
+  EXPECT_TRUE(mirror_->catalog().Find({Update(70), 1}).value().has_value());
+  EXPECT_TRUE(mirror_->catalog().Find({Update(70), 2}).value().has_value());
+  EXPECT_TRUE(report.withdrawn.empty());
+}
+
 TEST_F(ReplicaTest, DeadDeploymentsEnd) {
   simulator_.deployments.clear();
   simulator_.dead = {Numbered(0x55555555, 2), Numbered(0x55555555, 8)};
