@@ -41,8 +41,8 @@ struct ImportResult {
 /// lock.
 ///
 /// A refusal (codes and reasons of VerifyManifest, VerifyIndex, VerifyVolumes, CheckArrival,
-/// LoadDocuments, CheckDeclarations; "state-digest"; "removals-need-acceptance" of mirror/removal_guard.h) leaves nothing visible
-/// but one audit record "import.refused".
+/// LoadDocuments, CheckDeclarations; "state-digest"; "removals-need-acceptance" of
+/// mirror/removal_guard.h) leaves nothing visible but one audit record "import.refused".
 Result<ImportResult> RunImport(mirror::Mirror& mirror, const std::filesystem::path& bundle,
                                const ImportOptions& options);
 
