@@ -176,8 +176,8 @@ void CatalogIndexBuilder::OrderRevisions() {
   const std::vector<RevisionFacts>& revisions = index_->revisions_;
   index_->by_generation_.resize(revisions.size());
   std::iota(index_->by_generation_.begin(), index_->by_generation_.end(), 0U);
-  std::ranges::stable_sort(index_->by_generation_, {},
-                           [&](RevisionOrdinal r) { return revisions[r].generation; });
+  std::ranges::sort(index_->by_generation_, {},
+                    [&](RevisionOrdinal r) { return std::pair(revisions[r].generation, r); });
   for (RevisionOrdinal r = 0; r < revisions.size(); ++r) {
     const bool is_category = revisions[r].type == mirror::UpdateType::kCategory;
     if (is_category && revisions[r].is_latest) index_->categories_.push_back(r);
