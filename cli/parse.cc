@@ -104,8 +104,13 @@ class Adapter {
     }
     std::reverse(words.begin(), words.end());  // CLI11 takes the words from the back
     try {
-      app_.parse(words);
+      app_.parse(std::vector<std::string>(words));
     } catch (const CLI::ParseError& error) {
+      if (const std::string unknown = UnknownOption(words); !unknown.empty()) {
+        return FailUsage(fmt::format("{}: there is no option '{}'", JoinPath(command_.path),
+                                     EscapeForDisplay(unknown)),
+                         HelpLine(command_));
+      }
       return FailUsage(fmt::format("{}: {}", JoinPath(command_.path), FirstLine(error.what())),
                        HelpLine(command_));
     }
@@ -164,6 +169,16 @@ class Adapter {
     return {};
   }
 
+  /// The first of `words` (last one first) that looks like an option and is none; empty: there is
+  /// none. CLI11 speaks of the word behind it, which it takes for an argument.
+  std::string UnknownOption(std::span<const std::string> words) const {
+    for (auto word = words.rbegin(); word != words.rend() && *word != "--"; ++word) {
+      const std::string name = word->substr(0, word->find('='));
+      if (name.starts_with("--") && app_.get_option_no_throw(name) == nullptr) return name;
+    }
+    return {};
+  }
+
   static std::string FirstLine(std::string_view text) {
     return std::string(text.substr(0, text.find('\n')));
   }
@@ -197,7 +212,12 @@ Result<Invocation> UnknownCommand(std::span<const std::string> words,
   std::vector<std::string> typed;
   for (std::size_t i : plain.first(std::min<std::size_t>(plain.size(), 2)))
     typed.push_back(words[i]);
+  const std::vector<std::string> known = KnownPrefix(words, plain, commands);
   const Command* nearest = NearestCommand(typed, commands);
+  if (!known.empty() && (nearest == nullptr || nearest->path.front() != known.front())) {
+    return FailUsage(fmt::format("there is no command '{}'", EscapeForDisplay(JoinPath(typed))),
+                     fmt::format("gapferry {} --help", JoinPath(known)));
+  }
   std::string shown = typed.empty() ? words.front() : JoinPath(typed);
   if (nearest != nullptr && nearest->path.size() < typed.size()) shown = typed.front();
   return FailUsage(fmt::format("there is no command '{}'", EscapeForDisplay(shown)),
