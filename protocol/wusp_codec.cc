@@ -1,5 +1,6 @@
 #include "protocol/wusp_codec.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -51,7 +52,8 @@ static std::string FormatScalar(DeploymentAction action) {
   return std::string(DeploymentActionName(action));
 }
 
-// Words we do not know are left out, not refused: newer agents may ask for more.
+// Words we do not know are left out, not refused: newer agents may ask for more. Each counts once:
+// the answer has as many parts as words times ids.
 template <class Io>
 static void FragmentTypes(Io& io, Ref<Io, std::vector<FragmentType>> types) {
   std::vector<std::string> words;
@@ -64,7 +66,7 @@ static void FragmentTypes(Io& io, Ref<Io, std::vector<FragmentType>> types) {
   if constexpr (Io::kReads) {
     for (const std::string& word : words) {
       for (const auto& [value, name] : kFragmentTypes) {
-        if (name == word) types.push_back(value);
+        if (name == word && std::ranges::find(types, value) == types.end()) types.push_back(value);
       }
     }
   }

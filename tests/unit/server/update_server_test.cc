@@ -395,6 +395,16 @@ TEST_F(UpdateServerTest, TellsDetailsAndServesTheFiles) {
   EXPECT_TRUE(located->new_cookie.has_value());
 }
 
+TEST_F(UpdateServerTest, ARepeatedKindOfDetailIsAnsweredOnce) {
+  protocol::GetExtendedUpdateInfoRequest ask;
+  ask.cookie = Register("e1da06a3-5601-43c9-bac3-52d5db70149a");
+  ask.revision_ids = {Approvable().row.id};
+  ask.info_types.assign(1000, protocol::FragmentType::kExtended);  // or memory would be the asker's
+  const auto answer = Client<protocol::GetExtendedUpdateInfoResponse>(ask);
+  ASSERT_TRUE(answer.has_value()) << answer.error().message;
+  EXPECT_EQ(answer->updates.size(), 1U);
+}
+
 TEST_F(UpdateServerTest, AnswersAreTheSameWithXpressAndInSoap12) {
   protocol::Cookie cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701496");
   protocol::SyncUpdatesRequest ask;
