@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <tuple>
+#include <unordered_set>
 
 #include "base/text.h"
 #include "server/scan_index.h"
@@ -15,8 +16,11 @@ constexpr int kNoScore = 255;  ///< the worst one, which a driver without any ha
 using Fit = std::tuple<std::size_t,   // place of the computer hardware id; past the end: untargeted
                        int,           // feature score
                        std::size_t,   // place of the hardware id
-                       std::int64_t,  // minus date
-                       std::int64_t>;  // minus version
+                       std::int64_t,  // date, Backwards
+                       std::int64_t>;  // version, Backwards
+
+/// Orders the larger first, also the smallest there is, which has no negative.
+constexpr std::int64_t Backwards(std::int64_t value) { return ~value; }
 
 struct Candidate {
   Fit fit;
@@ -74,27 +78,38 @@ Fit FitOf(const protocol::Device& device, const protocol::InstalledDriver& insta
   }
   const auto rank = static_cast<std::uint32_t>(installed.driver_rank);
   const std::size_t place = PlaceOf(device, installed.matching_id.value_or(""));
-  return {computer, static_cast<int>(rank >> 16 & 0xFF), place, -installed.driver_ver_date.ticks,
-          -installed.driver_ver_version};
+  return {computer, static_cast<int>(rank >> 16 & 0xFF), place,
+          Backwards(installed.driver_ver_date.ticks), Backwards(installed.driver_ver_version)};
 }
 
 bool IsPrinter(const std::optional<std::string>& device_class) {
   return device_class && EqualsIgnoreCase(*device_class, kPrinterClass);
 }
 
-/// Whether `candidate` may replace what the device has.
-bool Improves(const Candidate& candidate, const DriverFacts& driver, const protocol::Device& device,
-              std::span<const Guid> computer_ids) {
-  if (!device.installed_driver) return true;
-  const protocol::InstalledDriver& has = *device.installed_driver;
-  if (has.driver_rank == -1) return true;  // none
-  if (IsPrinter(has.device_class) &&
-      (!EqualsIgnoreCase(driver.provider, has.provider.value_or("")) ||
-       !EqualsIgnoreCase(driver.manufacturer, has.manufacturer.value_or("")))) {
-    return false;
+/// What a driver has to beat to replace the one that the device has.
+class Installed {
+ public:
+  /// `device` must outlive it.
+  Installed(const protocol::Device& device, std::span<const Guid> computer_ids) {
+    if (!device.installed_driver || device.installed_driver->driver_rank == -1) return;  // none
+    driver_ = &*device.installed_driver;
+    fit_ = FitOf(device, *driver_, computer_ids);
   }
-  return candidate.fit < FitOf(device, has, computer_ids);
-}
+
+  bool IsWorseThan(const Fit& fit, const DriverFacts& driver) const {
+    if (driver_ == nullptr) return true;
+    if (IsPrinter(driver_->device_class) &&
+        (!EqualsIgnoreCase(driver.provider, driver_->provider.value_or("")) ||
+         !EqualsIgnoreCase(driver.manufacturer, driver_->manufacturer.value_or("")))) {
+      return false;
+    }
+    return fit < fit_;
+  }
+
+ private:
+  const protocol::InstalledDriver* driver_ = nullptr;
+  Fit fit_;
+};
 
 std::vector<UpdateOrdinal> InstalledUpdates(const CatalogIndex& catalog,
                                             std::span<const std::int32_t> ids) {
@@ -127,17 +142,22 @@ DriverScanAnswer ScanIndex::ScanDrivers(const std::vector<Guid>& groups,
   for (const protocol::Device& device : scan.devices) {
     std::optional<Candidate> best;
     std::optional<Candidate> approved;  // the best of those
+    const Installed has(device, scan.computer_ids);
+    std::unordered_set<std::string> considered;  // again it can only be worse
     const auto consider = [&](const std::string& hardware_id, std::size_t place) {
-      for (const std::uint32_t d : catalog_->DriversFor(ToLowerAscii(hardware_id))) {
+      std::string lower = ToLowerAscii(hardware_id);
+      const std::span<const std::uint32_t> drivers = catalog_->DriversFor(lower);
+      if (drivers.empty() || !considered.insert(std::move(lower)).second) return;
+      for (const std::uint32_t d : drivers) {
         const DriverFacts& driver = catalog_->drivers()[d];
         const auto computer = ComputerPlace(driver, scan.computer_ids);
         if (!computer || scope.DriverPositionOf(driver.revision) == kNone) continue;
         if (!SatisfiedBy(*catalog_, driver.revision, installed)) continue;
         Candidate candidate{{*computer, FeatureScore(driver, scan.feature_key), place,
-                             -driver.version_date, -driver.version},
+                             Backwards(driver.version_date), Backwards(driver.version)},
                             d,
                             hardware_id};
-        if (!Improves(candidate, driver, device, scan.computer_ids)) continue;
+        if (!has.IsWorseThan(candidate.fit, driver)) continue;
         const PlacedRevision& placed = scope.drivers[scope.DriverPositionOf(driver.revision)];
         const bool counts = placed.action != protocol::DeploymentAction::kPreDeploymentCheck;
         if (counts && (!approved || candidate.fit < approved->fit)) approved = candidate;

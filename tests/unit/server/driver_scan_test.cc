@@ -1,6 +1,8 @@
 // The rules for drivers of MS-WUSP 3.1.5.7 and 3.1.5.12.
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <limits>
 #include <map>
 
 #include "server/scan_index.h"
@@ -148,6 +150,30 @@ TEST_F(DriverScanTest, ReplacesOnlyWhatIsWorse) {
   EXPECT_EQ(Best(device, {Id(150)}), 0) << "what it has is made for this computer";
   has.driver_rank = -1;
   EXPECT_EQ(Best(device, {Id(150)}), driver) << "no driver at all";
+}
+
+TEST_F(DriverScanTest, AnyVersionOfADeviceCompares) {
+  const auto driver = Add({Driver("B", "2021-01-01", "2.0.0.0")});
+  protocol::Device device = Device({"B"});
+  protocol::InstalledDriver& has = device.installed_driver.emplace();
+  has.matching_id = "B";
+  has.driver_rank = 0x00FF0000;
+  has.driver_ver_date = *UtcTime::ParseXml("2021-01-01T00:00:00Z");
+  has.driver_ver_version = std::numeric_limits<std::int64_t>::min();
+  EXPECT_EQ(Best(device), driver);
+  has.driver_ver_version = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(Best(device), 0);
+}
+
+TEST_F(DriverScanTest, ADeviceThatRepeatsItselfCostsNoMore) {
+  const auto driver = Add({Driver("B", "2021-01-01", "2.0.0.0")});
+  protocol::Device device = Device(std::vector<std::string>(30'000, "B"));
+  protocol::InstalledDriver& has = device.installed_driver.emplace();
+  has.matching_id = "C";
+  has.driver_rank = 0x00FF0000;
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(Best(device), driver);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
 }
 
 TEST_F(DriverScanTest, PrintersKeepProviderAndManufacturer) {
