@@ -114,6 +114,7 @@ Result<void> MetadataSync::Once(const mirror::JobLock* lock) {
   }
   TRY(upstream_.Authorize(), "authorization");
   TRY(ReadConfig());
+  TRY(Addresses());
   TRY(Categories());
   if (!options_.categories_only) {
     TRY_ASSIGN(filter_, FilterOf(mirror_, load_ ? &*load_ : nullptr, config_.languages));
@@ -206,8 +207,8 @@ Result<std::vector<UpdateId>> MetadataSync::Ask(protocol::SyncFilter filter, std
   return std::move(list.new_revisions);
 }
 
-Result<void> MetadataSync::LoadListed(const std::vector<UpdateId>& ids, std::string_view step) {
-  if (!load_ || ids.empty()) return {};
+Result<LoadOutcome> MetadataSync::Fetch(const std::vector<UpdateId>& ids, std::string_view step,
+                                        Named named) {
   const std::uint32_t wanted =
       std::clamp(mirror_.config().sync.parallel_requests, std::uint32_t{1}, kMaxConnections);
   while (connections_.size() < wanted) {
@@ -215,17 +216,34 @@ Result<void> MetadataSync::LoadListed(const std::vector<UpdateId>& ids, std::str
     connections_.push_back(std::move(fetcher));
   }
   const LoadUpdatesOptions options{static_cast<std::size_t>(config_.max_updates_per_request),
-                                   mirror_.config().import.max_document_bytes};
+                                   mirror_.config().import.max_document_bytes,
+                                   named == Named::kInList};
   progress_.Begin(step, ids.size(), 0);
   auto outcome = LoadUpdates(upstream_, connections_, *load_, ids, options, progress_, stop_);
   progress_.End();
-  if (!outcome) return std::unexpected(std::move(outcome.error()));
-  report_.gone.insert(report_.gone.end(), outcome->gone.begin(), outcome->gone.end());
-  for (RefusedUpdate& refused : outcome->refused) {
+  return outcome;
+}
+
+Result<void> MetadataSync::Load(const std::vector<UpdateId>& ids, std::string_view step,
+                                Named named) {
+  if (!load_ || ids.empty()) return {};
+  TRY_ASSIGN(LoadOutcome outcome, Fetch(ids, step, named));
+  report_.gone.insert(report_.gone.end(), outcome.gone.begin(), outcome.gone.end());
+  for (RefusedUpdate& refused : outcome.refused) {
     Log(LogLevel::kWarning, "revision refused",
         {{"update", refused.update.ToString()}, {"why", refused.error.message}});
     report_.refused.push_back(std::move(refused));
   }
+  return {};
+}
+
+// What an interrupted sync has loaded without the addresses of its files is asked for once more:
+// no list would bring them again. What does not come now has none.
+Result<void> MetadataSync::Addresses() {
+  if (!load_) return {};
+  TRY_ASSIGN(const std::vector<UpdateId> ids, load_->WithoutFileUrls());
+  if (ids.empty()) return {};
+  TRY(Fetch(ids, "addresses of files", Named::kElsewhere));
   return {};
 }
 
@@ -240,7 +258,7 @@ Result<void> MetadataSync::Categories() {
   report_.listed += listed.size();
   TRY_ASSIGN(unknown_categories_, Unknown(listed));
   report_.new_categories = unknown_categories_.size();
-  return LoadListed(unknown_categories_, "categories");
+  return Load(unknown_categories_, "categories");
 }
 
 Result<bool> MetadataSync::FullListDue() {
@@ -264,7 +282,7 @@ Result<void> MetadataSync::Updates() {
   report_.listed += listed_.size();
   TRY_ASSIGN(unknown_updates_, Unknown(listed_));
   report_.new_revisions = unknown_updates_.size();
-  return LoadListed(unknown_updates_, "updates");
+  return Load(unknown_updates_, "updates");
 }
 
 // Exact bundle members that no list named are asked for: what is published must be closed.
@@ -285,7 +303,7 @@ Result<void> MetadataSync::Members() {
     TRY_ASSIGN(const std::vector<UpdateId> unknown, Unknown(members));
     if (unknown.empty()) return {};
     report_.new_revisions += unknown.size();
-    TRY(LoadListed(unknown, "bundle members"));
+    TRY(Load(unknown, "bundle members", Named::kElsewhere));
   }
   return {};
 }
@@ -333,7 +351,7 @@ Result<void> MetadataSync::ApprovedRevisions() {
   TRY_ASSIGN(const std::vector<UpdateId> unknown, Unknown(approved));
   if (unknown.empty()) return {};
   report_.new_revisions += unknown.size();
-  TRY(LoadListed(unknown, "approved revisions"));
+  TRY(Load(unknown, "approved revisions", Named::kElsewhere));
   return Members();
 }
 

@@ -13,6 +13,7 @@
 #include "exporter/list_compare.h"
 #include "exporter/sync.h"
 #include "exporter/sync_filter.h"
+#include "exporter/update_stream.h"
 #include "exporter/upstream.h"
 #include "mirror/catalog_load.h"
 #include "mirror/intent.h"
@@ -45,7 +46,12 @@ class MetadataSync {
   Result<void> ReadConfig();
   Result<std::vector<protocol::UpdateId>> Unknown(const std::vector<protocol::UpdateId>& sorted);
   Result<std::vector<protocol::UpdateId>> Ask(protocol::SyncFilter filter, std::string& anchor);
-  Result<void> LoadListed(const std::vector<protocol::UpdateId>& ids, std::string_view step);
+  enum class Named { kInList, kElsewhere };  // who says that the upstream has them
+  Result<LoadOutcome> Fetch(const std::vector<protocol::UpdateId>& ids, std::string_view step,
+                            Named named);
+  Result<void> Load(const std::vector<protocol::UpdateId>& ids, std::string_view step,
+                    Named named = Named::kInList);
+  Result<void> Addresses();
   Result<void> Categories();
   Result<bool> FullListDue();
   Result<void> Updates();

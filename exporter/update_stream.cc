@@ -45,6 +45,7 @@ Result<void> BatchFetcher::Fetch(std::vector<UpdateId> ids) {
           const auto position = static_cast<std::size_t>(at - wanted_.begin());
           if (came_[position]) return {};  // a repeated answer, or a repeated update in it
           came_[position] = true;
+          if (!delivered_.insert(update.id).second) return {};
           return receiver_.update(std::move(update));
         },
         receiver_.url};
@@ -59,10 +60,13 @@ Result<void> BatchFetcher::Fetch(std::vector<UpdateId> ids) {
       const Error& error = answer.error();
       const bool unreadable =
           error.code == ErrorCode::kCorrupt && error.reason != "answer-too-large";
-      if (!unreadable &&
-          protocol::FaultCodeOf(error) != protocol::FaultCode::kInternalServerError) {
-        return answer;
+      if (unreadable) {
+        const bool came_alone = wanted_.size() == 1 && came_[0];
+        if (came_alone) return answer;
+        // Those that came too: their addresses would have come behind all updates.
+        return Divide(wanted_, std::move(answer.error()));
       }
+      if (protocol::FaultCodeOf(error) != protocol::FaultCode::kInternalServerError) return answer;
       return Divide(std::move(ids), std::move(answer.error()));
     }
     if (!progress) return Divide(std::move(ids), {});
@@ -254,7 +258,7 @@ class LoadRun {
   // Not to the end when nearly nothing comes: each id that does not come costs two requests.
   Result<void> CheckDelivered(const Shared& shared, bool at_end) const {
     const std::size_t missing = shared.gone.size() + shared.refused.size();
-    if (missing * 2 <= shared.asked) return {};
+    if (!options_.are_listed || missing * 2 <= shared.asked) return {};
     if (at_end ? missing < 2 : shared.asked < 4 * options_.batch) return {};
     std::string text = fmt::format("upstream delivered {} of {} revisions it listed",
                                    shared.asked - missing, shared.asked);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <vector>
 
@@ -49,6 +50,7 @@ class BatchFetcher {
   std::stop_token stop_;
   std::vector<protocol::UpdateId> wanted_;  // of the request under way, sorted
   std::vector<bool> came_;                  // of each of them
+  std::set<protocol::UpdateId> delivered_;  // by all requests
 };
 
 /// What an upstream sent in the form the mirror takes. Fails with kCorrupt when there is not
@@ -65,6 +67,8 @@ struct LoadOutcome {
 struct LoadUpdatesOptions {
   std::size_t batch = 100;  ///< ids in one request
   std::uint64_t max_document_bytes = 256ULL << 20;
+  /// A list named them: an upstream that delivers less than half of it is broken.
+  bool are_listed = true;
 };
 
 /// Fetches `ids` (sorted, distinct) in batches over all of `connections` at once and adds them to
@@ -74,7 +78,7 @@ struct LoadUpdatesOptions {
 ///
 /// Revisions that are refused for what they are (kCorrupt, kUnsupported) are collected; every other
 /// error ends it. What was added before an error stays in the load's open change. Fails with
-/// kTransient (reason "upstream-incomplete") when more than half of what was asked for does not
+/// kTransient (reason "upstream-incomplete") when more than half of what a list named does not
 /// come: that is a broken upstream, not a withdrawal.
 ///
 /// Memory: one update and its decoded form per connection, and up to 64 MiB decoded ahead.

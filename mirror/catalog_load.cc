@@ -205,6 +205,26 @@ Result<std::vector<protocol::UpdateId>> CatalogLoad::Unknown(
   return FindUnknown(impl_->db, Sight::kLoading, sorted);
 }
 
+Result<std::vector<protocol::UpdateId>> CatalogLoad::WithoutFileUrls() {
+  TRY(Flush());
+  TRY_ASSIGN(
+      auto rows,
+      impl_->db.Prepare(
+          "SELECT i.guid, i.revision FROM revision r JOIN revision_identity i ON i.id = r.id "
+          "WHERE r.change_id = ? AND EXISTS (SELECT 1 FROM revision_file f "
+          "WHERE f.revision_id = r.id AND NOT EXISTS "
+          "(SELECT 1 FROM file_url u WHERE u.sha1 = f.sha1)) ORDER BY i.guid, i.revision"));
+  rows.BindAll(impl_->change);
+  std::vector<protocol::UpdateId> updates;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    updates.push_back({rows.GuidAt(0), rows.Int32(1)});
+  }
+  TRY(rows.Check());
+  return updates;
+}
+
 Result<Added> CatalogLoad::Add(IncomingRevision incoming) {
   TRY_ASSIGN(auto decoded,
              DecodedRevision::Decode(std::move(incoming),

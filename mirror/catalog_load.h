@@ -97,6 +97,9 @@ class CatalogLoad {
   Result<bool> Has(const protocol::UpdateId& update);
   /// Those of `sorted` (ascending, distinct) that are neither; many at the cost of one pass.
   Result<std::vector<protocol::UpdateId>> Unknown(const std::vector<protocol::UpdateId>& sorted);
+  /// Those of the open change that declare a file without a known address, ascending. Addresses
+  /// come after the revisions they belong to, and an interruption may come between.
+  Result<std::vector<protocol::UpdateId>> WithoutFileUrls();
   Result<std::optional<Sha256Digest>> KnownSha256(const protocol::UpdateId& update);
   /// Ends the batch that is open: its rows survive a crash.
   Result<void> Flush();

@@ -395,10 +395,9 @@ Result<void> UpdateDataAnswer::Leave(Node node, std::string_view text) {
     case kUpdate:
       return LeaveUpdate();
     case kUrlDigest: {
-      auto digest = Sha1Digest::FromBase64(text);
-      if (!digest) return Bad(fmt::format("FileDigest '{}'", EscapeForDisplay(text, 60)));
-      url_.file_digest = *digest;
-      has_digest_ = true;
+      const auto digest = Sha1Digest::FromBase64(text);
+      has_digest_ = digest.has_value();
+      if (digest) url_.file_digest = *digest;
       return {};
     }
     case kMuUrl:
@@ -408,8 +407,8 @@ Result<void> UpdateDataAnswer::Leave(Node node, std::string_view text) {
       url_.uss_url = text;
       return {};
     case kUrl:
-      if (!has_digest_) return Bad("an address without FileDigest");
-      return receiver_.url(std::move(url_));
+      // It is of no use, and no reason to refuse the updates.
+      return has_digest_ ? receiver_.url(std::move(url_)) : Result<void>();
     default:
       return {};
   }

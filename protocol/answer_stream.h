@@ -140,7 +140,8 @@ class UpdateDataAnswer : public StreamedAnswer {
   struct Receiver {
     /// Each update as soon as its element has ended; an error ends the reading.
     std::function<Result<void>(ReceivedUpdate)> update;
-    /// Each address; they may come before or after the updates they belong to.
+    /// Each address; they may come before or after the updates they belong to. One without a file
+    /// is passed over.
     std::function<Result<void>(FileUrl)> url;
   };
   UpdateDataAnswer(Receiver receiver, std::uint64_t max_document_bytes);

@@ -179,6 +179,16 @@ TEST_F(SyncTest, BundleMembersOutsideTheListAreFetchedToo) {
   EXPECT_TRUE(mirror_->catalog().Find(member)->has_value());
 }
 
+// Only what a list named must come: nobody promised the members.
+TEST_F(SyncTest, MembersThatAreNotDeliveredDoNotStopTheSync) {
+  std::vector<UpdateId> members;
+  for (int i = 0; i < 3; ++i) members.push_back({Update(300 + i), 1});
+  simulator_.AddUpdate(Update(200), 1, "bundle", kProduct, kSecurity, {}, members);
+  const SyncReport report = MustRun();
+  EXPECT_EQ(report.gone, members);
+  EXPECT_EQ(mirror_->catalog().Counts()->revisions, 65u);
+}
+
 TEST_F(SyncTest, StartsOverWhenTheUpstreamHasChanged) {
   MustRun();
   for (const FaultCode code : {FaultCode::kServerChanged, FaultCode::kInvalidParameters}) {
@@ -321,6 +331,25 @@ TEST_F(SyncTest, UsesTheVendorsAddressesWhenTheUpstreamHasNoContent) {
   MustRun();
   Approve(3);
   EXPECT_EQ(MustRun().content.fetched_files, 1u);
+}
+
+// Addresses come at the end of an answer: what was loaded without them is asked for them.
+TEST_F(SyncTest, TheVendorsAddressesOutliveAnInterruption) {
+  simulator_.catalog_only = true;
+  simulator_.max_updates_per_answer = 10;
+  std::stop_source stop;
+  int answers = 0;
+  simulator_.on_call = [&](std::string_view operation) {
+    if (operation == "GetUpdateData" && ++answers == 5) stop.request_stop();
+  };
+  ASSERT_FALSE(Run({}, stop.get_token()).has_value());
+  simulator_.on_call = nullptr;
+  OpenMirror();
+  EXPECT_GT(MustRun().adopted, 0u);
+  for (int i = 0; i < 60; ++i) Approve(i);
+  const SyncReport report = MustRun();
+  EXPECT_TRUE(report.content.failed.empty());
+  EXPECT_EQ(report.content.fetched_files, 60u);
 }
 
 TEST_F(SyncTest, AReplicaFollowsGroupsApprovalsAndDeclines) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "exporter/fault_table.h"
 #include "exporter/update_stream.h"
 #include "protocol/soap.h"
@@ -59,6 +61,68 @@ class UpstreamTest : public testing::Test {
   std::vector<UpdateId> received_;
   std::vector<UpdateId> gone_;
 };
+
+// What makes an answer malformed: the first `text` of each.
+class Spoiling : public Fetcher {
+ public:
+  Spoiling(std::unique_ptr<Fetcher> inner, std::string text)
+      : inner_(std::move(inner)), text_(std::move(text)) {}
+  Result<FetchResponse> Fetch(const FetchRequest& request, Sink& sink,
+                              std::stop_token stop) override {
+    MemorySink whole(1 << 20);
+    TRY_ASSIGN(auto answer, inner_->Fetch(request, whole, std::move(stop)));
+    std::string text(AsText(whole.bytes()));
+    if (const auto at = text.find(text_); at != std::string::npos) text.replace(at, 2, "<&");
+    TRY(sink.Write(AsBytes(text)));
+    return answer;
+  }
+
+ private:
+  std::unique_ptr<Fetcher> inner_;
+  std::string text_;
+};
+
+// Addresses stand behind all updates of an answer.
+TEST_F(UpstreamTest, OneUpdateThatCannotBeReadCostsTheOthersNothing) {
+  std::vector<UpdateId> ids;
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = "update-" + std::to_string(i) + ".";
+    ids.push_back(simulator_.AddUpdate(Numbered(i), 1, name, kProduct, kClass, {name}));
+  }
+  Spoiling spoiling(simulator_.NewFetcher(), "update-7.");
+  Upstream upstream = upstream_->Connect(spoiling, {});
+  std::vector<UpdateId> updates;
+  std::set<Sha1Digest> addresses;
+  BatchFetcher fetcher(upstream,
+                       {[&](const protocol::ReceivedUpdate& update) -> Result<void> {
+                          updates.push_back(update.id);
+                          return {};
+                        },
+                        [&](const protocol::FileUrl& url) -> Result<void> {
+                          addresses.insert(url.file_digest);
+                          return {};
+                        }},
+                       1 << 20, {});
+  const auto fetched = fetcher.Fetch(ids);
+  ASSERT_TRUE(fetched.has_value()) << fetched.error().message;
+  ASSERT_EQ(fetcher.refused.size(), 1u);
+  EXPECT_EQ(fetcher.refused[0].update, ids[7]);
+  EXPECT_EQ(updates.size(), 9u);  // each once
+  EXPECT_EQ(addresses.size(), 9u);
+}
+
+TEST_F(UpstreamTest, AnAnswerThatIsWrongAfterItsLastUpdateIsNoSuccess) {
+  const UpdateId id = simulator_.AddUpdate(Numbered(1), 1, "update", kProduct, kClass, {"content"});
+  Spoiling broken(simulator_.NewFetcher(), "</fileUrls>");
+  Upstream upstream = upstream_->Connect(broken, {});
+  BatchFetcher fetcher(upstream,
+                       {[](const protocol::ReceivedUpdate&) -> Result<void> { return {}; },
+                        [](const protocol::FileUrl&) -> Result<void> { return {}; }},
+                       1 << 20, {});
+  const auto fetched = fetcher.Fetch({id});
+  ASSERT_FALSE(fetched.has_value());
+  EXPECT_EQ(fetched.error().code, ErrorCode::kCorrupt);
+}
 
 TEST_F(UpstreamTest, AuthorizesOnceAndWhenTheCookieIsRefused) {
   ASSERT_TRUE(upstream_->GetConfigData().has_value());

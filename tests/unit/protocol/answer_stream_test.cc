@@ -258,6 +258,21 @@ TEST(AnswerStream, ReadsUpdatesAsTheyCome) {
   }
 }
 
+TEST(AnswerStream, AnAddressWithoutItsFileIsPassedOver) {
+  std::string text = Text(SomeUpdates());
+  const std::string digest = Base64Encode(Sha1(std::string_view("a")).bytes);
+  const std::size_t at = text.rfind(digest);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, digest.size(), "no digest");
+  Collected got;
+  UpdateDataAnswer answer(got.Receiver(), 1 << 20);
+  const auto done = Read(answer, text, text.size());
+  ASSERT_TRUE(done.has_value()) << done.error().message;
+  EXPECT_EQ(got.updates.size(), 2u);
+  ASSERT_EQ(got.urls.size(), 1u);
+  EXPECT_EQ(got.urls[0].file_digest, Sha1(std::string_view("b")));
+}
+
 TEST(AnswerStream, RefusesCabinetsThatAreNoBase64) {
   const std::string good = Text(SomeUpdates());
   const std::size_t at = good.find("<XmlUpdateBlobCompressed>") + 25;
