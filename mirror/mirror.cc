@@ -102,6 +102,18 @@ Result<void> CheckOwner(const std::filesystem::path& directory) {
                           directory.string(), owner, owner));
 }
 
+/// Its absolute path, for its owner.
+Result<std::filesystem::path> FindMirror(const std::filesystem::path& directory) {
+  std::error_code error;
+  auto path = std::filesystem::absolute(directory, error);
+  if (error || !std::filesystem::exists(path / kConfigName, error)) {
+    return Fail(ErrorCode::kNotFound, "no-mirror",
+                fmt::format("'{}' is no mirror: it holds no {}", directory.string(), kConfigName));
+  }
+  TRY(CheckOwner(path));
+  return path;
+}
+
 Result<Identity> ReadIdentity(Database& db, const std::string& name) {
   TRY_ASSIGN(auto row, db.Prepare("SELECT guid, epoch FROM mirror WHERE id = 1"));
   TRY_ASSIGN(const bool found, row.Step());
@@ -169,14 +181,14 @@ Result<void> Mirror::Init(const std::filesystem::path& directory, const Config& 
 }
 
 Result<Mirror> Mirror::Open(const std::filesystem::path& directory, const MirrorOptions& options) {
-  std::error_code error;
-  const auto path = std::filesystem::absolute(directory, error);
-  if (error || !std::filesystem::exists(path / kConfigName, error)) {
-    return Fail(ErrorCode::kNotFound, "no-mirror",
-                fmt::format("'{}' is no mirror: it holds no {}", directory.string(), kConfigName));
-  }
-  TRY(CheckOwner(path));
+  TRY_ASSIGN(const auto path, FindMirror(directory));
   TRY_ASSIGN(Config config, LoadConfig(path / kConfigName));
+  return Open(path, options, std::move(config));
+}
+
+Result<Mirror> Mirror::Open(const std::filesystem::path& directory, const MirrorOptions& options,
+                            Config config) {
+  TRY_ASSIGN(const auto path, FindMirror(directory));
   TRY_ASSIGN(auto db, OpenDatabase(path / "catalog.db", CatalogSchema(), options.database,
                                    /*create=*/false));
   TRY_ASSIGN(Identity identity, ReadIdentity(db, config.name));

@@ -49,6 +49,10 @@ class Mirror {
   /// schemas are migrated.
   static Result<Mirror> Open(const std::filesystem::path& directory,
                              const MirrorOptions& options = {});
+  /// The same, by a configuration that was read before: what opens a mirror several times goes by
+  /// one reading of gapferry.yaml, which may be in an editor.
+  static Result<Mirror> Open(const std::filesystem::path& directory, const MirrorOptions& options,
+                             Config config);
   Mirror(Mirror&&) noexcept;
   Mirror& operator=(Mirror&&) noexcept;
   ~Mirror();

@@ -15,6 +15,7 @@ using protocol::FaultCode;
 namespace {
 
 constexpr std::size_t kMaxDevices = 4096;
+constexpr std::size_t kMaxComputerIds = 256;       // Windows has about fifteen
 constexpr std::size_t kMaxFilterCategories = 199;  // as many as StartCategoryScan takes
 
 protocol::TextValue ToText(mirror::StoredFragment fragment) {
@@ -55,7 +56,9 @@ Result<void> ClientService::CheckLists(const protocol::SyncUpdatesParameters& pa
       {parameters.other_cached_update_ids.size(), limit, "OtherCachedUpdateIDs"},
       {parameters.cached_driver_ids.size(), limit, "CachedDriverIDs"},
       {parameters.filter_category_ids.size(), kMaxFilterCategories, "FilterCategoryIds"},
-      {parameters.system_spec.size(), kMaxDevices, "SystemSpec"}};
+      {parameters.system_spec.size(), kMaxDevices, "SystemSpec"},
+      {parameters.computer_spec ? parameters.computer_spec->size() : 0, kMaxComputerIds,
+       "ComputerSpec"}};
   for (const auto& [size, most, name] : lists) {
     if (size > most) {
       return FailFault(FaultCode::kInvalidParameters, std::string("parameters.") + name);

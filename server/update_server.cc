@@ -201,7 +201,7 @@ Reply Router::Handle(Request& request, WorkerContext& worker) {
 Result<std::unique_ptr<WorkerContext>> Router::MakeWorker() {
   mirror::MirrorOptions options = mirror_options_;
   options.database.cache_bytes = 4 << 20;  // many workers; pages are shared by mmap
-  TRY_ASSIGN(auto mirror, mirror::Mirror::Open(mirror_, options));
+  TRY_ASSIGN(auto mirror, mirror::Mirror::Open(mirror_, options, shared_.config));
   TRY_ASSIGN(auto documents, mirror::DocumentStore::Open(mirror_, options.database));
   return std::make_unique<ServiceWorker>(std::move(mirror), std::move(documents));
 }
@@ -245,13 +245,15 @@ UpdateServer::~UpdateServer() = default;
 Result<std::unique_ptr<UpdateServer>> UpdateServer::Start(
     const std::filesystem::path& path, const mirror::MirrorOptions& mirror_options,
     UpdateServerOptions options) {
-  TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path, mirror_options));
+  TRY_ASSIGN(auto mirror, options.config
+                              ? mirror::Mirror::Open(path, mirror_options, *options.config)
+                              : mirror::Mirror::Open(path, mirror_options));
+  const mirror::Config config = mirror.config();
   TRY(CheckFragments(mirror));
   TRY_ASSIGN(const mirror::CookieKey key, mirror::ReadCookieKey(path));
   TRY_ASSIGN(const UtcTime config_change, ConfigChangeTime(path));
   auto impl = std::make_unique<Impl>();
   impl->identity = mirror.identity();
-  const mirror::Config config = mirror.config();
   TRY_ASSIGN(impl->activity,
              mirror::ActivityWriter::Start(path / "activity.db", *mirror_options.clock,
                                            mirror_options.database));

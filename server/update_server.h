@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -14,6 +15,8 @@ struct UpdateServerOptions {
   /// Listeners, certificate, limits; the handler's part (workers, bodies) comes from the mirror's
   /// configuration unless set.
   HttpServerOptions http;
+  /// As gapferry.yaml was read before; nothing: it is read by Start, once.
+  std::optional<mirror::Config> config;
 };
 
 /// A mirror's update server: WUSP for clients, WSUSSS for other servers, content for both. Sees

@@ -144,6 +144,7 @@ Result<ExitCode> RunServe(Context& context) {
   TRY_ASSIGN(const mirror::Config config, mirror::LoadConfig(path / "gapferry.yaml"));
   TRY(CheckSchedule(context, config));
   server::UpdateServerOptions options;
+  options.config = config;
   TRY_ASSIGN(options.http, HttpOptions(context, config, path));
   TRY_ASSIGN(auto inherited, server::TakeInheritedSockets());
   TRY(UseInherited(std::move(inherited), options.http));

@@ -395,6 +395,23 @@ TEST_F(UpdateServerTest, TellsDetailsAndServesTheFiles) {
   EXPECT_TRUE(located->new_cookie.has_value());
 }
 
+TEST_F(UpdateServerTest, StartsWithTheConfigurationItWasGivenWhateverIsInTheFileByNow) {
+  server_.reset();
+  const fs::path file = path_ / "gapferry.yaml";
+  std::stringstream kept;
+  kept << std::ifstream(file).rdbuf();
+  kept_config_ = kept.str();
+  UpdateServerOptions options;
+  options.config = *mirror::LoadConfig(file);
+  options.http.listeners.push_back({"127.0.0.1", 0, false});
+  std::ofstream(file) << "name: \"ser";  // an editor in the middle of its writing
+  auto started = UpdateServer::Start(path_, {}, std::move(options));
+  ASSERT_TRUE(started.has_value()) << started.error().message;
+  server_ = std::move(*started);
+  port_ = server_->listeners()[0].port;
+  Register("e1da06a3-5601-43c9-bac3-52d5db70149b");
+}
+
 TEST_F(UpdateServerTest, ARepeatedKindOfDetailIsAnsweredOnce) {
   protocol::GetExtendedUpdateInfoRequest ask;
   ask.cookie = Register("e1da06a3-5601-43c9-bac3-52d5db70149a");
@@ -437,6 +454,10 @@ TEST_F(UpdateServerTest, FaultsTellClientsWhatToDo) {
   ask.parameters.installed_non_leaf_update_ids.assign(20'001, 1);
   ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidParameters,
               "parameters.InstalledNonLeafUpdateIDs");
+  ask.parameters.installed_non_leaf_update_ids.clear();
+  ask.parameters.computer_spec.emplace(257);
+  ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidParameters,
+              "parameters.ComputerSpec");
   ExpectFault(Client<protocol::GetConfigResponse>(protocol::GetConfigRequest{"new"}),
               FaultCode::kInvalidParameters, "protocolVersion");
 
