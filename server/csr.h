@@ -47,6 +47,11 @@ class Bitmap {
     if (bits_ % 64 != 0) words_.back() = (1ULL << (bits_ % 64)) - 1;
   }
   std::span<const std::uint64_t> words() const { return words_; }
+  std::size_t Count() const {
+    std::size_t count = 0;
+    for (const std::uint64_t word : words_) count += static_cast<std::size_t>(std::popcount(word));
+    return count;
+  }
   bool operator==(const Bitmap&) const = default;
   /// Calls `visit(i)` for each set bit, ascending, until it returns false.
   template <class Visit>

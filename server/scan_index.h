@@ -145,12 +145,15 @@ struct SoftwareScan {
   std::span<const Guid> filter_categories;
   bool two_groups_out_of_scope = false;
   std::optional<ScanAnchor> anchor;
+  /// Of new updates in one answer. A client that lacks much is given a 25th of it (at most
+  /// kMaxPage): Windows gives up after 200 answers, however large the catalogue is.
   std::size_t page_updates = 200;
+  static constexpr std::size_t kMaxPage = 1000;
 };
 
 struct SoftwareScanAnswer {
   std::shared_ptr<const Scope> scope;  ///< what positions refer to
-  std::vector<std::uint32_t> fresh;    ///< positions, at most page_updates
+  std::vector<std::uint32_t> fresh;    ///< positions, one page of them
   bool more = false;                   ///< there are more than that
   std::vector<std::uint32_t> changed;  ///< positions
   std::vector<std::int32_t> out_of_scope;

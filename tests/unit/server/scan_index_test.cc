@@ -142,6 +142,29 @@ TEST(ScanIndex, PagesAndSaysThatThereIsMore) {
   EXPECT_TRUE(answer.more);
 }
 
+TEST(ScanIndex, PagesGrowWithWhatIsLeft) {
+  World world;
+  for (int i = 0; i < 500; ++i) world.Add(i, 1, UpdateType::kSoftware);
+  const auto index = world.Build();
+  SoftwareScan scan;
+  scan.page_updates = 5;
+  std::vector<std::int32_t> other;
+  std::vector<std::size_t> pages;
+  for (bool more = true; more;) {
+    scan.other = other;
+    const SoftwareScanAnswer answer = index->ScanSoftware(kUnassigned, scan);
+    for (const std::uint32_t position : answer.fresh) {
+      other.push_back(index->catalog().revisions()[answer.scope->placed[position].revision].id);
+    }
+    pages.push_back(answer.fresh.size());
+    more = answer.more;
+  }
+  EXPECT_EQ(other.size(), 500U);
+  EXPECT_EQ(pages.front(), 20U);
+  EXPECT_TRUE(std::ranges::is_sorted(pages, std::greater<>()));
+  EXPECT_LT(pages.size(), 70U);  // of 5 each they would be 100
+}
+
 TEST(ScanIndex, NeverOffersDeclinedOrExpired) {
   World world;
   world.Add(1, 1, UpdateType::kSoftware);
