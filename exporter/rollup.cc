@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <unordered_set>
@@ -147,13 +148,33 @@ class RollupRun {
           {{"installs", settling.lost_installs}});
     }
     if (settling.servers.empty()) return {};
+    std::set<Guid> repeated;
     for (auto& servers : SplitServers(std::move(settling.servers), ServerLimit())) {
       protocol::RollupDownstreamServersRequest request;
       request.servers = std::move(servers);
-      TRY(state_.BeginTry(TryOf(self_, request.servers, settling.targets)));
-      TRY(calls_->Servers(request));  // what stays open is tried once more, or given up
+      const auto attempt = TryOf(self_, request.servers, settling.targets);
+      TRY(state_.BeginTry(attempt));
+      auto taken = calls_->Servers(request);
+      if (!taken) {  // it stays open, and is tried once more or given up
+        if (CertainlyNotTaken(taken.error())) TRY(TakeBack(attempt, settling.settled, repeated));
+        return taken;
+      }
+      for (const auto& [server, at] : attempt.servers) repeated.insert(server);
     }
     return state_.TryTaken(settling.settled);
+  }
+
+  // A repetition that did not happen uses up none of the times that are left for one; but where a
+  // part of the server's record was taken, its time is known to the upstream.
+  Result<void> TakeBack(const RollupState::Try& attempt, const RollupState::Try& before,
+                        const std::set<Guid>& repeated) {
+    RollupState::Try open;
+    for (const auto& one : before.servers) {
+      const bool is_of_attempt =
+          std::ranges::any_of(attempt.servers, [&](const auto& s) { return s.first == one.first; });
+      if (is_of_attempt && !repeated.contains(one.first)) open.servers.push_back(one);
+    }
+    return state_.BeginTry(open);
   }
 
   // ---- Computers -------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace gapferry::mirror {
 namespace {
 
@@ -157,62 +159,72 @@ Result<RollupState::Totals> RollupState::FindAcknowledged(const ActivityKey& key
   return totals;
 }
 
+namespace {
+
+/// Some tens of milliseconds.
+constexpr std::size_t kRowsPerTransaction = 1000;
+
+/// `take` of each row, in transactions that keep nobody waiting.
+template <class Row, class Take>
+Result<void> InPieces(Database& db, const std::vector<Row>& rows, Take take) {
+  for (std::size_t first = 0; first < rows.size(); first += kRowsPerTransaction) {
+    const std::size_t end = std::min(rows.size(), first + kRowsPerTransaction);
+    Result<void> taken = InTransaction(db, [&]() -> Result<void> {
+      for (std::size_t i = first; i < end; ++i) TRY(take(rows[i].first, rows[i].second));
+      return {};
+    });
+    TRY(std::move(taken));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> RollupState::BeginTry(const Try& what) {
   Database& db = activity_.db();
-  return InTransaction(db, [&]() -> Result<void> {
-    for (const auto& [server, at] : what.servers) {
-      TRY(
-          db.Run("INSERT INTO rollup_server (server, told_at, tried_at) VALUES (?1, ?2, ?3) "
-                 "ON CONFLICT (server) DO UPDATE SET tried_at = ?3",
-                 server, kNever, at));
-    }
-    for (const auto& [key, totals] : what.totals) {
-      TRY(
-          db.Run("INSERT INTO rollup_activity (server, os, update_guid, update_revision, success, "
-                 "failure, tried_success, tried_failure) VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6) "
-                 "ON CONFLICT (server, os, update_guid, update_revision) "
-                 "DO UPDATE SET tried_success = ?5, tried_failure = ?6",
-                 key.server, key.os, key.update.guid, key.update.revision, totals.success,
-                 totals.failure));
-    }
-    return {};
+  TRY(InPieces(db, what.servers, [&](const Guid& server, UtcTime at) {
+    return db.Run(
+        "INSERT INTO rollup_server (server, told_at, tried_at) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (server) DO UPDATE SET tried_at = ?3",
+        server, kNever, at);
+  }));
+  return InPieces(db, what.totals, [&](const ActivityKey& key, const Totals& totals) {
+    return db.Run(
+        "INSERT INTO rollup_activity (server, os, update_guid, update_revision, success, "
+        "failure, tried_success, tried_failure) VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6) "
+        "ON CONFLICT (server, os, update_guid, update_revision) "
+        "DO UPDATE SET tried_success = ?5, tried_failure = ?6",
+        key.server, key.os, key.update.guid, key.update.revision, totals.success, totals.failure);
   });
 }
 
 Result<void> RollupState::TryTaken(const Try& what) {
   Database& db = activity_.db();
-  return InTransaction(db, [&]() -> Result<void> {
-    for (const auto& [server, at] : what.servers) {
-      TRY(
-          db.Run("UPDATE rollup_server SET told_at = max(told_at, ?2), tried_at = NULL "
-                 "WHERE server = ?1",
-                 server, at));
-    }
-    for (const auto& [key, totals] : what.totals) {
-      TRY(
-          db.Run("UPDATE rollup_activity SET success = ?5, failure = ?6, tried_success = NULL, "
-                 "tried_failure = NULL WHERE server = ?1 AND os = ?2 AND update_guid = ?3 AND "
-                 "update_revision = ?4",
-                 key.server, key.os, key.update.guid, key.update.revision, totals.success,
-                 totals.failure));
-    }
-    return {};
+  TRY(InPieces(db, what.totals, [&](const ActivityKey& key, const Totals& totals) {
+    return db.Run(
+        "UPDATE rollup_activity SET success = ?5, failure = ?6, tried_success = NULL, "
+        "tried_failure = NULL WHERE server = ?1 AND os = ?2 AND update_guid = ?3 AND "
+        "update_revision = ?4",
+        key.server, key.os, key.update.guid, key.update.revision, totals.success, totals.failure);
+  }));
+  return InPieces(db, what.servers, [&](const Guid& server, UtcTime at) {
+    return db.Run(
+        "UPDATE rollup_server SET told_at = max(told_at, ?2), tried_at = NULL "
+        "WHERE server = ?1",
+        server, at);
   });
 }
 
 Result<void> RollupState::TryRefused(const Try& what) {
   Database& db = activity_.db();
-  return InTransaction(db, [&]() -> Result<void> {
-    for (const auto& [server, at] : what.servers) {
-      TRY(db.Run("UPDATE rollup_server SET tried_at = NULL WHERE server = ?1", server));
-    }
-    for (const auto& [key, totals] : what.totals) {
-      TRY(
-          db.Run("UPDATE rollup_activity SET tried_success = NULL, tried_failure = NULL "
-                 "WHERE server = ?1 AND os = ?2 AND update_guid = ?3 AND update_revision = ?4",
-                 key.server, key.os, key.update.guid, key.update.revision));
-    }
-    return {};
+  TRY(InPieces(db, what.totals, [&](const ActivityKey& key, const Totals&) {
+    return db.Run(
+        "UPDATE rollup_activity SET tried_success = NULL, tried_failure = NULL "
+        "WHERE server = ?1 AND os = ?2 AND update_guid = ?3 AND update_revision = ?4",
+        key.server, key.os, key.update.guid, key.update.revision);
+  }));
+  return InPieces(db, what.servers, [&](const Guid& server, UtcTime) {
+    return db.Run("UPDATE rollup_server SET tried_at = NULL WHERE server = ?1", server);
   });
 }
 

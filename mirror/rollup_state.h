@@ -18,8 +18,8 @@ namespace gapferry::mirror {
 
 /// What this mirror's upstream has been told in rollups (MS-WSUSSS 3.2.4.5): the half of the
 /// dialogue that must survive. Tables of its own in activity.db; each function is one short
-/// transaction, so that a rollup goes on after the last batch the upstream has answered.
-/// Thread rule of its Activity, which must outlive it.
+/// transaction (or several), so that a rollup goes on after the last batch the upstream has
+/// answered. Thread rule of its Activity, which must outlive it.
 class RollupState {
  public:
   explicit RollupState(Activity& activity) : activity_(activity) {}
@@ -86,6 +86,8 @@ class RollupState {
     std::vector<std::pair<Guid, UtcTime>> servers;  ///< with their LastRollupTime; zero: ourselves
     std::vector<std::pair<ActivityKey, Totals>> totals;
   };
+  /// The three may take several transactions. Ended in between, what is left counts as open, and
+  /// is settled like any other: totals are noted after the servers and closed before them.
   Result<void> BeginTry(const Try& what);
   /// The upstream has it.
   Result<void> TryTaken(const Try& what);

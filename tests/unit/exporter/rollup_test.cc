@@ -548,6 +548,23 @@ TEST_F(RollupTest, InstallsOfAnUnansweredRequestAreCountedOnce) {
   }
 }
 
+// A repetition that is certainly not taken costs none of the moments that are left for one.
+TEST_F(RollupTest, AnUpstreamThatRefusesARepetitionForLongLosesNothing) {
+  PutInstalls(5);
+  MustRun();
+  Later(std::chrono::hours(1));
+  PutInstalls(8);
+  simulator_.lost_requests["RollupDownstreamServers"] = 1;
+  EXPECT_FALSE(Run().has_value());
+  for (int i = 0; i < 8; ++i) {
+    Later(std::chrono::hours(1));
+    simulator_.faults["RollupDownstreamServers"] = {FaultCode::kInternalServerError};
+    EXPECT_FALSE(Run().has_value());
+  }
+  EXPECT_EQ(MustRun().uncertain_installs, 0u);
+  EXPECT_EQ(simulator_.installs, 8);
+}
+
 TEST_F(RollupTest, InstallsThatCannotBeSettledAreLostRatherThanCountedTwice) {
   PutInstalls(5);
   MustRun();
