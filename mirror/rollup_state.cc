@@ -16,6 +16,19 @@ Result<void> InTransaction(Database& db, Function function) {
   return transaction.Commit();
 }
 
+/// Applies `set` to all rows that are `due`, which they are not any more then; some tens of
+/// milliseconds at a time.
+Result<void> UpdateInPieces(Database& db, std::string_view table, std::string_view key,
+                            std::string_view set, std::string_view due) {
+  const std::string update =
+      fmt::format("UPDATE {0} SET {2} WHERE ({1}) IN (SELECT {1} FROM {0} WHERE {3} LIMIT 5000)",
+                  table, key, set, due);
+  for (;;) {
+    TRY(db.Run(update));
+    if (db.ChangedRows() == 0) return {};
+  }
+}
+
 constexpr std::string_view kEnsureComputer =
     "INSERT INTO rollup_computer (computer_id, last_sent, full_seq) "
     "VALUES (?1, 0, 0) ON CONFLICT (computer_id) DO NOTHING";
@@ -37,23 +50,24 @@ Result<bool> RollupState::Begin(const Guid& server_id, const Guid& reset_guid, b
   const bool other_server = before && before->server_id != server_id;
   const bool stale = other_server || (before && before->reset_guid != reset_guid);
   Database& db = activity_.db();
-  Result<void> written = InTransaction(db, [&]() -> Result<void> {
-    if (stale) {
-      TRY(db.Run("UPDATE rollup_computer SET details = NULL, status_seq = NULL"));
-    }
-    if (other_server) {
-      TRY(db.Run("UPDATE rollup_computer SET last_sent = 0, deleted_at = NULL"));
-      // What was tried with the other one is not in this one's counts.
-      TRY(db.Run("UPDATE rollup_server SET told_at = ?, tried_at = NULL", kNever));
-      TRY(db.Run("UPDATE rollup_activity SET tried_success = NULL, tried_failure = NULL"));
-    }
-    return db.Run(
-        "INSERT INTO rollup_upstream (id, server_id, reset_guid, detailed, last_rollup) "
-        "VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET server_id = ?1, "
-        "reset_guid = ?2, detailed = ?3",
-        server_id, reset_guid, detailed ? 1 : 0, kNever);
-  });
-  TRY(std::move(written));
+  if (stale) {
+    TRY(UpdateInPieces(db, "rollup_computer", "computer_id", "details = NULL, status_seq = NULL",
+                       "details IS NOT NULL OR status_seq IS NOT NULL"));
+  }
+  if (other_server) {
+    TRY(UpdateInPieces(db, "rollup_computer", "computer_id", "last_sent = 0, deleted_at = NULL",
+                       "last_sent <> 0 OR deleted_at IS NOT NULL"));
+    // What was tried with the other one is not in this one's counts.
+    TRY(UpdateInPieces(db, "rollup_activity", "server, os, update_guid, update_revision",
+                       "tried_success = NULL, tried_failure = NULL", "tried_success IS NOT NULL"));
+    TRY(db.Run("UPDATE rollup_server SET told_at = ?, tried_at = NULL", kNever));
+  }
+  // Last: interrupted before, the same is found stale again.
+  TRY(
+      db.Run("INSERT INTO rollup_upstream (id, server_id, reset_guid, detailed, last_rollup) "
+             "VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE SET server_id = ?1, "
+             "reset_guid = ?2, detailed = ?3",
+             server_id, reset_guid, detailed ? 1 : 0, kNever));
   return stale;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/text.h"
+#include "mirror/schedule.h"
 
 namespace gapferry::mirror {
 namespace {
@@ -13,13 +14,9 @@ namespace {
 constexpr int kMinutesPerHour = 60;
 
 std::optional<int> ParseMinute(std::string_view text) {
-  if (text.size() != 5 || text[2] != ':') return std::nullopt;
-  const auto hour = ParseInt<int>(text.substr(0, 2));
-  const auto minute = ParseInt<int>(text.substr(3));
-  if (!hour || !minute || *hour < 0 || *hour > 23 || *minute < 0 || *minute > 59) {
-    return std::nullopt;
-  }
-  return *hour * kMinutesPerHour + *minute;
+  const auto time = ParseTimeOfDay(text);
+  if (!time) return std::nullopt;
+  return static_cast<int>(time->count());
 }
 
 }  // namespace

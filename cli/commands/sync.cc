@@ -176,7 +176,7 @@ void WarnOfProblems(Context& context, const SyncReport& report) {
     context.Warn(fmt::format("refused: {} in all", report.refused.size()));
   }
   if (!report.gone.empty()) {
-    context.Warn(fmt::format("{} revisions were listed but not delivered, such as {}",
+    context.Warn(fmt::format("{} revisions were asked for but not delivered, such as {}",
                              report.gone.size(), report.gone.front().ToString()));
   }
   if (!report.dangling.empty()) {

@@ -52,6 +52,35 @@ TEST_F(RollupStateTest, ATryIsOpenUntilItIsAnswered) {
   EXPECT_EQ(state.FindAcknowledged(attempt.totals[7].first)->success, 8);
 }
 
+TEST_F(RollupStateTest, AnotherServerKnowsNothingOfWhatWasTold) {
+  Activity activity = Open();
+  RollupState state(activity);
+  const Guid first = TestGuid(0xb, 1);
+  ASSERT_FALSE(*state.Begin(first, first, true));
+  std::vector<RollupState::StatusTold> told;
+  std::vector<RollupState::DetailsTold> details;
+  constexpr int kComputers = 12'000;  // several transactions
+  for (int i = 0; i < kComputers; ++i) {
+    told.push_back({"computer-" + std::to_string(i), 3, 7, 1});
+    details.push_back({told.back().computer_id, Sha256(std::string_view("details"))});
+  }
+  ASSERT_TRUE(state.StatusesTold(told).has_value());
+  ASSERT_TRUE(state.DetailsAreTold(details).has_value());
+  ASSERT_TRUE(state.BeginTry(ManyInstalls()).has_value());
+  ASSERT_TRUE(*state.Begin(first, TestGuid(0xb, 2), true));  // everything again
+  EXPECT_EQ(state.Find(told.back().computer_id)->last_sent, 3);
+  EXPECT_FALSE(state.OpenTries()->empty());
+  ASSERT_TRUE(*state.Begin(TestGuid(0xb, 3), first, true));
+  EXPECT_FALSE(*state.Begin(TestGuid(0xb, 3), first, true));
+  for (const auto& one : told) {
+    const auto computer = state.Find(one.computer_id);
+    ASSERT_TRUE(computer.has_value());
+    EXPECT_EQ(computer->last_sent, 0);
+    EXPECT_FALSE(computer->status_seq || computer->details);
+  }
+  EXPECT_TRUE(state.OpenTries()->empty());
+}
+
 // serve writes into the same database: a large request must not keep it out.
 TEST_F(RollupStateTest, ALargeTryIsNotedInPieces) {
   Activity activity = Open();
