@@ -54,7 +54,8 @@ Result<std::uint64_t> LoadFileKeys(Upstream& upstream, mirror::CatalogLoad& load
     std::unordered_set<Sha1Digest> came;
     for (const auto& update : answer.updates) {
       for (const auto& file : update.files) {
-        if (!file.decryption_key || file.decryption_key->empty()) continue;
+        const std::size_t size = file.decryption_key ? file.decryption_key->size() : 0;
+        if (size == 0 || size > mirror::kMaxFileKeyBytes) continue;
         if (!wanted.contains(file.file_digest) || !came.insert(file.file_digest).second) continue;
         keys.push_back({file.file_digest, *file.decryption_key});
       }

@@ -326,7 +326,7 @@ Result<void> MetadataSync::Compare() {
 Result<void> MetadataSync::Deployments() {
   if (!mirror_.config().replica) return {};
   if (updates_anchor_.empty()) {
-    return Fail(ErrorCode::kCorrupt, "no-anchor", "GetRevisionIdList: answer without anchor");
+    return Fail(ErrorCode::kCorrupt, "bad-answer", "GetRevisionIdList: answer without anchor");
   }
   TRY_ASSIGN(const auto anchor, Anchor(kDeploymentsAnchor, ""));
   sent_anchor_ = anchor.has_value();

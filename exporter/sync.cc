@@ -37,6 +37,8 @@ std::string DetailJson(const SyncReport& report) {
                          {"expired", report.expired},
                          {"withdrawn", report.withdrawn.size()},
                          {"refused", report.refused.size()},
+                         {"gone", report.gone.size()},
+                         {"without_keys", report.without_keys},
                          {"full_list", report.full_list},
                          {"announced_version", report.announced_version},
                          {"upstream_version", report.upstream_version},

@@ -587,6 +587,17 @@ TEST_F(SyncTest, AsksForKeysWithinTheLimitAndKeepsThemSecret) {
 
 // ---- Lists and what they leave out --------------------------------------------------------------
 
+TEST_F(SyncTest, AKeyThatIsNoneStopsNothing) {
+  for (const int n : {3, 4}) simulator_.Secure({Update(n), 1});
+  const Sha1Digest good = Sha1(std::string_view("content of 3"));
+  const Sha1Digest bad = Sha1(std::string_view("content of 4"));
+  simulator_.file_keys[good] = Bytes(16, 7);
+  simulator_.file_keys[bad] = Bytes(mirror::kMaxFileKeyBytes + 1, 7);
+  const SyncReport report = MustRun();
+  EXPECT_EQ(report.without_keys, 1u);
+  EXPECT_EQ(mirror_->catalog().Counts()->revisions, 64u);
+}
+
 TEST_F(SyncTest, ANarrowerChoiceWithdrawsNothingAndAWiderOneFetchesOnlyWhatIsUnknown) {
   for (int i = 100; i < 140; ++i) {
     simulator_.AddUpdate(Update(i), 1, "office", kOtherProduct, kSecurity, {});
