@@ -18,6 +18,11 @@ void PutLine(std::FILE* stream, std::string_view line) {
   std::fflush(stream);
 }
 
+/// A value of an option that the command itself reads: "--listen: ...".
+bool IsAboutAnOption(const Error& error) {
+  return error.code == ErrorCode::kUsage && error.message.starts_with("--");
+}
+
 /// The next step of failures that every command may meet.
 std::string NextStep(const Error& error) {
   if (!error.next.empty() || error.reason != "job-running") return error.next;
@@ -73,8 +78,12 @@ ExitCode RunInvocation(Invocation invocation, std::span<const Command> commands,
     }
     return *result;
   }
-  ReportError(result.error(), json);
-  return ExitCodeFor(result.error().code);
+  Error error = std::move(result).error();
+  if (error.next.empty() && IsAboutAnOption(error)) {
+    error.next = "gapferry " + JoinPath(invocation.path) + " --help";
+  }
+  ReportError(error, json);
+  return ExitCodeFor(error.code);
 }
 
 }  // namespace

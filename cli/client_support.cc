@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "cli/admin_support.h"
 
 namespace gapferry::cli {
 
@@ -62,6 +63,29 @@ Result<void> Connect(Context& context, Client& client, bool may_register) {
                                 options, context.stop()));
   client.session = std::make_unique<client::WuspSession>(std::move(session));
   return {};
+}
+
+/// What to do when --server names no server, or one that does not answer.
+static Error WithServerNext(const Context& context, Error error) {
+  const std::string server = EscapeForDisplay(context.args().TextOr("server", ""));
+  if (server.empty() || !error.next.empty()) return error;
+  if (error.code == ErrorCode::kUsage && server.find("://") == std::string::npos) {
+    error.next = "gapferry client scan --server " + ShellWord("http://" + server + ":8530");
+  } else if (error.code == ErrorCode::kTransient) {
+    const char* slash = server.ends_with('/') ? "" : "/";
+    error.next = "check that an update server answers: curl " +
+                 ShellWord(server + slash + "ClientWebService/client.asmx?wsdl");
+  }
+  return error;
+}
+
+Command WithServerNext(Command command) {
+  command.run = [run = std::move(command.run)](Context& context) -> Result<ExitCode> {
+    auto ended = run(context);
+    if (!ended) return std::unexpected(WithServerNext(context, std::move(ended).error()));
+    return ended;
+  };
+  return command;
 }
 
 Result<std::unique_ptr<Client>> OpenClient(Context& context) {

@@ -11,6 +11,7 @@
 #include "base/curl_fetcher.h"
 #include "base/guid.h"
 #include "base/result.h"
+#include "cli/command.h"
 #include "cli/context.h"
 #include "client/client_state.h"
 #include "client/download.h"
@@ -39,6 +40,9 @@ Result<std::unique_ptr<Client>> OpenState(Context& context);
 /// The session with --server, too.
 Result<std::unique_ptr<Client>> OpenClient(Context& context);
 Result<void> Connect(Context& context, Client& client, bool may_register);
+
+/// The same command, whose errors say what to do when --server does not answer.
+Command WithServerNext(Command command);
 
 /// Fails with kUsage when there was no scan yet.
 Result<void> RequireScan(Context& context, const Client& client);

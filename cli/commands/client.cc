@@ -296,7 +296,7 @@ Result<ExitCode> RunReport(Context& context) {
 }  // namespace
 
 std::vector<Command> ClientCommands() {
-  return {
+  std::vector<Command> commands = {
       {.path = {"client", "scan"},
        .summary = "ask a server, as a Windows computer, which updates it offers",
        .description =
@@ -398,6 +398,8 @@ std::vector<Command> ClientCommands() {
        .exits = kExits,
        .run = RunReport},
   };
+  for (Command& command : commands) command = WithServerNext(std::move(command));
+  return commands;
 }
 
 }  // namespace gapferry::cli

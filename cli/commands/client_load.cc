@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "cli/client_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "client/load.h"
@@ -125,7 +126,7 @@ Result<ExitCode> RunLoadCommand(Context& context) {
 }  // namespace
 
 std::vector<Command> ClientLoadCommands() {
-  return {
+  return {WithServerNext(
       {.path = {"client", "load"},
        .summary = "measure a server with many simulated computers",
        .description =
@@ -157,8 +158,7 @@ std::vector<Command> ClientLoadCommands() {
                    {"--missing", Takes::kNumber, "N", "updates a catch-up lacks; default 30"},
                    {"--no-xpress", Takes::kNothing, {}, "ask for answers that are not compressed"}},
        .exits = {ExitCode::kPartlyDone, ExitCode::kNotFound, ExitCode::kUntrusted},
-       .run = RunLoadCommand},
-  };
+       .run = RunLoadCommand})};
 }
 
 }  // namespace gapferry::cli

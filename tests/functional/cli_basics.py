@@ -47,6 +47,23 @@ class Usage(unittest.TestCase):
             "message_type": "exit_error", "code": 2, "error": "usage", "reason": "usage",
             "message": "there is no command 'frobnicate'", "next": "gapferry --help"})
 
+    def test_names_the_help_for_a_wrong_value(self):
+        with World() as world:
+            mirror = world.init("m", "--gap")
+            error = mirror.refuse(2, "serve", "--listen", "foo")
+            self.assertEqual(error["next"], "gapferry serve --help")
+
+    def test_names_what_to_do_when_a_server_does_not_answer(self):
+        with World() as world:
+            state = ("--state", world.path / "state")
+            done = gapferry("client", "scan", "--server", "wsus", *state)
+            self.assertEqual(done.code, 2, done)
+            self.assertIn("next: gapferry client scan --server http://wsus:8530\n", done.err)
+            done = gapferry("client", "scan", "--server", "http://127.0.0.1:9", *state)
+            self.assertEqual(done.code, 1, done)
+            self.assertIn("next: check that an update server answers: "
+                          "curl 'http://127.0.0.1:9/ClientWebService/client.asmx?wsdl'\n", done.err)
+
     def test_refuses_unknown_options(self):
         done = gapferry("status", "--frobnicate")
         self.assertEqual(done.code, 2, done)
