@@ -21,7 +21,7 @@ from sync_support import held_files, wrong_files
 from wsus import ALL_COMPUTERS, WsusServer, document
 
 ALL = bool(os.environ.get("GAPFERRY_KILL_ALL"))
-SAMPLE = int(os.environ.get("GAPFERRY_KILL_SAMPLE", "40"))
+SAMPLE = int(os.environ.get("GAPFERRY_KILL_SAMPLE", "22"))
 CLOCK = "2026-11-22T12:00:00Z"
 KILLED = -9
 
@@ -31,7 +31,8 @@ def sample(count, size=SAMPLE):
     if ALL or count <= size:
         return list(range(1, count + 1))
     ends = list(range(1, 6)) + list(range(count - 4, count + 1))
-    return sorted(set(ends) | {1 + i * (count - 1) // (size - 11) for i in range(size - 10)})
+    spread = max(2, size - len(ends))
+    return sorted(set(ends) | {1 + i * (count - 1) // (spread - 1) for i in range(spread)})
 
 
 def ways(point):
@@ -108,7 +109,7 @@ class KillTest(unittest.TestCase):
         told = ", ".join(f"{how}: {n} ended with {code}" for (how, code), n in sorted(ended.items()))
         print(f"{what}: {told}", flush=True)
         # Threads may take other ways to the same end, so the last points are not always reached.
-        self.assertGreater(ended["kill", KILLED], 0.9 * sum(how == "kill" for _, how in points), told)
+        self.assertGreater(ended["kill", KILLED], 0.75 * sum(how == "kill" for _, how in points), told)
         self.assertFalse(wrong, f"{len(wrong)} of {len(points)} runs:\n" + "\n".join(wrong[:3]))
 
     @staticmethod
