@@ -80,6 +80,8 @@ static Error WithServerNext(const Context& context, Error error) {
 }
 
 Command WithServerNext(Command command) {
+  const auto names_server = [](const Option& option) { return option.name == "--server"; };
+  if (std::ranges::none_of(command.options, names_server)) return command;
   command.run = [run = std::move(command.run)](Context& context) -> Result<ExitCode> {
     auto ended = run(context);
     if (!ended) return std::unexpected(WithServerNext(context, std::move(ended).error()));

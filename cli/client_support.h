@@ -41,7 +41,7 @@ Result<std::unique_ptr<Client>> OpenState(Context& context);
 Result<std::unique_ptr<Client>> OpenClient(Context& context);
 Result<void> Connect(Context& context, Client& client, bool may_register);
 
-/// The same command, whose errors say what to do when --server does not answer.
+/// The same command, whose errors say what to do when --server (if it has that) does not answer.
 Command WithServerNext(Command command);
 
 /// Fails with kUsage when there was no scan yet.
