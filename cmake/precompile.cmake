@@ -3,10 +3,13 @@ if(NOT GAPFERRY_PRECOMPILE)
   return()
 endif()
 
+# g++ takes a precompiled header under the same definitions only: those of the libraries in it.
+target_compile_definitions(project_flags INTERFACE FMT_SHARED GTEST_HAS_PTHREAD=1)
+
 file(WRITE ${PROJECT_BINARY_DIR}/precompiled.cc "")
 add_library(precompiled OBJECT ${PROJECT_BINARY_DIR}/precompiled.cc)
 target_link_libraries(precompiled PRIVATE fmt::fmt nlohmann_json::nlohmann_json
-                                          $<TARGET_NAME_IF_EXISTS:GTest::gmock> project_flags)
+                                          project_flags)
 target_precompile_headers(precompiled PRIVATE ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
 
 # The time in it would make each build another one to ccache.
