@@ -28,6 +28,7 @@ constexpr std::string_view kConfigAnchor = "config";
 constexpr std::string_view kCategoriesAnchor = "categories";
 constexpr std::string_view kUpdatesAnchor = "updates";
 constexpr std::string_view kDeploymentsAnchor = "deployments";
+constexpr std::string_view kUnknownFilesAnchor = "unknown-files";
 constexpr std::string_view kFullListAnchor = "full-list";  // value: when the last one was fetched
 constexpr int kMemberRounds = 16;
 constexpr std::size_t kMaxDanglingLines = 100;
@@ -94,6 +95,19 @@ Result<void> MetadataSync::Again(const mirror::JobLock* lock, bool drop_anchors)
                            before.withdrawn.end());
   report_.changed = report_.changed || before.changed;
   return {};
+}
+
+Result<bool> MetadataSync::NoteUnknownFiles() {
+  std::vector<Sha1Digest> files;
+  for (const auto& failed : report_.content.failed) {
+    if (failed.error.reason == "unknown-upstream") files.push_back(failed.sha1);
+  }
+  std::sort(files.begin(), files.end());
+  Sha256Hasher hasher;
+  for (const Sha1Digest& sha1 : files) hasher.Update(sha1.View());
+  unknown_files_ = hasher.Finish().ToHex();
+  TRY_ASSIGN(const auto before, mirror_.catalog().AnchorValue(kUnknownFilesAnchor, ""));
+  return before != unknown_files_;
 }
 
 void MetadataSync::Reset() {
@@ -426,6 +440,7 @@ Result<void> MetadataSync::PutAnchors(mirror::CommitTransaction& commit) {
     return commit.PutAnchor({std::string(kind), std::string(filter), value});
   };
   TRY(put(kConfigAnchor, "", config_.new_config_anchor));
+  if (!unknown_files_.empty()) TRY(put(kUnknownFilesAnchor, "", unknown_files_));
   if (!report_.refused.empty()) return {};  // what was refused must be listed again
   TRY(put(kCategoriesAnchor, "", categories_anchor_));
   if (options_.categories_only) return {};

@@ -34,6 +34,10 @@ class MetadataSync {
   /// its configuration and deployments too. The report then covers both.
   Result<void> Again(const mirror::JobLock* lock, bool drop_anchors);
 
+  /// Whether the upstream does not know other files (of report().content) than those that complete
+  /// lists were asked for before; if so, Again keeps which they are.
+  Result<bool> NoteUnknownFiles();
+
   const protocol::GetConfigDataResponse& upstream_config() const { return config_; }
   SyncReport& report() { return report_; }
   SyncReport Take() { return std::move(report_); }
@@ -85,6 +89,7 @@ class MetadataSync {
   std::vector<protocol::UpdateId> unknown_categories_;
   std::optional<mirror::IntentImport> intent_;
   std::string deployments_anchor_;
+  std::string unknown_files_;  // a digest over them; empty: not to be kept
   std::vector<Guid> new_declines_;
   SyncReport report_;
 };

@@ -73,7 +73,12 @@ Result<SyncReport> SyncLocked(Mirror& mirror, Upstream& upstream, const FetcherF
   static_cast<void>(upstream.TakeDemands());  // metadata has answered those of its own calls
   auto done = content();
   const Upstream::Demands demands = upstream.TakeDemands();
-  if (demands.start_over || demands.list_again) {  // once: an upstream may say so for ever
+  bool again = demands.start_over;
+  if (done && demands.list_again) {
+    TRY_ASSIGN(const bool is_news, metadata.NoteUnknownFiles());
+    again = again || is_news;
+  }
+  if (again) {  // once: an upstream may say so for ever
     TRY(metadata.Again(&lock, demands.start_over));
     done = content();
   }

@@ -326,6 +326,25 @@ TEST_F(SyncTest, AsksTheUpstreamForFilesItDoesNotHave) {
             (std::vector<Sha1Digest>{Sha1(std::string_view("content of 3"))}));
 }
 
+// A complete list is no small thing: the same files are no reason for one in every sync.
+TEST_F(SyncTest, FilesThatTheUpstreamDoesNotKnowAreListedForOnce) {
+  MustRun();
+  Approve(3);
+  simulator_.content.clear();
+  const auto complete_lists = [&] {
+    simulator_.lists.clear();
+    simulator_.faults["DownloadFiles"] = {FaultCode::kFileDigestsMissing,
+                                          FaultCode::kFileDigestsMissing};
+    EXPECT_EQ(MustRun().content.failed.size(), 1u);
+    return std::ranges::count_if(simulator_.lists, [](const auto& list) {
+      return !list.filter.get_config && !list.filter.anchor.has_value();
+    });
+  };
+  EXPECT_EQ(complete_lists(), 1);
+  EXPECT_EQ(complete_lists(), 0);
+  EXPECT_EQ(complete_lists(), 0);
+}
+
 TEST_F(SyncTest, UsesTheVendorsAddressesWhenTheUpstreamHasNoContent) {
   simulator_.catalog_only = true;
   MustRun();
