@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 #include <tuple>
+#include <utility>
 
 #include "base/child_process.h"
 #include "base/log.h"
@@ -32,10 +33,13 @@ class ScheduleFile {
   ScheduleFile(std::filesystem::path path, mirror::Schedule schedule)
       : path_(std::move(path)), schedule_(std::move(schedule)) {}
 
-  /// Follows the file. What is wrong with it is logged once, and the schedule before it stays.
+  /// Follows the file once it is the same at two looks: half a file may read well, and without its
+  /// schedule what was missed would be forgotten. What is wrong with it is logged once, and the
+  /// schedule before it stays.
   void Refresh() {
     const auto stamp = StampOf(path_);
-    if (stamp == stamp_) return;
+    const bool settled = std::exchange(looked_, stamp) == stamp;
+    if (!settled || stamp == stamp_) return;
     stamp_ = stamp;
     auto read = Read();
     if (read) {
@@ -64,7 +68,8 @@ class ScheduleFile {
   }
 
   std::filesystem::path path_;
-  Stamp stamp_;
+  Stamp stamp_;   ///< of what was read
+  Stamp looked_;  ///< of the last look
   mirror::Schedule schedule_;
 };
 

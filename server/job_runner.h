@@ -22,7 +22,8 @@ struct JobRunnerOptions {
 /// Starts the jobs of `schedule` in gapferry.yaml when they are due, one at a time, as processes of
 /// their own: one that crashes or runs out of memory leaves the server alone, and none outlives it.
 /// Each leaves a record in the job history, also when it could not begin. A changed gapferry.yaml
-/// counts from the next tick on; one that is broken is logged and the schedule before it stays.
+/// counts once two ticks saw it alike; one that is broken is logged and the schedule before it
+/// stays.
 /// Of several on one mirror, one does the work, and another takes over when that one ends.
 /// Thread-safe.
 class JobRunner {

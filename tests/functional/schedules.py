@@ -116,6 +116,10 @@ class ScheduleTest(unittest.TestCase):
     def schedule(self, *more):
         return self.mirror.run("schedule", "set", "sync", "--at", past_time(), *more)
 
+    def since(self):
+        with contextlib.closing(sqlite3.connect(self.mirror.path / "catalog.db", timeout=30)) as db:
+            return db.execute("SELECT text, since FROM schedule_seen WHERE kind = 'sync'").fetchone()
+
     def next_run(self):
         [only] = [s for s in self.mirror.status()["schedules"] if s["kind"] == "sync"]
         return only
@@ -158,9 +162,18 @@ class Starting(ScheduleTest):
                 "text LIKE '%every day'"))
             was_off(self.mirror)
             self.assertEqual(ended(self.mirror)["result"], "done")
-            # A broken file leaves the schedule and the server alone.
+            # Half a file that reads well, while it is being written: what was seen of the schedule stays.
             path = self.mirror.path / "gapferry.yaml"
             good = path.read_text()
+            seen = self.since()
+            for _ in range(2):  # one of them lies under a look of serve
+                self.mirror.configure(schedule__sync__times="[]")
+                time.sleep(1.5)
+                path.write_text(good)
+                time.sleep(1)
+            time.sleep(1.5)
+            self.assertEqual(self.since(), seen)
+            # A broken file leaves the schedule and the server alone.
             path.write_text(good + "\nnonsense: 1\n")
             time.sleep(3)
             path.write_text(good)
