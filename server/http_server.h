@@ -60,6 +60,9 @@ struct HttpServerOptions {
   std::chrono::milliseconds drain_timeout{30'000};  ///< for requests in progress at Stop
 };
 
+/// The reason of errors about certificate and key.
+inline constexpr const char* kBadCertificate = "bad-certificate";
+
 /// An HTTP/1.1 server: one I/O thread per io_threads, each with its own acceptors (SO_REUSEPORT),
 /// and a bounded pool of workers for what blocks. Memory per connection is bounded by the header
 /// limit, the body limit and one body piece. Thread-safe after Start.

@@ -36,15 +36,18 @@ Result<std::shared_ptr<asio::ssl::context>> LoadTls(const std::string& certifica
   ::SSL_CTX_set_options(native, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   ::ERR_clear_error();
   error_code error;
+  const auto refuse = [&error](const std::string& what) {
+    const bool absent = error == std::errc::no_such_file_or_directory;
+    return Fail(absent ? ErrorCode::kNotFound : ErrorCode::kCorrupt, kBadCertificate,
+                what + ": " + error.message());
+  };
   context->use_certificate_chain_file(certificate_file, error);
-  if (error) {
-    return Fail(ErrorCode::kCorrupt, "certificate '" + certificate_file + "': " + error.message());
-  }
+  if (error) return refuse("certificate '" + certificate_file + "'");
   context->use_private_key_file(key_file, asio::ssl::context::pem, error);
-  if (error) return Fail(ErrorCode::kCorrupt, "key '" + key_file + "': " + error.message());
+  if (error) return refuse("key '" + key_file + "'");
   if (::SSL_CTX_check_private_key(native) != 1) {
     ::ERR_clear_error();
-    return Fail(ErrorCode::kCorrupt,
+    return Fail(ErrorCode::kCorrupt, kBadCertificate,
                 "key '" + key_file + "' does not belong to certificate '" + certificate_file + "'");
   }
   return context;

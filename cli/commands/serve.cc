@@ -139,9 +139,27 @@ void ReloadCertificate(UpdateServer& running) {
   server::NotifyServiceManager("READY=1");
 }
 
+/// What to do when it does not start.
+std::unexpected<Error> WithServeNext(const Context& context, const std::filesystem::path& mirror,
+                                     Error error) {
+  const std::string file = ShellWord((mirror / "gapferry.yaml").string());
+  if (error.reason == "bad-configuration") {
+    return WithNext(std::move(error), "correct this place of " + file);
+  }
+  if (error.reason == server::kBadCertificate) {
+    return WithNext(std::move(error), "correct 'serve.https' in " + file);
+  }
+  if (error.code == ErrorCode::kBusy || error.message.starts_with("cannot listen")) {
+    return WithNext(std::move(error), NextCommand(context, "serve --listen ADDRESS:PORT"));
+  }
+  return std::unexpected(std::move(error));
+}
+
 Result<ExitCode> RunServe(Context& context) {
   TRY_ASSIGN(const auto path, context.MirrorPath());
-  TRY_ASSIGN(const mirror::Config config, mirror::LoadConfig(path / "gapferry.yaml"));
+  auto read = mirror::LoadConfig(path / "gapferry.yaml");
+  if (!read) return WithServeNext(context, path, std::move(read).error());
+  const mirror::Config config = *std::move(read);
   TRY(CheckSchedule(context, config));
   server::UpdateServerOptions options;
   options.config = config;
@@ -150,13 +168,7 @@ Result<ExitCode> RunServe(Context& context) {
   TRY(UseInherited(std::move(inherited), options.http));
   Result<std::unique_ptr<UpdateServer>> started =
       UpdateServer::Start(path, mirror::MirrorOptions{}, std::move(options));
-  if (!started.has_value()) {
-    Error error = std::move(started).error();
-    if (error.code == ErrorCode::kBusy && error.next.empty()) {
-      error.next = "gapferry serve --listen ADDRESS:PORT";
-    }
-    return std::unexpected(std::move(error));
-  }
+  if (!started) return WithServeNext(context, path, std::move(started).error());
   UpdateServer& running = **started;
   OnHangup([&running] { ReloadCertificate(running); });
   server::JobRunnerOptions jobs;

@@ -261,6 +261,19 @@ class ServiceManagerTest(unittest.TestCase):
             self.assertIn(f"serve.self_update: folder '{mirror.path}/nowhere'", error["message"])
             self.assertIn(f"{mirror.path}/gapferry.yaml", error["next"])
 
+    def test_names_what_keeps_it_from_starting(self):
+        with World() as world:
+            mirror = world.init("m", "--upstream", "http://127.0.0.1:9")
+            mirror.configure(serve__http__listen="192.0.2.1:8530")
+            self.assertIn("serve --listen ADDRESS:PORT", mirror.refuse(2, "serve")["next"])
+            mirror.configure(serve__http__listen="127.0.0.1:0", serve__https__listen="127.0.0.1:0",
+                             serve__https__certificate="keys/none.pem", serve__https__key="keys/none.key")
+            error = mirror.refuse(10, "serve")
+            self.assertIn("keys/none.pem", error["message"])
+            self.assertEqual(error["next"], f"correct 'serve.https' in {mirror.path}/gapferry.yaml")
+            mirror.configure(serve__http="[")
+            self.assertIn("correct this place of", mirror.refuse(2, "serve")["next"])
+
     def test_refuses_a_tls_socket_without_certificate(self):
         with World() as world, socket.socket() as listener:
             mirror = world.init("m", "--upstream", "http://127.0.0.1:9")
