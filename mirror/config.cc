@@ -587,7 +587,7 @@ std::string WriteConfig(const Config& c) {
       "serve:\n"
       "  http:\n    listen: \"{}\"        # ADDRESS:PORT\n{}"
       "  max_request_bytes: {}        # larger requests are refused\n"
-      "  max_ids_per_request: {}     # real clients send up to about 5,000\n"
+      "  max_ids_per_request: {}     # each revision that a client was given counts\n"
       "  max_connections: {}\n"
       "  max_connections_per_address: {}  # many clients may come by one address\n"
       "  max_header_bytes: {}         # of one request\n"

@@ -67,7 +67,8 @@ struct Config {
     ListenAddress http{"0.0.0.0", 8530};
     std::optional<HttpsConfig> https;  ///< absent: no HTTPS
     std::uint64_t max_request_bytes = 16ULL << 20;
-    std::uint32_t max_ids_per_request = 20'000;
+    /// A client names every revision it was ever given: as many as the catalogue has for it.
+    std::uint32_t max_ids_per_request = 200'000;
     std::uint32_t max_connections = 4'000;
     std::uint32_t max_connections_per_address = 1'024;
     std::uint64_t max_header_bytes = 32 * 1024;

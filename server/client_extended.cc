@@ -16,6 +16,7 @@ namespace {
 
 /// Ten times what GetConfig announces; more would only serve to burden us.
 constexpr std::size_t kMaxExtendedIds = 500;
+constexpr std::size_t kMaxFileDigests = 20'000;
 constexpr std::size_t kMaxLocales = 64;
 
 protocol::TextValue ToText(mirror::StoredFragment fragment) {
@@ -216,7 +217,7 @@ Result<protocol::GetExtendedUpdateInfo2Response> ClientService::GetExtendedUpdat
 Result<protocol::GetFileLocationsResponse> ClientService::GetFileLocations(
     CallContext& call, const protocol::GetFileLocationsRequest& ask) {
   TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
-  if (ask.file_digests.size() > shared_.config.serve.max_ids_per_request) {
+  if (ask.file_digests.size() > kMaxFileDigests) {
     return FailFault(FaultCode::kInvalidParameters, "fileDigests");
   }
   const std::string base_url = ContentBaseUrl(shared_, call.request);

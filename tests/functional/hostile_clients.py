@@ -185,7 +185,7 @@ class HostileTest(unittest.TestCase):
                  "</fileDigests>"),
                 ("RefreshCache", "<globalIDs>" + "<UpdateIdentity><UpdateID>x</UpdateID>"
                  "<RevisionNumber>1</RevisionNumber></UpdateIdentity></globalIDs>"),
-                ("SyncPrinterCatalog", ints("printerUpdateIDs", range(100_000)))):
+                ("SyncPrinterCatalog", ints("printerUpdateIDs", range(300_000)))):
             with self.subTest(operation_name):
                 self.refused(self.caller.post(operation(operation_name, self.cookie + inner)),
                              "InvalidParameters")

@@ -451,7 +451,7 @@ TEST_F(UpdateServerTest, FaultsTellClientsWhatToDo) {
   ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidParameters,
               "parameters.SystemSpec");
   ask.parameters.system_spec.clear();
-  ask.parameters.installed_non_leaf_update_ids.assign(20'001, 1);
+  ask.parameters.installed_non_leaf_update_ids.assign(200'001, 1);
   ExpectFault(Client<protocol::SyncUpdatesResponse>(ask), FaultCode::kInvalidParameters,
               "parameters.InstalledNonLeafUpdateIDs");
   ask.parameters.installed_non_leaf_update_ids.clear();
@@ -658,7 +658,7 @@ TEST_F(UpdateServerTest, ThePrinterCatalogueIsCheckedAsAScanIs) {
   ASSERT_TRUE(answer.has_value()) << answer.error().message;
   EXPECT_EQ(answer->result.out_of_scope_revision_ids, (std::vector<std::int32_t>{4711}));
   EXPECT_TRUE(answer->result.new_cookie.has_value());
-  ask.printer_update_ids.assign(20'001, 1);
+  ask.printer_update_ids.assign(200'001, 1);
   ExpectFault(Client<protocol::SyncPrinterCatalogResponse>(ask), FaultCode::kInvalidParameters,
               "printerUpdateIDs");
   ask.cookie.encrypted_data.clear();
