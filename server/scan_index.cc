@@ -314,7 +314,7 @@ SoftwareScanAnswer ScanIndex::ScanSoftware(const std::vector<Guid>& groups,
     (deployed ? answer.deployed_out_of_scope : answer.out_of_scope).push_back(id);
   }
   std::ranges::sort(answer.out_of_scope);
-  const std::size_t part = std::min(deliverable.Count() / 25, SoftwareScan::kMaxPage);
+  const std::size_t part = std::min(deliverable.Count() / 16, SoftwareScan::kMaxPage);
   const std::size_t page = std::max(scan.page_updates, part);
   deliverable.ForEach([&](std::size_t position) {
     if (answer.fresh.size() == page) {

@@ -145,7 +145,7 @@ struct SoftwareScan {
   std::span<const Guid> filter_categories;
   bool two_groups_out_of_scope = false;
   std::optional<ScanAnchor> anchor;
-  /// Of new updates in one answer. A client that lacks much is given a 25th of it (at most
+  /// Of new updates in one answer. A client that lacks much is given a 16th of it (at most
   /// kMaxPage): Windows gives up after 200 answers, however large the catalogue is.
   std::size_t page_updates = 200;
   static constexpr std::size_t kMaxPage = 1000;
