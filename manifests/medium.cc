@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "manifests/index.h"
 
 namespace gapferry::manifests {
 namespace {
@@ -13,7 +14,11 @@ class DiskFile : public MediumFile {
   DiskFile(File file, std::uint64_t size) : file_(std::move(file)), size_(size) {}
   std::uint64_t size() const override { return size_; }
   Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const override {
-    return file_.ReadAt(offset, out);
+    auto count = file_.ReadAt(offset, out);
+    if (!count && count.error().code == ErrorCode::kInternal) {
+      count.error().reason = "medium-unreadable";
+    }
+    return count;
   }
 
  private:
@@ -22,6 +27,20 @@ class DiskFile : public MediumFile {
 };
 
 }  // namespace
+
+bool IsLitter(std::string_view name) {
+  return name.starts_with("._") || name == ".DS_Store" || EqualsIgnoreCase(name, "Thumbs.db") ||
+         EqualsIgnoreCase(name, "desktop.ini");
+}
+
+std::optional<std::uint32_t> VolumeOfFile(std::string_view name) {
+  for (const std::string_view stem : {"volume-", "blocks-", "repair-"}) {
+    if (!name.starts_with(stem)) continue;
+    const auto number = ParseInt<std::uint32_t>(name.substr(stem.size(), 4));
+    if (number && *number > 0 && *number <= kMaxVolumes) return *number;
+  }
+  return std::nullopt;
+}
 
 DirectoryMedium::DirectoryMedium(std::filesystem::path directory)
     : directory_(std::move(directory)) {}
@@ -38,7 +57,8 @@ Result<std::vector<std::string>> DirectoryMedium::List() {
                   "'" + directory_.string() + "' has more than " +
                       std::to_string(kMaxMediumEntries) + " entries");
     }
-    names.push_back(it->path().filename().string());
+    std::string name = it->path().filename().string();
+    if (!IsLitter(name)) names.push_back(std::move(name));
   }
   if (error) return FailErrno(error.value(), "cannot list '" + directory_.string() + "'");
   std::ranges::sort(names);

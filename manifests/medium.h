@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,24 +19,34 @@ class MediumFile {
  public:
   virtual ~MediumFile() = default;
   virtual std::uint64_t size() const = 0;
-  /// Short only at the end of the file.
+  /// Short only at the end of the file. A device that fails is kInternal, reason
+  /// "medium-unreadable".
   virtual Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
 };
 
-/// Where the files of one bundle come from: a folder today, several media in turn later. Only
-/// reads. Thread-safe.
+/// Where the files of one bundle come from: a folder, or several (manifests/medium_set.h). Only
+/// reads. Thread-safe. Layers around a medium (repair, decryption) are media themselves and hand
+/// MayLackVolumes on.
 class Medium {
  public:
   virtual ~Medium() = default;
   /// For people: the path.
   virtual std::string Describe() const = 0;
-  /// Names of everything that lies where the bundle lies, sorted; at most kMaxMediumEntries.
+  /// Names of everything that lies where the bundle lies, sorted; at most kMaxMediumEntries. What
+  /// operating systems put beside files (IsLitter) is left out.
   virtual Result<std::vector<std::string>> List() = 0;
   /// Regular files only; links are refused (kCorrupt), absent ones are kNotFound.
   virtual Result<std::unique_ptr<MediumFile>> Open(std::string_view name) = 0;
+  /// True where some of the bundle's media are elsewhere: volumes that are not there are then no
+  /// damage. They count as not verified.
+  virtual bool MayLackVolumes() const { return false; }
 };
 
 inline constexpr std::size_t kMaxMediumEntries = 20'000;
+
+/// Files that desktops leave in every folder they show: "._NAME", ".DS_Store", "Thumbs.db",
+/// "desktop.ini". The only ones that may lie in a bundle's folder without being listed.
+bool IsLitter(std::string_view name);
 
 class DirectoryMedium : public Medium {
  public:
@@ -47,6 +58,9 @@ class DirectoryMedium : public Medium {
  private:
   std::filesystem::path directory_;
 };
+
+/// The number in volume-NNNN..., blocks-NNNN and repair-NNNN; nothing for other names.
+std::optional<std::uint32_t> VolumeOfFile(std::string_view name);
 
 /// The whole file; fails with kCorrupt (reason "file-too-large") above `limit_bytes`.
 Result<Bytes> ReadMediumFile(Medium& medium, std::string_view name, std::uint64_t limit_bytes);
