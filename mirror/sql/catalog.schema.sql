@@ -8,7 +8,9 @@ CREATE TABLE mirror (
   created_at INTEGER NOT NULL,
   published INTEGER NOT NULL,              -- generation readers see
   assignment_sequence INTEGER NOT NULL DEFAULT 0,
-  content_sequence INTEGER NOT NULL DEFAULT 0
+  content_sequence INTEGER NOT NULL DEFAULT 0,
+  is_held INTEGER NOT NULL DEFAULT 0,      -- 1: a replica follows intent of origin 2
+  bundle_created_at INTEGER                -- what the last imported bundle says; null: none yet
 ) STRICT;
 
 -- What Catalog::Counts gives, moved by each commit: counting 400,000 revisions takes seconds.
@@ -33,6 +35,7 @@ CREATE TABLE generation_log (
   intent_digest BLOB NOT NULL,             -- root of what state_digest covers
   state_digest BLOB NOT NULL,
   passed_on_digest BLOB NOT NULL,          -- over the intent passed on; nearly always state_digest
+  followed INTEGER NOT NULL DEFAULT 0,     -- whose intent that was: 0 local, 1 the upstream's
   committed_at INTEGER NOT NULL UNIQUE,    -- whole milliseconds, strictly rising
   kind TEXT NOT NULL
 ) STRICT;
@@ -66,6 +69,8 @@ CREATE TABLE revision (
   can_uninstall INTEGER NOT NULL,
   is_withdrawn INTEGER NOT NULL DEFAULT 0,
   withdrawn_generation INTEGER,            -- last time is_withdrawn changed; null: never
+  is_unlisted INTEGER NOT NULL DEFAULT 0,  -- 1: a full bundle did not list it; not in the documents tree
+  unlisted_generation INTEGER,             -- last time is_unlisted changed; null: never
   has_digest_conflict INTEGER NOT NULL DEFAULT 0,
   needs_file_keys INTEGER NOT NULL DEFAULT 0,  -- its files are encrypted: keys come apart from it
   eula_id BLOB,                            -- null: no licence to accept
@@ -83,6 +88,7 @@ CREATE TABLE revision (
 ) STRICT;
 CREATE INDEX revision_by_change ON revision (change_id);
 CREATE INDEX revision_withdrawn ON revision (withdrawn_generation) WHERE withdrawn_generation IS NOT NULL;
+CREATE INDEX revision_unlisted ON revision (unlisted_generation) WHERE unlisted_generation IS NOT NULL;
 CREATE INDEX revision_categories ON revision (category_type) WHERE category_type <> 0;
 
 -- id = revision id << 12 | part; parts of at most 256 KiB.
@@ -196,13 +202,14 @@ CREATE TABLE content_wanted (
 
 -- Trees of 4,096 buckets by the first 12 bits of the GUID (of the SHA-1 for content).
 CREATE TABLE digest_bucket (
-  tree INTEGER NOT NULL,                   -- 1 documents, 2 local intent, 3 upstream intent, 4 content
+  tree INTEGER NOT NULL,                   -- 1 documents, 2 local intent, 3 upstream intent, 4 content, 5 followed
   bucket INTEGER NOT NULL,
   digest BLOB NOT NULL,                    -- absent: the digest of an empty bucket
   PRIMARY KEY (tree, bucket)
 ) STRICT, WITHOUT ROWID;
 
--- Intent. origin: 0 local, 1 upstream. generation: of the last change. is_dead: a tombstone.
+-- Intent. origin: 0 local, 1 upstream, 2 what a replica follows while decisions from above wait for
+-- somebody's word (mirror.is_held). generation: of the last change. is_dead: a tombstone.
 CREATE TABLE target_group (
   origin INTEGER NOT NULL,
   guid BLOB NOT NULL,
@@ -223,7 +230,8 @@ CREATE TABLE deployment (
   target_group BLOB NOT NULL,
   action INTEGER NOT NULL,                 -- 0 install, 1 uninstall, 2 scan, 3 block, 6 optional
   deadline INTEGER,                        -- as given or received; null: none
-  effective_deadline INTEGER,              -- what clients are told; null: none
+  effective_deadline INTEGER,              -- what clients are told; null: none, or none yet
+  floored_at INTEGER,                      -- the clock when that was settled; null: as it was given
   is_assigned INTEGER NOT NULL,
   download_priority INTEGER NOT NULL,
   go_live INTEGER NOT NULL,
@@ -251,10 +259,44 @@ CREATE TABLE eula_acceptance (
   origin INTEGER NOT NULL,
   guid BLOB NOT NULL,                      -- EulaID
   generation INTEGER NOT NULL,
-  is_dead INTEGER NOT NULL,                -- always 0 today: acceptance is not withdrawn
+  is_dead INTEGER NOT NULL,                -- withdrawn: undone, or not in a full bundle
   PRIMARY KEY (origin, guid)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX eula_acceptance_by_generation ON eula_acceptance (origin, generation);
+
+-- Updates that are not offered here whoever approves them.
+CREATE TABLE update_block (
+  guid BLOB PRIMARY KEY,                   -- of the update
+  reason TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What an element of local intent was before a generation changed it, for 'intent undo'. Kept for
+-- the last 5,000 generations.
+CREATE TABLE intent_history (
+  generation INTEGER NOT NULL,
+  kind INTEGER NOT NULL,                   -- 1 group, 2 approval, 3 decline, 4 licence
+  guid BLOB NOT NULL,
+  update_guid BLOB,                        -- of approvals and declines
+  target_group BLOB,                       -- of approvals
+  before TEXT,                             -- JSON; null: it was not there
+  PRIMARY KEY (generation, kind, guid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX intent_history_by_element ON intent_history (kind, guid, generation);
+CREATE INDEX intent_history_by_update ON intent_history (update_guid, generation);
+
+-- Decisions from above that somebody here has applied or rejected, as they were then.
+CREATE TABLE proposal_decision (
+  kind INTEGER NOT NULL,                   -- as in intent_history
+  guid BLOB NOT NULL,                      -- of the upstream's element
+  value BLOB NOT NULL,                     -- SHA-256 of what the upstream said; another: it waits again
+  is_applied INTEGER NOT NULL,             -- 0: rejected
+  local_guid BLOB,                         -- the approval that was made of it here
+  actor TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (kind, guid)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE computer_group (
   computer_id TEXT NOT NULL COLLATE NOCASE,
@@ -415,10 +457,28 @@ CREATE TABLE site_request (
 -- Damaged blocks that the last return of a site named.
 CREATE TABLE site_damage (
   site BLOB NOT NULL REFERENCES site (guid),
+  stream TEXT NOT NULL,
   sequence INTEGER NOT NULL,
   volume INTEGER NOT NULL,
-  block INTEGER NOT NULL,
-  PRIMARY KEY (site, sequence, volume, block)
+  block INTEGER NOT NULL,                  -- the first of the run, from 0
+  count INTEGER NOT NULL,
+  PRIMARY KEY (site, stream, sequence, volume, block)
+) STRICT, WITHOUT ROWID;
+
+-- Updates that the site does not offer, as its last return said.
+CREATE TABLE site_blocked (
+  site BLOB NOT NULL REFERENCES site (guid),
+  update_guid BLOB NOT NULL,
+  since INTEGER NOT NULL,
+  PRIMARY KEY (site, update_guid)
+) STRICT, WITHOUT ROWID;
+
+-- Files that reached the site and were not let in, as its last return said.
+CREATE TABLE site_withheld (
+  site BLOB NOT NULL REFERENCES site (guid),
+  sha1 BLOB NOT NULL,
+  why TEXT NOT NULL,                       -- rejected, failed, conflict
+  PRIMARY KEY (site, sha1)
 ) STRICT, WITHOUT ROWID;
 
 -- Disconnected side: bundles that were imported.
@@ -463,3 +523,64 @@ CREATE TABLE return_in (
 ) STRICT, WITHOUT ROWID;
 -- ===== ledger: end =====
 
+-- ===== evidence (mirror/witness.*, evidence.*, quarantine.*): begin =====
+-- Heads of audit chains as signed documents told them: of partners as we saw them, and of our own as
+-- partners say they saw it.
+CREATE TABLE audit_witness (
+  log BLOB NOT NULL CHECK (length(log) = 16),         -- the mirror whose chain it is
+  witness BLOB NOT NULL CHECK (length(witness) = 16), -- the mirror that saw it
+  document BLOB NOT NULL,                  -- SHA-256 of the manifest or return that says so
+  kind TEXT NOT NULL,                      -- manifest, return
+  stream TEXT NOT NULL,                    -- '' for returns
+  number INTEGER NOT NULL,                 -- of the bundle or return
+  records INTEGER NOT NULL,                -- of the chain then
+  head BLOB NOT NULL,                      -- hash of the last of them
+  created INTEGER NOT NULL,                -- by the sender's clock
+  seen_at INTEGER NOT NULL,                -- by ours
+  PRIMARY KEY (log, witness, document)
+) STRICT, WITHOUT ROWID;
+
+-- What happened to a bundle here, told when it happened: medium, signatures, scanner, contents.
+CREATE TABLE bundle_event (
+  id INTEGER PRIMARY KEY,
+  manifest BLOB NOT NULL,                  -- SHA-256 of manifest.json
+  kind TEXT NOT NULL,                      -- export, import
+  at INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  facts TEXT NOT NULL                      -- canonical JSON; its SHA-256 is in the audit record
+) STRICT;
+CREATE INDEX bundle_event_by_manifest ON bundle_event (manifest);
+
+-- Files that the scanner called clean in an import that has not ended, so that a repetition goes on.
+CREATE TABLE scan_verdict (
+  manifest BLOB NOT NULL,
+  sha256 BLOB NOT NULL,                    -- of the file
+  scanner BLOB NOT NULL,                   -- SHA-256 of the command as configured
+  at INTEGER NOT NULL,
+  PRIMARY KEY (manifest, sha256, scanner)
+) STRICT, WITHOUT ROWID;
+
+-- Files of bundles that the scanner rejected.
+CREATE TABLE quarantine (
+  sha1 BLOB PRIMARY KEY,
+  sha256 BLOB NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  extension TEXT NOT NULL,
+  state INTEGER NOT NULL,                  -- 1 withheld 2 released 3 discarded
+  bundle TEXT NOT NULL,                    -- that brought it
+  manifest BLOB NOT NULL,
+  reason TEXT NOT NULL,                    -- rejected, crashed, timed-out, changed
+  output TEXT NOT NULL,                    -- of the scanner, its beginning
+  scanner TEXT NOT NULL,                   -- the program
+  at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Connected side: files that the last return of a site called withheld.
+CREATE TABLE site_withheld (
+  site BLOB NOT NULL REFERENCES site (guid),
+  sha1 BLOB NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (site, sha1)
+) STRICT, WITHOUT ROWID;
+-- ===== evidence: end =====
