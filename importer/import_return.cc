@@ -226,11 +226,14 @@ mirror::ReturnEffect EffectOf(const TrustedReturn& from) {
   effect.site_epoch = document.header.site_epoch;
   for (const auto& receipt : document.receipts) {
     if (receipt.stream != from.site.stream) continue;
-    effect.receipts.push_back({receipt.sequence, receipt.manifest, receipt.target});
+    effect.receipts.push_back({receipt.stream, receipt.sequence, receipt.manifest, receipt.target});
   }
   for (const auto& request : document.requests) effect.requests.push_back(request.sha1);
   effect.removed = document.removed;
   effect.blocks = document.blocks;
+  effect.resends = document.resends;
+  effect.blocked = document.blocked;
+  effect.withheld = document.withheld;
   return effect;
 }
 

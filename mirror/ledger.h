@@ -106,6 +106,15 @@ struct ReturnOut {
   UtcTime created_at;
 };
 
+/// Why a site keeps a file out that a bundle brought.
+enum class WithheldWhy {
+  kRejected,  ///< its scanner said no
+  kFailed,    ///< its scanner crashed or did not end in time, which counts as no
+  kConflict,  ///< it holds another file that was declared under this name
+};
+std::string_view WithheldWhyName(WithheldWhy why);
+std::optional<WithheldWhy> ParseWithheldWhy(std::string_view name);
+
 /// What a return says about bundles and files, once it was read and trusted.
 struct ReturnEffect {
   Guid site;
@@ -113,20 +122,42 @@ struct ReturnEffect {
   Sha256Digest sha256;
   Guid site_epoch;
   struct Receipt {
+    std::string stream;
     std::uint64_t sequence = 0;
     Sha256Digest manifest;
     KnownState target;
   };
-  std::vector<Receipt> receipts;  ///< ascending by sequence; the last is where the site stands
+  std::vector<Receipt> receipts;  ///< the last is where the site stands
   std::vector<Sha1Digest> requests;
   std::vector<Sha1Digest> removed;
+  /// Blocks of 64 KiB that could not be read: `count` of them from `block` on, counted from 0.
   struct Block {
+    std::string stream;
     std::uint64_t sequence = 0;
     std::uint32_t volume = 0;
     std::uint64_t block = 0;
+    std::uint64_t count = 1;
     auto operator<=>(const Block&) const = default;
   };
   std::vector<Block> blocks;
+  /// A bundle whose files the site wants once more.
+  struct Resend {
+    std::string stream;
+    std::uint64_t sequence = 0;
+    auto operator<=>(const Resend&) const = default;
+  };
+  std::vector<Resend> resends;
+  /// An update that the site does not offer, whatever is approved above.
+  struct Blocked {
+    Guid update;
+    UtcTime since;
+  };
+  std::vector<Blocked> blocked;
+  struct Withheld {
+    Sha1Digest sha1;
+    WithheldWhy why = WithheldWhy::kRejected;
+  };
+  std::vector<Withheld> withheld;
 };
 
 /// Sites, bundles, receipts and returns in catalog.db. What a site has is only what its receipts
@@ -212,11 +243,17 @@ class Ledger {
   Result<bool> HadReturnOf(const Guid& site, const Guid& site_epoch);
   Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                               std::string_view actor);
+  // What the last return of a site said, in the order of the format.
+  Result<std::vector<ReturnEffect::Block>> Damage(const Guid& site);
+  Result<std::vector<ReturnEffect::Blocked>> BlockedAt(const Guid& site);
+  Result<std::vector<ReturnEffect::Withheld>> WithheldAt(const Guid& site);
 
  private:
   Result<std::string> FreeStream(std::string_view name);
   Result<void> ApplyReceipts(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                              Applied& applied);
+  Result<void> ApplyRequests(const ReturnEffect& effect);
+  Result<void> ApplyReports(const ReturnEffect& effect);
   Result<void> Believe(const ReturnEffect& effect);
   Database& db_;  // must outlive
 };

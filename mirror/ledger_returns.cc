@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include "base/canonical_json.h"
 #include "mirror/ledger.h"
 
@@ -53,7 +57,37 @@ Result<std::optional<ReturnOut>> FirstReturn(Statement& rows, const Guid& recipi
   return std::optional(std::move(out));
 }
 
+template <class Read>
+auto ReadRows(Statement& rows, Read read) -> Result<std::vector<decltype(read(rows))>> {
+  std::vector<decltype(read(rows))> out;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    out.push_back(read(rows));
+  }
+  TRY(rows.Check());
+  return out;
+}
+
+constexpr std::array<std::pair<WithheldWhy, std::string_view>, 3> kWithheldNames = {{
+    {WithheldWhy::kRejected, "rejected"},
+    {WithheldWhy::kFailed, "failed"},
+    {WithheldWhy::kConflict, "conflict"},
+}};
+
 }  // namespace
+
+std::string_view WithheldWhyName(WithheldWhy why) {
+  const auto* const found = std::ranges::find(kWithheldNames, why, [](auto& n) { return n.first; });
+  return found->second;
+}
+
+std::optional<WithheldWhy> ParseWithheldWhy(std::string_view name) {
+  const auto* const found =
+      std::ranges::find(kWithheldNames, name, [](auto& n) { return n.second; });
+  if (found == kWithheldNames.end()) return std::nullopt;
+  return found->first;
+}
 
 Result<void> Ledger::RecordImport(const BundleIn& bundle) {
   return db_.Run(
@@ -89,14 +123,7 @@ Result<std::optional<BundleIn>> Ledger::FindImport(const Sha256Digest& manifest)
 Result<std::vector<BundleIn>> Ledger::Imports(int limit) {
   TRY_ASSIGN(auto rows, db_.Prepare(std::string(kImportColumns) + "ORDER BY id DESC LIMIT ?"));
   rows.BindAll(limit);
-  std::vector<BundleIn> out;
-  for (;;) {
-    TRY_ASSIGN(const bool row, rows.Step());
-    if (!row) break;
-    out.push_back(ReadImport(rows));
-  }
-  TRY(rows.Check());
-  return out;
+  return ReadRows(rows, ReadImport);
 }
 
 Result<std::optional<UtcTime>> Ledger::UpstreamSyncAt(Generation generation) {
@@ -180,22 +207,8 @@ Result<Ledger::Applied> Ledger::ApplyReturn(const ReturnEffect& effect, const St
   if (applied.restored) TRY(db_.Run("DELETE FROM site_content WHERE site = ?", effect.site));
   TRY(ApplyReceipts(effect, state_at, now, applied));
 
-  TRY(db_.Run("DELETE FROM site_request WHERE site = ?", effect.site));
-  TRY_ASSIGN(auto request,
-             db_.Prepare("INSERT OR IGNORE INTO site_request (site, sha1) VALUES (?, ?)"));
-  TRY_ASSIGN(auto deny, db_.Prepare("DELETE FROM site_content WHERE site = ? AND sha1 = ?"));
-  for (const Sha1Digest& sha1 : effect.requests) {
-    TRY(request.Run(effect.site, sha1));
-    TRY(deny.Run(effect.site, sha1));
-  }
-  for (const Sha1Digest& sha1 : effect.removed) TRY(deny.Run(effect.site, sha1));
-  TRY(db_.Run("DELETE FROM site_damage WHERE site = ?", effect.site));
-  for (const auto& block : effect.blocks) {
-    TRY(
-        db_.Run("INSERT OR IGNORE INTO site_damage (site, sequence, volume, block) "
-                "VALUES (?, ?, ?, ?)",
-                effect.site, block.sequence, block.volume, block.block));
-  }
+  TRY(ApplyRequests(effect));
+  TRY(ApplyReports(effect));
   TRY(
       db_.Run("INSERT INTO return_in (site, epoch, number, sha256, applied_at) "
               "VALUES (?, ?, ?, ?, ?)",
@@ -255,6 +268,50 @@ Result<void> Ledger::ApplyReceipts(const ReturnEffect& effect, const StateLookup
       now, effect.site);
 }
 
+/// What the site asks for and what it does not hold any more: belief ends.
+Result<void> Ledger::ApplyRequests(const ReturnEffect& effect) {
+  TRY(db_.Run("DELETE FROM site_request WHERE site = ?", effect.site));
+  TRY_ASSIGN(auto request,
+             db_.Prepare("INSERT OR IGNORE INTO site_request (site, sha1) VALUES (?, ?)"));
+  TRY_ASSIGN(auto deny, db_.Prepare("DELETE FROM site_content WHERE site = ? AND sha1 = ?"));
+  for (const Sha1Digest& sha1 : effect.requests) {
+    TRY(request.Run(effect.site, sha1));
+    TRY(deny.Run(effect.site, sha1));
+  }
+  for (const Sha1Digest& sha1 : effect.removed) TRY(deny.Run(effect.site, sha1));
+  for (const auto& withheld : effect.withheld) TRY(deny.Run(effect.site, withheld.sha1));
+  for (const auto& resend : effect.resends) {
+    TRY(
+        db_.Run("DELETE FROM site_content WHERE site = ? AND sha1 IN (SELECT p.sha1 FROM "
+                "bundle_pin p JOIN site s ON s.guid = p.site WHERE p.site = ? AND p.sequence = ? "
+                "AND s.stream = ?)",
+                effect.site, effect.site, resend.sequence, resend.stream));
+  }
+  return {};
+}
+
+/// What the last return said replaces what was known.
+Result<void> Ledger::ApplyReports(const ReturnEffect& effect) {
+  TRY(db_.Run("DELETE FROM site_damage WHERE site = ?", effect.site));
+  for (const auto& block : effect.blocks) {
+    TRY(
+        db_.Run("INSERT INTO site_damage (site, stream, sequence, volume, block, count) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                effect.site, block.stream, block.sequence, block.volume, block.block, block.count));
+  }
+  TRY(db_.Run("DELETE FROM site_blocked WHERE site = ?", effect.site));
+  for (const auto& blocked : effect.blocked) {
+    TRY(db_.Run("INSERT INTO site_blocked (site, update_guid, since) VALUES (?, ?, ?)", effect.site,
+                blocked.update, blocked.since));
+  }
+  TRY(db_.Run("DELETE FROM site_withheld WHERE site = ?", effect.site));
+  for (const auto& withheld : effect.withheld) {
+    TRY(db_.Run("INSERT INTO site_withheld (site, sha1, why) VALUES (?, ?, ?)", effect.site,
+                withheld.sha1, WithheldWhyName(withheld.why)));
+  }
+  return {};
+}
+
 /// Only bundles that the site imported brought it anything, and each is believed once: a later
 /// return may have denied single files since.
 Result<void> Ledger::Believe(const ReturnEffect& effect) {
@@ -266,6 +323,38 @@ Result<void> Ledger::Believe(const ReturnEffect& effect) {
                 effect.site, receipt.sequence, receipt.manifest));
   }
   return {};
+}
+
+Result<std::vector<ReturnEffect::Block>> Ledger::Damage(const Guid& site) {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT stream, sequence, volume, block, count FROM "
+                                    "site_damage WHERE site = ? ORDER BY 1, 2, 3, 4"));
+  rows.BindAll(site);
+  return ReadRows(rows, [](Statement& row) {
+    return ReturnEffect::Block{row.String(0), static_cast<std::uint64_t>(row.Int(1)),
+                               static_cast<std::uint32_t>(row.Int(2)),
+                               static_cast<std::uint64_t>(row.Int(3)),
+                               static_cast<std::uint64_t>(row.Int(4))};
+  });
+}
+
+Result<std::vector<ReturnEffect::Blocked>> Ledger::BlockedAt(const Guid& site) {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT update_guid, since FROM site_blocked WHERE site = ? "
+                                    "ORDER BY update_guid"));
+  rows.BindAll(site);
+  return ReadRows(rows, [](Statement& row) {
+    return ReturnEffect::Blocked{row.GuidAt(0), row.Time(1)};
+  });
+}
+
+Result<std::vector<ReturnEffect::Withheld>> Ledger::WithheldAt(const Guid& site) {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare("SELECT sha1, why FROM site_withheld WHERE site = ? ORDER BY sha1"));
+  rows.BindAll(site);
+  return ReadRows(rows, [](Statement& row) {
+    const auto why = ParseWithheldWhy(row.String(1));
+    return ReturnEffect::Withheld{row.DigestAt<Sha1Digest>(0),
+                                  why.value_or(WithheldWhy::kRejected)};
+  });
 }
 
 }  // namespace gapferry::mirror

@@ -129,24 +129,6 @@ constexpr std::array<ComputerTime, 7> kTimes = {{
     {"last_detection", &Computer::effective_last_detection},
 }};
 
-JsonValue EncodeState(const KnownState& state) {
-  return JsonValue::Object{{"chain", state.name.chain.ToHex()},
-                           {"epoch", state.name.epoch.ToString()},
-                           {"generation", state.name.generation},
-                           {"state_digest", state.state_digest.ToHex()}};
-}
-
-KnownState ReadState(JsonFields& parent, std::string_view key) {
-  JsonFields fields(parent.Child(key), std::string(key));
-  KnownState state;
-  state.name.chain = fields.Sha256Value("chain");
-  state.name.epoch = fields.GuidValue("epoch");
-  state.name.generation = static_cast<Generation>(fields.Count("generation"));
-  state.state_digest = fields.Sha256Value("state_digest");
-  if (const auto finished = fields.Finish(); !finished) parent.Refuse(finished.error().message);
-  return state;
-}
-
 protocol::UpdateId ReadUpdate(JsonFields& fields) {
   const std::string text = fields.AsciiText("update", 64);
   const auto update = protocol::UpdateId::Parse(text);
@@ -161,53 +143,6 @@ std::string ToAscii(std::string_view text, std::size_t max_bytes) {
   std::ranges::replace_if(
       out, [](char c) { return c < 0x20 || c > 0x7E; }, '?');
   return out;
-}
-
-JsonValue::Object EncodeRecord(const ReturnReceipt& receipt) {
-  return {{"content_digest", receipt.content_digest.ToHex()},
-          {"imported", receipt.imported_at.ToXml()},
-          {"manifest", receipt.manifest.ToHex()},
-          {"record", "receipt"},
-          {"sequence", receipt.sequence},
-          {"stream", receipt.stream},
-          {"target", EncodeState(receipt.target)}};
-}
-
-ReturnReceipt ReadReceipt(JsonFields& fields) {
-  ReturnReceipt receipt;
-  receipt.content_digest = fields.Sha256Value("content_digest");
-  receipt.imported_at = fields.Time("imported");
-  receipt.manifest = fields.Sha256Value("manifest");
-  receipt.sequence = fields.Count("sequence", 999'999'999);
-  receipt.stream = fields.AsciiText("stream", 40);
-  receipt.target = ReadState(fields, "target");
-  return receipt;
-}
-
-JsonValue::Object EncodeRecord(const ReturnRequest& request) {
-  return {{"record", "request"}, {"sha1", request.sha1.ToHex()}, {"size", request.size_bytes}};
-}
-
-ReturnRequest ReadRequest(JsonFields& fields) {
-  ReturnRequest request;
-  request.sha1 = fields.Sha1Value("sha1");
-  request.size_bytes = fields.Count("size");
-  return request;
-}
-
-JsonValue::Object EncodeRecord(const ReturnEffect::Block& block) {
-  return {{"block", block.block},
-          {"record", "block"},
-          {"sequence", block.sequence},
-          {"volume", static_cast<std::uint64_t>(block.volume)}};
-}
-
-ReturnEffect::Block ReadBlock(JsonFields& fields) {
-  ReturnEffect::Block block;
-  block.block = fields.Count("block");
-  block.sequence = fields.Count("sequence", 999'999'999);
-  block.volume = static_cast<std::uint32_t>(fields.Count("volume", 4096));
-  return block;
 }
 
 JsonValue::Object EncodeRecord(const DownstreamServer& server) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <functional>
 #include <map>
 #include <tuple>
 
@@ -14,9 +15,43 @@ namespace {
 
 constexpr std::string_view kType = "gapferry-return/1";
 
-/// In the order of the file.
-constexpr std::array<std::string_view, 8> kKinds = {"receipt", "request",  "removed", "block",
-                                                    "server",  "computer", "status",  "activity"};
+enum class Kind {
+  kReceipt,
+  kRequest,
+  kRemoved,
+  kBlock,
+  kResend,
+  kBlocked,
+  kWithheld,
+  kServer,
+  kComputer,
+  kStatus,
+  kActivity
+};
+
+/// In the order of the file, each with the lowest level that it belongs to.
+struct KindRow {
+  std::string_view name;
+  Kind kind;
+  ReturnLevel from;
+};
+constexpr std::array<KindRow, 11> kKinds = {{
+    {"receipt", Kind::kReceipt, ReturnLevel::kReceipt},
+    {"request", Kind::kRequest, ReturnLevel::kReceipt},
+    {"removed", Kind::kRemoved, ReturnLevel::kReceipt},
+    {"block", Kind::kBlock, ReturnLevel::kReceipt},
+    {"resend", Kind::kResend, ReturnLevel::kReceipt},
+    {"blocked", Kind::kBlocked, ReturnLevel::kReceipt},
+    {"withheld", Kind::kWithheld, ReturnLevel::kReceipt},
+    {"server", Kind::kServer, ReturnLevel::kSummary},
+    {"computer", Kind::kComputer, ReturnLevel::kDetailed},
+    {"status", Kind::kStatus, ReturnLevel::kDetailed},
+    {"activity", Kind::kActivity, ReturnLevel::kSummary},
+}};
+
+auto ReceiptOrder(const ReturnReceipt& receipt) {
+  return std::tie(receipt.target.name.generation, receipt.stream, receipt.sequence);
+}
 
 std::unexpected<Error> Malformed(std::uint64_t line, const std::string& problem) {
   return Fail(ErrorCode::kCorrupt, "return-malformed",
@@ -116,74 +151,83 @@ class Reader {
     if (!value) return Malformed(line_, value.error().message);
     JsonFields fields(*value, "record");
     const std::string name = fields.AsciiText("record", 16);
-    const auto found = std::ranges::find(kKinds, name);
-    const auto kind = static_cast<std::size_t>(found - kKinds.begin());
-    if (found == kKinds.end() || kind < kind_) {
+    const auto* const found = std::ranges::find(kKinds, name, &KindRow::name);
+    if (found == kKinds.end() || found->kind < kind_) {
       return Malformed(line_,
                        "record '" + EscapeForDisplay(name, 16) + "' is unknown or out of order");
     }
-    kind_ = kind;
-    if (!Allowed(kind)) {
+    kind_ = found->kind;
+    if (document_.header.level < found->from) {
       return Malformed(line_, "record '" + name + "' does not belong to level " +
                                   std::string(ReturnLevelName(document_.header.level)));
     }
-    ReadRecord(kind, fields);
+    ReadRecord(kind_, fields);
     if (const auto finished = fields.Finish(); !finished) {
       return Malformed(line_, finished.error().message);
     }
     return {};
   }
 
-  bool Allowed(std::size_t kind) const {
-    switch (document_.header.level) {
-      case ReturnLevel::kReceipt:
-        return kind <= 3;
-      case ReturnLevel::kSummary:
-        return kind <= 4 || kind == 7;
-      case ReturnLevel::kDetailed:
-        return true;
-    }
-    return false;
-  }
-
-  void ReadRecord(std::size_t kind, JsonFields& fields) {
+  void ReadRecord(Kind kind, JsonFields& fields) {
     switch (kind) {
-      case 0:
+      case Kind::kReceipt:
         document_.receipts.push_back(ReadReceipt(fields));
         if (document_.receipts.size() > kMaxReceipts) fields.Refuse("too many receipts");
         if (document_.receipts.size() > 1 &&
-            document_.receipts[document_.receipts.size() - 2].sequence >=
-                document_.receipts.back().sequence) {
+            ReceiptOrder(document_.receipts[document_.receipts.size() - 2]) >=
+                ReceiptOrder(document_.receipts.back())) {
           fields.Refuse("receipts do not ascend");
         }
-        break;
-      case 1:
+        return;
+      case Kind::kRequest:
         document_.requests.push_back(ReadRequest(fields));
-        break;
-      case 2:
+        return;
+      case Kind::kRemoved:
         document_.removed.push_back(fields.Sha1Value("sha1"));
-        break;
-      case 3:
-        document_.blocks.push_back(ReadBlock(fields));
-        break;
-      case 4:
+        return;
+      case Kind::kBlock:
+        ReadDamage(fields);
+        return;
+      case Kind::kResend:
+        document_.resends.push_back(ReadResend(fields));
+        if (document_.resends.size() > kMaxResends) fields.Refuse("too many bundles");
+        return;
+      case Kind::kBlocked:
+        document_.blocked.push_back(ReadBlocked(fields));
+        return;
+      case Kind::kWithheld:
+        document_.withheld.push_back(ReadWithheld(fields));
+        return;
+      case Kind::kServer:
         document_.servers.push_back(ReadServer(fields));
-        break;
-      case 5:
+        return;
+      case Kind::kComputer:
         document_.computers.push_back(ReadComputer(fields));
-        break;
-      case 6:
+        return;
+      case Kind::kStatus:
         document_.statuses.push_back(ReadStatus(fields));
-        break;
-      default:
+        return;
+      case Kind::kActivity:
         document_.activities.push_back(ReadActivity(fields));
-        break;
+        return;
     }
+  }
+
+  /// Runs of one volume ascend and do not touch: one damage has one spelling.
+  void ReadDamage(JsonFields& fields) {
+    ReturnEffect::Block block = ReadBlock(fields);
+    if (!document_.blocks.empty()) {
+      const auto& last = document_.blocks.back();
+      const bool same = std::tie(last.stream, last.sequence, last.volume) ==
+                        std::tie(block.stream, block.sequence, block.volume);
+      if (same && last.block + last.count >= block.block) fields.Refuse("runs of blocks touch");
+    }
+    document_.blocks.push_back(std::move(block));
   }
 
   std::string_view rest_;
   std::uint64_t line_ = 0;
-  std::size_t kind_ = 0;
+  Kind kind_ = Kind::kReceipt;
   ReturnDocument document_;
 };
 
@@ -209,6 +253,26 @@ void RedactComputer(Computer& computer, std::size_t number, const ReturnFields& 
   }
 }
 
+template <class T, class Key>
+bool Repeats(const std::vector<T>& sorted, Key key) {
+  return std::ranges::adjacent_find(sorted, {}, key) != sorted.end();
+}
+
+/// The name of a kind of which one key occurs twice; empty: none.
+std::string_view Repeated(const ReturnDocument& document) {
+  if (Repeats(document.requests, &ReturnRequest::sha1)) return "request";
+  if (Repeats(document.removed, std::identity{})) return "removed";
+  if (Repeats(document.resends, std::identity{})) return "resend";
+  if (Repeats(document.blocked, &ReturnEffect::Blocked::update)) return "blocked";
+  if (Repeats(document.withheld, &ReturnEffect::Withheld::sha1)) return "withheld";
+  if (Repeats(document.servers, &DownstreamServer::id)) return "server";
+  if (Repeats(document.computers, &Computer::id)) return "computer";
+  const auto of_status = [](const StatusChange& change) {
+    return std::tie(change.computer_id, change.status.update);
+  };
+  return Repeats(document.statuses, of_status) ? "status" : std::string_view();
+}
+
 }  // namespace
 
 ReturnDocument Redact(ReturnDocument document, const ReturnFields& fields) {
@@ -232,10 +296,13 @@ ReturnDocument Redact(ReturnDocument document, const ReturnFields& fields) {
 }
 
 std::string EncodeReturn(ReturnDocument document) {
-  std::ranges::sort(document.receipts, {}, &ReturnReceipt::sequence);
+  std::ranges::sort(document.receipts, {}, ReceiptOrder);
   std::ranges::sort(document.requests, {}, &ReturnRequest::sha1);
   std::ranges::sort(document.removed);
   std::ranges::sort(document.blocks);
+  std::ranges::sort(document.resends);
+  std::ranges::sort(document.blocked, {}, &ReturnEffect::Blocked::update);
+  std::ranges::sort(document.withheld, {}, &ReturnEffect::Withheld::sha1);
   std::ranges::sort(document.servers, {}, &DownstreamServer::id);
   std::ranges::sort(document.computers, {}, &Computer::id);
   std::ranges::sort(document.statuses, [](const StatusChange& a, const StatusChange& b) {
@@ -248,6 +315,9 @@ std::string EncodeReturn(ReturnDocument document) {
     writer.PutLine({{"record", "removed"}, {"sha1", sha1.ToHex()}});
   }
   writer.Put(document.blocks);
+  writer.Put(document.resends);
+  writer.Put(document.blocked);
+  writer.Put(document.withheld);
   writer.Put(document.servers);
   writer.Put(document.computers);
   writer.Put(document.statuses);
@@ -265,10 +335,15 @@ Result<ReturnDocument> DecodeReturn(std::string_view text) {
   TRY_ASSIGN(auto document, Reader(text).Read());
   // Order and repetition could say what no field may say.
   const std::string again = EncodeReturn(document);
-  if (again == text) return document;
-  const auto differ = std::ranges::mismatch(again, text);
-  const auto line = std::count(text.begin(), differ.in2, '\n') + 1;
-  return Malformed(static_cast<std::uint64_t>(line), "is not what a sender writes there");
+  if (again != text) {
+    const auto differ = std::ranges::mismatch(again, text);
+    const auto line = std::count(text.begin(), differ.in2, '\n') + 1;
+    return Malformed(static_cast<std::uint64_t>(line), "is not what a sender writes there");
+  }
+  const std::string_view repeated = Repeated(document);
+  if (repeated.empty()) return document;
+  return Fail(ErrorCode::kCorrupt, "return-malformed",
+              "return: two records '" + std::string(repeated) + "' speak of the same");
 }
 
 }  // namespace gapferry::mirror::exchange

@@ -19,6 +19,7 @@ inline constexpr std::uint64_t kMaxReturnBytes = 1ULL << 30;
 inline constexpr std::size_t kMaxReturnLineBytes = 64 * 1024;
 inline constexpr std::uint64_t kMaxReturnLines = 8'000'000;
 inline constexpr std::size_t kMaxReceipts = 256;
+inline constexpr std::size_t kMaxResends = 256;
 
 /// What stands in the first line.
 struct ReturnHeader {
@@ -50,10 +51,13 @@ struct ReturnRequest {
 /// and those of servers below it; zero GUIDs of "this mirror itself" are written as the site's.
 struct ReturnDocument {
   ReturnHeader header;
-  std::vector<ReturnReceipt> receipts;  ///< ascending by sequence
+  std::vector<ReturnReceipt> receipts;  ///< by generation of the target, then stream and sequence
   std::vector<ReturnRequest> requests;
   std::vector<Sha1Digest> removed;
-  std::vector<ReturnEffect::Block> blocks;
+  std::vector<ReturnEffect::Block> blocks;       ///< damaged runs of blocks of bundles
+  std::vector<ReturnEffect::Resend> resends;     ///< bundles whose files are wanted once more
+  std::vector<ReturnEffect::Blocked> blocked;    ///< updates that the site does not offer
+  std::vector<ReturnEffect::Withheld> withheld;  ///< files that came and were not let in
   std::vector<DownstreamServer> servers;
   std::vector<Computer> computers;
   std::vector<StatusChange> statuses;
