@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
-#include "exporter/export_return.h"
+#include "cli/return_commands.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
 
@@ -41,8 +41,6 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
         site;
   } else if (error.reason == "site-unknown") {
     error.next = "gapferry site add CARD";
-  } else if (error.reason == "no-recipient") {
-    error.next = "gapferry trust add CARD";
   } else if (error.reason == "read-back" || error.code == ErrorCode::kNoSpace) {
     error.next = "the same command goes on where it stopped; take another medium with --to";
   }
@@ -124,42 +122,6 @@ void PrintResult(Context& context, const exporter::ExportResult& result) {
        {"repeated", result.repeated},
        {"missing_files", result.missing_files},
        {"dangling", result.dangling}});
-}
-
-Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
-  mirror::exchange::ReturnFields fields;
-  for (const std::string& field : context.args().List("include")) {
-    if (field == "names") fields.names = true;
-    if (field == "addresses") fields.addresses = true;
-    if (field == "hardware") fields.hardware = true;
-  }
-  TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror.path(), "export-return"));
-  auto prepared = exporter::PrepareReturn(mirror, lock, fields);
-  if (!prepared) return WithNext(std::move(prepared.error()), "");
-  context.Say("this is every line that leaves, to " +
-              EscapeForDisplay(prepared->recipient_name, 64) + ":");
-  for (const std::string_view line : Split(prepared->text, '\n')) {
-    if (!line.empty()) context.Say("  " + std::string(line));
-  }
-  if (context.args().Has("dry-run")) {
-    context.Emit({{"level", mirror::ReturnLevelName(prepared->header.level)},
-                  {"lines", prepared->header.lines + 1},
-                  {"bytes", prepared->text.size()}});
-    return ExitCode::kDone;
-  }
-  TRY(context.Confirm("May these lines leave?"));
-  TRY_ASSIGN(const auto written,
-             exporter::WriteReturn(mirror, lock, *prepared,
-                                   std::filesystem::absolute(*context.args().Text("to")),
-                                   mirror::CurrentActor()));
-  context.Print(written.path.string());
-  context.Emit({{"return", written.path.string()},
-                {"number", written.number},
-                {"level", mirror::ReturnLevelName(prepared->header.level)},
-                {"lines", prepared->header.lines + 1},
-                {"bytes", prepared->text.size()},
-                {"repeated", prepared->repeated}});
-  return ExitCode::kDone;
 }
 
 Result<ExitCode> Export(Context& context) {

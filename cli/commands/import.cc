@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/return_commands.h"
 #include "importer/import_return.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
@@ -26,8 +27,6 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
   } else if (error.reason == "history-changed") {
     error.next = "when the sender confirms it, with a full bundle: gapferry import " + path +
                  " --new-history";
-  } else if (error.reason == "site-unknown") {
-    error.next = "gapferry site add CARD";
   } else if (error.code == ErrorCode::kCorrupt) {
     error.next = "take another copy of the medium; nothing was changed here";
   } else if (error.reason == "no-gap") {
@@ -209,56 +208,6 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
                 {"withdrawn", result->withdrawn},
                 {"intent_changes", result->intent.changed},
                 {"moved_deadlines", result->intent.moved_deadlines.size()}});
-  return ExitCode::kDone;
-}
-
-Result<ExitCode> ImportReturn(Context& context, mirror::Mirror& mirror, const std::string& path) {
-  auto result = importer::ImportReturn(mirror, path, mirror::CurrentActor());
-  if (!result) return WithNext(std::move(result.error()), path);
-  const std::string site = EscapeForDisplay(result->site.name, 64);
-  std::string text;
-  if (result->outcome != importer::ReturnOutcome::kApplied) {
-    text = fmt::format("return {} of {} is {}; nothing changed", result->header.number, site,
-                       result->outcome == importer::ReturnOutcome::kLate
-                           ? "older than the last one applied"
-                           : "applied already");
-  } else if (result->applied.acknowledged) {
-    text = fmt::format(
-        "return {} of {}: receipt for bundle {}, generation {}; the next delta starts "
-        "there",
-        result->header.number, site, result->applied.sequence,
-        result->applied.acknowledged->name.generation);
-  } else {
-    text = fmt::format("return {} of {}: no receipt; the next bundle is a full one",
-                       result->header.number, site);
-  }
-  if (result->outcome == importer::ReturnOutcome::kApplied) {
-    text +=
-        fmt::format("\n{} servers, {} computers, {} states; {} files asked for", result->servers,
-                    result->computers, result->statuses, result->applied.requested);
-  }
-  context.Print(text);
-  if (result->applied.restored)
-    context.Warn(site + " was restored or made anew since its last return");
-  if (!result->applied.diverged.empty()) {
-    context.Warn(site + " has diverged: " + result->applied.diverged +
-                 "; deltas stop until: gapferry export --full --for " + result->site.stream);
-  }
-  json object = {{"site", result->site.stream},
-                 {"number", result->header.number},
-                 {"outcome", importer::ReturnOutcomeName(result->outcome)},
-                 {"acknowledged", nullptr},
-                 {"diverged", result->applied.diverged},
-                 {"restored", result->applied.restored},
-                 {"requested_files", result->applied.requested},
-                 {"servers", result->servers},
-                 {"computers", result->computers},
-                 {"statuses", result->statuses}};
-  if (result->applied.acknowledged) {
-    object["acknowledged"] = {{"sequence", result->applied.sequence},
-                              {"generation", result->applied.acknowledged->name.generation}};
-  }
-  context.Emit(object);
   return ExitCode::kDone;
 }
 
