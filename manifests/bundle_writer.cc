@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "base/canonical_json.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "manifests/medium.h"
 #include "manifests/signature.h"
 #include "manifests/volume_file.h"
 #include "manifests/zstd_stream.h"
@@ -117,69 +117,29 @@ class ObjectWriter {
   std::uint64_t first_offset_of_part_ = 0;  ///< in the file, of the first line of this volume
 };
 
-/// What a finished volume is remembered by on the sender's own disk.
-struct VolumeRecord {
-  Sha256Digest layout;
-  Sha256Digest sha256;
-  std::uint64_t size = 0;
-  std::vector<Sha256Digest> parts;  ///< of the part lines of the volume, in order
-};
-
-/// Part digests are unknown when the layout is made, so they are left out of its digest.
-Sha256Digest LayoutDigest(std::span<const IndexLine> lines) {
-  Sha256Hasher hasher;
-  for (IndexLine line : lines) {
-    if (line.name.part != 0) line.sha256 = {};
-    hasher.Update(EncodeIndexLine(line)).Update("\n");
-  }
-  return hasher.Finish();
-}
-
-std::string EncodeRecord(const VolumeRecord& record) {
-  JsonValue::Array parts;
-  for (const Sha256Digest& part : record.parts) parts.emplace_back(part.ToHex());
-  return WriteCanonicalJson(JsonValue::Object{{"layout", record.layout.ToHex()},
-                                              {"parts", std::move(parts)},
-                                              {"sha256", record.sha256.ToHex()},
-                                              {"size", record.size}}) +
-         "\n";
-}
-
-Result<VolumeRecord> DecodeRecord(std::string_view text) {
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  TRY_ASSIGN(const JsonValue value, ParseCanonicalJson(text));
-  JsonFields fields(value, "volume record");
-  VolumeRecord record;
-  record.layout = fields.Sha256Value("layout");
-  for (const JsonValue& part : fields.List("parts", 100'000)) {
-    const std::string* hex = part.AsString();
-    TRY_ASSIGN(const auto digest, Sha256Digest::FromHex(hex == nullptr ? "" : *hex));
-    record.parts.push_back(digest);
-  }
-  record.sha256 = fields.Sha256Value("sha256");
-  record.size = fields.Count("size");
-  TRY(fields.Finish());
-  return record;
-}
-
 }  // namespace
 
-BundleWriter::BundleWriter(fs::path directory, fs::path journal, std::vector<IndexLine> layout)
-    : directory_(std::move(directory)), journal_(std::move(journal)), layout_(std::move(layout)) {}
+BundleWriter::BundleWriter(fs::path journal, std::vector<IndexLine> layout)
+    : journal_(std::move(journal)), layout_(std::move(layout)) {}
 
 Result<BundleWriter> BundleWriter::Create(fs::path directory, fs::path journal,
                                           std::vector<IndexLine> layout) {
   IndexChecker checker;
   for (const IndexLine& line : layout) TRY(checker.Add(line), "layout");
   TRY_ASSIGN(const auto sizes, checker.Finish(), "layout");
-  TRY(CreateDirectories(directory));
   TRY(CreateDirectories(journal));
-  BundleWriter writer(std::move(directory), std::move(journal), std::move(layout));
+  BundleWriter writer(std::move(journal), std::move(layout));
   for (std::uint32_t i = 0; i < sizes.size(); ++i) {
     writer.volumes_.push_back({VolumeName(i + 1), sizes[i], {}});
   }
-  TRY(writer.RefuseForeignFiles());
+  if (!directory.empty()) TRY(writer.MoveTo(std::move(directory)));
   return writer;
+}
+
+Result<void> BundleWriter::MoveTo(fs::path directory) {
+  TRY(CreateDirectories(directory));
+  directory_ = std::move(directory);
+  return RefuseForeignFiles();
 }
 
 Result<void> BundleWriter::RefuseForeignFiles() const {
@@ -193,7 +153,7 @@ Result<void> BundleWriter::RefuseForeignFiles() const {
   for (const std::string& name : present) {
     const std::string_view stem =
         name.ends_with(".tmp") ? std::string_view(name).substr(0, name.size() - 4) : name;
-    if (std::ranges::find(ours, stem) == ours.end()) {
+    if (std::ranges::find(ours, stem) == ours.end() && !IsLitter(name)) {
       return Fail(ErrorCode::kUsage, "directory-in-use",
                   "'" + (directory_ / name).string() + "' is not part of this bundle");
     }
@@ -211,7 +171,7 @@ Result<void> BundleWriter::WriteVolumes(std::string_view readme, ObjectProvider&
   std::uint64_t bytes = 0;
   for (const IndexLine& line : layout_) bytes += line.size;
   if (options.progress != nullptr) options.progress->Begin("writing", layout_.size(), bytes);
-  TRY(WriteSmall("README.txt", AsBytes(readme)));
+  TRY(WriteReadme(readme));
   for (std::uint32_t volume = 1; volume <= volumes_.size(); ++volume) {
     TRY_ASSIGN(const bool done, IsVolumeDone(volume, options.stop));
     if (!done) TRY(WriteVolume(volume, provider, options));
@@ -220,40 +180,68 @@ Result<void> BundleWriter::WriteVolumes(std::string_view readme, ObjectProvider&
   return {};
 }
 
-Result<bool> BundleWriter::IsVolumeDone(std::uint32_t volume, std::stop_token stop) {
-  const auto text = ReadTextFile(journal_ / VolumeName(volume), 16 << 20);
-  if (!text) return false;
-  const auto record = DecodeRecord(*text);
-  const auto lines = LinesOf(volume);
-  if (!record || record->layout != LayoutDigest(lines)) return false;
-  const auto read = ReadBackFile(directory_ / VolumeName(volume), read_back_, stop);
-  if (!read && read.error().code == ErrorCode::kCancelled) return std::unexpected(read.error());
-  if (!read || read->sha256 != record->sha256 || read->size != record->size) return false;
-  std::size_t part = 0;
-  for (IndexLine& line : lines) {
-    if (line.name.part == 0) continue;
-    if (part == record->parts.size()) return false;
-    line.sha256 = record->parts[part++];
+Result<void> BundleWriter::WriteReadme(std::string_view readme) {
+  return WriteSmall("README.txt", AsBytes(readme));
+}
+
+/// Makes what a record says part of index, sums and manifest.
+void BundleWriter::Take(std::uint32_t volume, const VolumeRecord& record) {
+  const std::string& name = volumes_[volume - 1].name;
+  auto part = record.parts.begin();
+  for (IndexLine& line : LinesOf(volume)) {
+    if (line.name.part != 0) line.sha256 = *part++;
   }
-  volumes_[volume - 1].sha256 = read->sha256;
-  sums_[VolumeName(volume)] = read->sha256;
+  for (const auto& [file, digest] : record.sums) sums_[file] = digest;
+  volumes_[volume - 1].sha256 = sums_[name];
+}
+
+bool BundleWriter::AdoptVolume(std::uint32_t volume) {
+  const auto record = journal_.Find(volume, LinesOf(volume));
+  if (!record || !record->sums.contains(volumes_[volume - 1].name)) return false;
+  Take(volume, *record);
+  return true;
+}
+
+Result<bool> BundleWriter::IsVolumeDone(std::uint32_t volume, std::stop_token stop) {
+  const std::string name = volumes_[volume - 1].name;
+  const auto record = journal_.Find(volume, LinesOf(volume));
+  if (!record) return false;
+  const auto read = ReadBackFile(directory_ / name, read_back_, stop);
+  if (!read && read.error().code == ErrorCode::kCancelled) return std::unexpected(read.error());
+  const auto sum = record->sums.find(name);
+  if (!read || sum == record->sums.end() || read->sha256 != sum->second ||
+      read->size != record->size) {
+    return false;
+  }
+  Take(volume, *record);
   TRY(WriteSmall(BlocksName(volume), read->blocks));
   return true;
+}
+
+/// How many bytes of the file of `part` lie in the parts before it.
+std::uint64_t BundleWriter::BytesBefore(const IndexLine& part) const {
+  std::uint64_t bytes = 0;
+  for (const IndexLine* line = &part; line != layout_.data();) {
+    --line;
+    if (line->name.Whole() != part.name.Whole()) break;
+    bytes += line->size;
+  }
+  return bytes;
 }
 
 Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& provider,
                                        const WriteOptions& options) {
   const auto lines = LinesOf(volume);
+  const std::string name = volumes_[volume - 1].name;
   // A bundle is finished when it has a signature: none may stand beside a volume that is written.
+  // A volume without its blocks file is unfinished.
   TRY(RemoveFile(directory_ / "manifest.json.sig"));
+  TRY(RemoveFile(directory_ / BlocksName(volume)));
   TRY(SyncDirectory(directory_));
-  TRY_ASSIGN(File file, File::Create(directory_ / VolumeName(volume)));
+  TRY_ASSIGN(File file, File::Create(directory_ / name));
   VolumeFile out(file);
   ObjectWriter objects(provider, options);
-  for (const IndexLine& line : layout_) {
-    if (line.volume >= volume) break;
-    if (line.name.Whole() == lines.front().name.Whole()) objects.first_offset_of_part_ += line.size;
-  }
+  objects.first_offset_of_part_ = BytesBefore(lines.front());
   for (IndexLine& line : lines) TRY(objects.Write(line, out));
   TRY(out.AppendZeros(kTarTrailer));
   TRY_ASSIGN(const VolumeDigests written, out.Finish());
@@ -261,15 +249,18 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   bytes_written_ += written.size;
   TRY(ReadBackVolume(volume, written, options.stop));
 
-  VolumeRecord record{LayoutDigest(lines), written.sha256, written.size, {}};
+  volumes_[volume - 1].sha256 = written.sha256;
+  sums_[name] = written.sha256;
+  TRY(WriteSmall(BlocksName(volume), written.blocks));
+  TRY(SyncDirectory(directory_));
+  VolumeRecord record{LayoutDigest(lines), written.size, {}, {}};
+  for (const auto& [file_name, digest] : sums_) {
+    if (VolumeOfFile(file_name) == volume) record.sums[file_name] = digest;
+  }
   for (const IndexLine& line : lines) {
     if (line.name.part != 0) record.parts.push_back(line.sha256);
   }
-  volumes_[volume - 1].sha256 = written.sha256;
-  sums_[VolumeName(volume)] = written.sha256;
-  TRY(WriteSmall(BlocksName(volume), written.blocks));
-  TRY(SyncDirectory(directory_));
-  return WriteFileAtomically(journal_ / VolumeName(volume), AsBytes(EncodeRecord(record)));
+  return journal_.Put(volume, record);
 }
 
 Result<void> BundleWriter::ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
@@ -335,7 +326,7 @@ Result<Manifest> BundleWriter::Finish(Manifest manifest, const SigningKey& key) 
 }
 
 Result<void> BundleWriter::WriteSignature(ByteView manifest, const SigningKey& key) {
-  const SignatureLine line = SignDocument(manifest, key, SignerRole::kOrigin);
+  TRY_ASSIGN(const SignatureLine line, SignDocument(manifest, key, SignerRole::kOrigin));
   // Countersignatures that were added meanwhile stay: an earlier run had come this far.
   const auto text = ReadTextFile(directory_ / "manifest.json.sig", kMaxSignatureFileBytes);
   if (text) {

@@ -15,6 +15,7 @@
 #include "manifests/keys.h"
 #include "manifests/manifest.h"
 #include "manifests/read_back.h"
+#include "manifests/volume_journal.h"
 
 namespace gapferry::manifests {
 
@@ -31,38 +32,52 @@ struct WriteOptions {
   std::stop_token stop;
 };
 
-/// Writes one bundle into `directory` in the order of docs/format.md, each file synced, the
-/// signature last: README.txt, volumes with their blocks files, index, sums, manifest, signature.
+/// Writes one bundle in the order of docs/format.md, each file synced, the signature last:
+/// README.txt, volumes with the files beside them, index, sums, manifest, signature. Volumes may go
+/// to several folders in turn (MoveTo), one on each medium; the files behind them belong on the
+/// last one, and may be written to others again.
 /// Interrupted anywhere, the same calls with the same plan end in the same bytes; volumes that an
 /// earlier run finished (noted in `journal`, a folder on the sender's own disk) are read back
 /// instead of written again. Not thread-safe.
 class BundleWriter {
  public:
-  /// `layout` as LayOut gave it. Folders are created.
+  /// `layout` as LayOut gave it. Folders are created; `directory` may be empty until MoveTo.
   static Result<BundleWriter> Create(std::filesystem::path directory, std::filesystem::path journal,
                                      std::vector<IndexLine> layout);
 
-  /// README.txt and volumes. kCorrupt (reason "source-changed") when a source gives other bytes
-  /// than planned, (reason "read-back") when the medium gives other bytes than written; the call
-  /// may be repeated.
+  /// README.txt and all volumes, into one folder. Fails as WriteVolume.
   Result<void> WriteVolumes(std::string_view readme, ObjectProvider& provider,
                             const WriteOptions& options);
 
+  /// What follows goes to this folder, which is made and may hold nothing but this bundle's files:
+  /// kUsage (reason "directory-in-use") otherwise.
+  Result<void> MoveTo(std::filesystem::path directory);
+  Result<void> WriteReadme(std::string_view readme);
+  /// With the files beside it. kCorrupt (reason "source-changed") when a source gives other bytes
+  /// than planned, (reason "read-back") when the medium gives other bytes than written; the call
+  /// may be repeated.
+  Result<void> WriteVolume(std::uint32_t volume, ObjectProvider& provider,
+                           const WriteOptions& options);
+  /// Whether the folder holds the volume as an earlier run finished it; it is read for that.
+  Result<bool> IsVolumeDone(std::uint32_t volume, std::stop_token stop);
+  /// Takes a volume that an earlier run wrote to a medium that is not here now; false when the
+  /// journal does not know it.
+  bool AdoptVolume(std::uint32_t volume);
+
   /// Fills index, volumes and sums of `manifest`, signs it as origin and writes the rest. Returns
-  /// the manifest as written.
+  /// the manifest as written. Every volume was written, done or adopted before.
   Result<Manifest> Finish(Manifest manifest, const SigningKey& key);
 
+  const std::vector<VolumeSummary>& volumes() const { return volumes_; }
   ReadBack read_back() const { return read_back_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
 
  private:
-  BundleWriter(std::filesystem::path directory, std::filesystem::path journal,
-               std::vector<IndexLine> layout);
+  BundleWriter(std::filesystem::path journal, std::vector<IndexLine> layout);
   Result<void> RefuseForeignFiles() const;
   std::span<IndexLine> LinesOf(std::uint32_t volume);
-  Result<bool> IsVolumeDone(std::uint32_t volume, std::stop_token stop);
-  Result<void> WriteVolume(std::uint32_t volume, ObjectProvider& provider,
-                           const WriteOptions& options);
+  std::uint64_t BytesBefore(const IndexLine& part) const;
+  void Take(std::uint32_t volume, const VolumeRecord& record);
   Result<void> ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
                               std::stop_token stop);
   Result<void> WriteSmall(const std::string& name, ByteView bytes);
@@ -70,7 +85,7 @@ class BundleWriter {
   Result<void> WriteSignature(ByteView manifest, const SigningKey& key);
 
   std::filesystem::path directory_;
-  std::filesystem::path journal_;
+  VolumeJournal journal_;
   std::vector<IndexLine> layout_;
   std::vector<VolumeSummary> volumes_;
   std::map<std::string, Sha256Digest> sums_;
