@@ -574,13 +574,4 @@ CREATE TABLE quarantine (
   scanner TEXT NOT NULL,                   -- the program
   at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
--- Connected side: files that the last return of a site called withheld.
-CREATE TABLE site_withheld (
-  site BLOB NOT NULL REFERENCES site (guid),
-  sha1 BLOB NOT NULL,
-  size_bytes INTEGER NOT NULL,
-  reason TEXT NOT NULL,
-  PRIMARY KEY (site, sha1)
-) STRICT, WITHOUT ROWID;
 -- ===== evidence: end =====
