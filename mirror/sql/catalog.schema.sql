@@ -391,13 +391,32 @@ CREATE TABLE site (
   site_epoch BLOB,                         -- the site's own epoch, from its last return; null: none
   applied_return INTEGER NOT NULL DEFAULT 0,
   last_return_at INTEGER,
-  diverged TEXT NOT NULL DEFAULT ''        -- why deltas stopped; '' while all is well
+  diverged TEXT NOT NULL DEFAULT '',       -- why deltas stopped; '' while all is well
+  settings TEXT NOT NULL DEFAULT '',       -- JSON of what it is sent (mirror/site_settings.*); '' defaults
+  forgotten_at INTEGER,                    -- bundles of before do not count as received; null: never
+  removed_at INTEGER                       -- null: it is sent to; its numbers are kept for ever
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE bundle_out (
+-- Several sites with a stream of their own beside those of each.
+CREATE TABLE site_group (
+  guid BLOB PRIMARY KEY CHECK (length(guid) = 16),
+  stream TEXT NOT NULL UNIQUE,             -- unique among streams of sites, too
+  name TEXT NOT NULL,
+  last_sequence INTEGER NOT NULL DEFAULT 0,
+  last_manifest BLOB,                      -- as of sites
+  removed_at INTEGER                       -- as of sites
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_group_member (
+  site_group BLOB NOT NULL REFERENCES site_group (guid),
   site BLOB NOT NULL REFERENCES site (guid),
+  PRIMARY KEY (site_group, site)
+) STRICT, WITHOUT ROWID;
+
+-- site, here and in the tables that hang on it: whose stream it is, a site or a group of sites.
+CREATE TABLE bundle_out (
+  site BLOB NOT NULL,
   sequence INTEGER NOT NULL,
-  state INTEGER NOT NULL,                  -- 1 reserved 2 written 3 signed 4 handed over 5 acknowledged 6 void
+  state INTEGER NOT NULL,                  -- 0 being reserved 1 reserved 2 written 3 signed 4 handed over 5 acknowledged by all 6 void
   scope INTEGER NOT NULL,                  -- 0 delta 1 full
   base_epoch BLOB NOT NULL,
   base_generation INTEGER NOT NULL,        -- 0: nothing
@@ -429,6 +448,16 @@ CREATE TABLE bundle_pin (
   FOREIGN KEY (site, sequence) REFERENCES bundle_out (site, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bundle_pin_by_file ON bundle_pin (sha1);
+
+CREATE TABLE bundle_recipient (
+  site BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  recipient BLOB NOT NULL REFERENCES site (guid),
+  acknowledged INTEGER NOT NULL DEFAULT 0, -- it told that it has imported the bundle
+  PRIMARY KEY (site, sequence, recipient),
+  FOREIGN KEY (site, sequence) REFERENCES bundle_out (site, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bundle_recipient_by_site ON bundle_recipient (recipient);
 
 -- The intent object of an unfinished bundle, in parts of at most 256 KiB; gone once signed or void.
 CREATE TABLE bundle_plan_part (
@@ -500,6 +529,14 @@ CREATE TABLE bundle_in (
   imported_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX bundle_in_by_stream ON bundle_in (sender, stream, sequence);
+
+-- Disconnected side: bundles whose files are asked for once more. sequence 0: everything.
+CREATE TABLE request_out (
+  stream TEXT NOT NULL,                    -- '' for everything
+  sequence INTEGER NOT NULL,
+  asked_at INTEGER NOT NULL,
+  PRIMARY KEY (stream, sequence)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE return_out (
   recipient BLOB NOT NULL,
