@@ -81,7 +81,27 @@ std::map<std::string, std::uint64_t> ExpectedFiles(const Manifest& manifest) {
   return files;
 }
 
-Result<void> CheckListing(Medium& medium, const Sums& sums, const Manifest& manifest) {
+/// Volumes that do not lie there together with their blocks file.
+std::set<std::uint32_t> AbsentVolumes(const std::vector<std::string>& present,
+                                      const Manifest& manifest) {
+  std::set<std::uint32_t> absent;
+  for (std::uint32_t i = 1; i <= manifest.volumes.size(); ++i) {
+    if (!std::ranges::binary_search(present, manifest.volumes[i - 1].name) ||
+        !std::ranges::binary_search(present, BlocksName(i))) {
+      absent.insert(i);
+    }
+  }
+  return absent;
+}
+
+bool IsAmong(const std::set<std::uint32_t>& volumes, std::string_view file) {
+  const auto volume = VolumeOfFile(file);
+  return volume && volumes.contains(*volume);
+}
+
+/// Returns the absent volumes, which only a medium that may lack some has.
+Result<std::set<std::uint32_t>> CheckListing(Medium& medium, const Sums& sums,
+                                             const Manifest& manifest) {
   const auto expected = ExpectedFiles(manifest);
   for (const auto& [name, digest] : sums) {
     if (!expected.contains(name)) {
@@ -90,6 +110,8 @@ Result<void> CheckListing(Medium& medium, const Sums& sums, const Manifest& mani
     }
   }
   TRY_ASSIGN(const auto present, medium.List());
+  std::set<std::uint32_t> absent;
+  if (medium.MayLackVolumes()) absent = AbsentVolumes(present, manifest);
   for (const std::string& name : present) {
     const bool listed = expected.contains(name) || name == "SHA256SUMS" ||
                         name == "manifest.json" || name == "manifest.json.sig";
@@ -102,7 +124,8 @@ Result<void> CheckListing(Medium& medium, const Sums& sums, const Manifest& mani
     if (!sums.contains(name)) {
       return Corrupt("sums-malformed", "SHA256SUMS does not list '" + name + "'");
     }
-    if (std::ranges::find(present, name) == present.end()) {
+    if (IsAmong(absent, name)) continue;
+    if (!std::ranges::binary_search(present, name)) {
       return Corrupt("file-missing", "'" + name + "' is missing");
     }
     TRY_ASSIGN(const auto file, medium.Open(name));
@@ -111,17 +134,19 @@ Result<void> CheckListing(Medium& medium, const Sums& sums, const Manifest& mani
                                       " bytes, expected " + std::to_string(size));
     }
   }
-  return {};
+  return absent;
 }
 
 /// Everything but volumes: these are checked object by object through the index, once.
-Result<void> CheckSmallFiles(Medium& medium, const Sums& sums, const Manifest& manifest) {
+Result<void> CheckSmallFiles(Medium& medium, const Sums& sums, const Manifest& manifest,
+                             const std::set<std::uint32_t>& absent) {
   for (const auto& [name, digest] : sums) {
     const auto volume = std::ranges::find(manifest.volumes, name, &VolumeSummary::name);
     if (volume != manifest.volumes.end()) {
       if (volume->sha256 == digest) continue;
       return Corrupt("sums-malformed", "SHA256SUMS and the manifest disagree about '" + name + "'");
     }
+    if (IsAmong(absent, name)) continue;
     TRY_ASSIGN(const auto file, medium.Open(name));
     MediumSource source(*file);
     HashingSink<Sha256Digest> hash;
@@ -261,8 +286,8 @@ Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest) {
                                       digest.ToHex() + OtherVolumes(AsText(bytes), stated));
   }
   TRY_ASSIGN(const Sums sums, DecodeSums(AsText(bytes)));
-  TRY(CheckListing(medium, sums, stated));
-  TRY(CheckSmallFiles(medium, sums, stated));
+  TRY_ASSIGN(out.absent_volumes_, CheckListing(medium, sums, stated));
+  TRY(CheckSmallFiles(medium, sums, stated, out.absent_volumes_));
   TRY_ASSIGN(out.lines_, ReadIndex(medium, stated));
   return out;
 }

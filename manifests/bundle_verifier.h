@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -53,11 +54,14 @@ class VerifiedIndex {
  public:
   const VerifiedManifest& manifest() const { return manifest_; }
   const std::vector<IndexLine>& lines() const { return lines_; }
+  /// Volumes that are not there; only where the medium may lack some.
+  const std::set<std::uint32_t>& absent_volumes() const { return absent_volumes_; }
 
  private:
   friend Result<VerifiedIndex> VerifyIndex(Medium&, VerifiedManifest);
   VerifiedManifest manifest_;
   std::vector<IndexLine> lines_;
+  std::set<std::uint32_t> absent_volumes_;
   explicit VerifiedIndex(VerifiedManifest manifest) : manifest_(std::move(manifest)) {}
 };
 
@@ -107,6 +111,8 @@ struct VerifyOptions {
   ObjectReceiver* receiver = nullptr;  ///< null: check only
   Progress* progress = nullptr;
   std::stop_token stop;
+  /// Filled when the call ends with "volumes-missing": the volumes that must still come.
+  std::set<std::uint32_t>* missing = nullptr;
 };
 
 /// Step 6: every byte of every volume exactly once, several objects at a time; headers, padding and
@@ -114,6 +120,8 @@ struct VerifyOptions {
 /// "header-damaged", "object-damaged", "padding-damaged", "trailer-damaged", "volume-short"; the
 /// message names object, volume and offset, and for damage the first bad 64 KiB block that the
 /// blocks file shows. Of several failures the first in index order is reported.
+/// Of volumes that are absent the receiver must have every object already: kNotFound (reason
+/// "volumes-missing") otherwise, after everything that is there was checked.
 Result<VerifiedBundle> VerifyVolumes(Medium& medium, VerifiedIndex index,
                                      const VerifyOptions& options);
 

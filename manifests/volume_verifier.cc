@@ -116,6 +116,7 @@ class VolumeVerifier {
     }
     auto shared = shared_.Lock();
     if (shared->failure) return std::unexpected(std::move(*shared->failure));
+    if (!shared->missing.empty()) return Missing(shared->missing);
     return VerifiedBundle(std::move(index), bytes_read_);
   }
 
@@ -125,7 +126,18 @@ class VolumeVerifier {
     std::size_t failed_line = SIZE_MAX;
     std::optional<Error> failure;
     std::map<std::uint32_t, std::shared_ptr<MediumFile>> volumes;  ///< those in use
+    std::set<std::uint32_t> missing;
   };
+
+  std::unexpected<Error> Missing(const std::set<std::uint32_t>& volumes) const {
+    if (options_.missing != nullptr) *options_.missing = volumes;
+    return Fail(ErrorCode::kNotFound, "volumes-missing",
+                VolumeName(*volumes.begin()) +
+                    (volumes.size() == 1
+                         ? " is"
+                         : " and " + std::to_string(volumes.size() - 1) + " other volumes are") +
+                    " on none of the media given");
+  }
 
   void Work() {
     for (;;) {
@@ -159,17 +171,23 @@ class VolumeVerifier {
 
   Result<void> CheckLine(std::size_t at) {
     const IndexLine& line = index_.lines()[at];
-    TRY_ASSIGN(const auto file, Volume(line.volume));
+    const bool absent = index_.absent_volumes().contains(line.volume);
+    std::shared_ptr<MediumFile> file;
+    if (!absent) {
+      TRY_ASSIGN(file, Volume(line.volume));
+    }
     bool held = false;
     std::unique_ptr<ObjectSlot> slot;
     if (options_.receiver != nullptr) {
       TRY_ASSIGN(held, options_.receiver->Has(line), line.name.ToString());
-      if (!held) {
+      if (!held && !absent) {
         TRY_ASSIGN(slot, options_.receiver->Begin(line), line.name.ToString());
       }
     }
     if (held) {
       if (options_.progress != nullptr) options_.progress->Advance(0, line.size);
+    } else if (absent) {
+      shared_.Lock()->missing.insert(line.volume);
     } else {
       TRY(CheckObject(medium_, *file, line, slot.get(), options_.stop, options_.progress));
       bytes_read_ += line.end() - line.offset;
@@ -178,7 +196,7 @@ class VolumeVerifier {
     if (options_.progress != nullptr) options_.progress->Advance(1, 0);
     const bool last =
         at + 1 == index_.lines().size() || index_.lines()[at + 1].volume != line.volume;
-    if (!last) return {};
+    if (!last || absent) return {};
     return ExpectZeros(*file, line, line.end(), kTarTrailer, "trailer-damaged");
   }
 
