@@ -275,7 +275,7 @@ Result<manifests::Acknowledgement> AcknowledgementFor(Mirror& mirror, const mirr
 Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const manifests::Card card, manifests::DecodeCard(plan.site.card));
-  TRY_ASSIGN(const auto key, manifests::SigningKey::Load(mirror.keys().signing));
+  TRY_ASSIGN(const auto key, manifests::LoadSigningPublicKey(mirror.keys().signing));
   TRY_ASSIGN(const auto head, mirror::ReadAuditHead(mirror.db()));
   const auto reference = [](const KnownState& state) {
     return manifests::StateReference{state.name.epoch,
@@ -293,7 +293,7 @@ Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan
         draft.void_sequences.end() - static_cast<std::ptrdiff_t>(manifests::kMaxVoidSequences));
   }
   draft.previous_manifest = plan.site.last_manifest;
-  draft.sender = {mirror.identity().guid, key.public_key().Id(), mirror.identity().name};
+  draft.sender = {mirror.identity().guid, key.Id(), mirror.identity().name};
   draft.recipients = {{plan.site.guid, card.encryption_key.Id(), plan.site.name}};
   draft.base = reference(plan.base);
   draft.target = reference(plan.target);

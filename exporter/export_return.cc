@@ -304,8 +304,8 @@ Result<WrittenReturn> WriteReturn(Mirror& mirror, const mirror::JobLock&,
   }
   TRY(CreateDirectories(to));
   TRY(WriteFileAtomically(path, AsBytes(prepared.text)));
-  const auto line =
-      manifests::SignDocument(AsBytes(prepared.text), key, manifests::SignerRole::kOrigin);
+  TRY_ASSIGN(const auto line,
+             manifests::SignDocument(AsBytes(prepared.text), key, manifests::SignerRole::kOrigin));
   TRY(WriteFileAtomically(fs::path(path.string() + ".sig"),
                           AsBytes(manifests::EncodeSignatures({line}))));
   out.path = path.string();

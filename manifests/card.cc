@@ -94,9 +94,9 @@ std::string Card::Fingerprint() const {
   return out;
 }
 
-std::string EncodeCard(const Card& card, const SigningKey& key) {
+Result<std::string> EncodeCard(const Card& card, const SigningKey& key) {
   JsonValue::Object members = Members(card);
-  const Signature signature = key.Sign(AsBytes(SignedText(members)));
+  TRY_ASSIGN(const Signature signature, key.Sign(AsBytes(SignedText(members))));
   members["signature"] = Base64Encode(signature);
   return SignedText(members);
 }

@@ -33,8 +33,9 @@ struct Card {
   bool operator==(const Card&) const = default;
 };
 
-/// The card as a file: one line of canonical JSON and LF. `key` must be the card's signing key.
-std::string EncodeCard(const Card& card, const SigningKey& key);
+/// The card as a file: one line of canonical JSON and LF. `key` must be the card's signing key;
+/// only a key on a token can fail.
+Result<std::string> EncodeCard(const Card& card, const SigningKey& key);
 
 /// Fails with kCorrupt (reason "card-malformed") or, when the signature inside is not by the card's
 /// own key over the rest, kUntrusted (reason "card-signature").

@@ -1,16 +1,12 @@
 #include "manifests/keys.h"
 
-#include <fcntl.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
 
-#include "base/file.h"
 #include "base/hash.h"
 
 namespace gapferry::manifests {
@@ -19,14 +15,10 @@ namespace {
 struct KeyDeleter {
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
 };
-struct BioDeleter {
-  void operator()(BIO* bio) const { BIO_free_all(bio); }
-};
 struct ContextDeleter {
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
 };
 using Key = std::unique_ptr<EVP_PKEY, KeyDeleter>;
-using Bio = std::unique_ptr<BIO, BioDeleter>;
 using Context = std::unique_ptr<EVP_MD_CTX, ContextDeleter>;
 
 /// Only memory or a crippled OpenSSL can make these fail.
@@ -68,31 +60,6 @@ KeyId IdOf(ByteView raw) {
   return id;
 }
 
-Result<Key> LoadPrivate(const fs::path& path, int type, std::string_view kind) {
-  struct stat info {};
-  if (::stat(path.c_str(), &info) == 0 && (info.st_mode & 077) != 0) {
-    return Fail(ErrorCode::kUntrusted, "key-readable",
-                "'" + path.string() + "' can be read by others; chmod 600 it");
-  }
-  TRY_ASSIGN(const std::string pem, ReadTextFile(path, 16 * 1024));
-  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  Require(bio != nullptr, "BIO_new_mem_buf");
-  Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
-  if (key == nullptr || EVP_PKEY_get_base_id(key.get()) != type) {
-    return Fail(ErrorCode::kCorrupt, "key-malformed",
-                "'" + path.string() + "' holds no " + std::string(kind) + " private key in PEM");
-  }
-  return key;
-}
-
-std::array<std::uint8_t, 32> RawPublic(EVP_PKEY* key) {
-  std::array<std::uint8_t, 32> raw{};
-  std::size_t size = raw.size();
-  Require(EVP_PKEY_get_raw_public_key(key, raw.data(), &size) == 1 && size == raw.size(),
-          "EVP_PKEY_get_raw_public_key");
-  return raw;
-}
-
 }  // namespace
 
 Result<KeyId> KeyId::FromHex(std::string_view text) {
@@ -130,64 +97,5 @@ Result<EncryptionPublicKey> EncryptionPublicKey::FromText(std::string_view text)
 }
 std::string EncryptionPublicKey::ToText() const { return KeyText(kX25519Prefix, bytes); }
 KeyId EncryptionPublicKey::Id() const { return IdOf(bytes); }
-
-struct SigningKey::Impl {
-  Key key;
-};
-
-SigningKey::SigningKey(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {
-  public_key_.bytes = RawPublic(impl_->key.get());
-}
-SigningKey::SigningKey(SigningKey&&) noexcept = default;
-SigningKey& SigningKey::operator=(SigningKey&&) noexcept = default;
-SigningKey::~SigningKey() = default;
-
-Result<SigningKey> SigningKey::Load(const fs::path& path) {
-  TRY_ASSIGN(Key key, LoadPrivate(path, EVP_PKEY_ED25519, "Ed25519"));
-  auto impl = std::make_unique<Impl>();
-  impl->key = std::move(key);
-  return SigningKey(std::move(impl));
-}
-
-SigningKey SigningKey::Generate() {
-  auto impl = std::make_unique<Impl>();
-  impl->key.reset(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
-  Require(impl->key != nullptr, "EVP_PKEY_Q_keygen");
-  return SigningKey(std::move(impl));
-}
-
-Signature SigningKey::Sign(ByteView message) const {
-  const Context context(EVP_MD_CTX_new());
-  Require(context != nullptr, "EVP_MD_CTX_new");
-  Signature signature{};
-  std::size_t size = signature.size();
-  Require(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, impl_->key.get()) == 1 &&
-              EVP_DigestSign(context.get(), signature.data(), &size, message.data(),
-                             message.size()) == 1 &&
-              size == signature.size(),
-          "EVP_DigestSign");
-  return signature;
-}
-
-Result<void> SigningKey::Save(const fs::path& path) const {
-  std::error_code ignored;
-  if (fs::exists(path, ignored)) {
-    return Fail(ErrorCode::kUsage, "'" + path.string() + "' exists; a key is never overwritten");
-  }
-  const Bio bio(BIO_new(BIO_s_mem()));
-  Require(bio != nullptr && PEM_write_bio_PKCS8PrivateKey(bio.get(), impl_->key.get(), nullptr,
-                                                          nullptr, 0, nullptr, nullptr) == 1,
-          "PEM_write_bio_PKCS8PrivateKey");
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &data);
-  return WriteFileAtomically(path, AsBytes({data, static_cast<std::size_t>(size)}), 0600);
-}
-
-Result<EncryptionPublicKey> LoadEncryptionPublicKey(const fs::path& path) {
-  TRY_ASSIGN(const Key key, LoadPrivate(path, EVP_PKEY_X25519, "X25519"));
-  EncryptionPublicKey result;
-  result.bytes = RawPublic(key.get());
-  return result;
-}
 
 }  // namespace gapferry::manifests

@@ -46,31 +46,68 @@ struct EncryptionPublicKey {
   auto operator<=>(const EncryptionPublicKey&) const = default;
 };
 
-/// A private Ed25519 key, in memory only as long as it is needed. Thread-compatible.
+/// A private Ed25519 key, in memory only as long as it is needed, or on a PKCS#11 token.
+/// Thread-compatible.
 class SigningKey {
  public:
   SigningKey(SigningKey&&) noexcept;
   SigningKey& operator=(SigningKey&&) noexcept;
   ~SigningKey();
 
-  /// PKCS#8 PEM. Fails with kUntrusted when group or others may read the file, kCorrupt when it is
-  /// no Ed25519 key, kNotFound when absent.
+  /// PKCS#8 PEM, or a key on a token when `path` begins with "pkcs11:" (manifests/token_key.h). A
+  /// protected one asks for its passphrase (manifests/passphrase.h). Fails with kUntrusted when
+  /// group or others may read the file (reason "key-readable") or the passphrase does not open it
+  /// ("passphrase-wrong"), kCorrupt when it is no Ed25519 key, kNotFound when absent.
   static Result<SigningKey> Load(const std::filesystem::path& path);
   static SigningKey Generate();
 
   const SigningPublicKey& public_key() const { return public_key_; }
-  Signature Sign(ByteView message) const;
-  /// Fails when the file exists: a key is never overwritten. Mode 0600.
-  Result<void> Save(const std::filesystem::path& path) const;
+  /// Only a token can fail.
+  Result<Signature> Sign(ByteView message) const;
+  /// Fails when the file exists: a key is never overwritten. Mode 0600; encrypted under
+  /// `passphrase` unless that is empty. kUsage for a key on a token.
+  Result<void> Save(const std::filesystem::path& path, std::string_view passphrase = {}) const;
 
  private:
   struct Impl;
-  explicit SigningKey(std::unique_ptr<Impl> impl);
+  SigningKey(std::unique_ptr<Impl> impl, const SigningPublicKey& public_key);
   std::unique_ptr<Impl> impl_;
   SigningPublicKey public_key_;
 };
 
-/// The public half of an X25519 key in a PKCS#8 PEM file; same failures as SigningKey::Load.
+/// A private X25519 key. Thread-compatible.
+class EncryptionKey {
+ public:
+  EncryptionKey(EncryptionKey&&) noexcept;
+  EncryptionKey& operator=(EncryptionKey&&) noexcept;
+  ~EncryptionKey();
+
+  /// PKCS#8 PEM; same failures as SigningKey::Load.
+  static Result<EncryptionKey> Load(const std::filesystem::path& path);
+  static EncryptionKey Generate();
+
+  const EncryptionPublicKey& public_key() const { return public_key_; }
+  /// The 32 bytes that both sides derive (RFC 7748): input of a key derivation, never a key itself.
+  /// Fails with kCorrupt for a public key of small order.
+  Result<std::array<std::uint8_t, 32>> Agree(const EncryptionPublicKey& peer) const;
+  Result<void> Save(const std::filesystem::path& path, std::string_view passphrase = {}) const;
+
+ private:
+  struct Impl;
+  explicit EncryptionKey(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+  EncryptionPublicKey public_key_;
+};
+
+/// The public half of the key in a file, or on a token. A protected file that this program wrote
+/// says it without the passphrase; otherwise same failures as Load.
+Result<SigningPublicKey> LoadSigningPublicKey(const std::filesystem::path& path);
 Result<EncryptionPublicKey> LoadEncryptionPublicKey(const std::filesystem::path& path);
+
+/// Whether a passphrase protects the private key in this file.
+Result<bool> IsProtectedKey(const std::filesystem::path& path);
+/// Writes the key in this file (Ed25519 or X25519) anew, under `passphrase` or, when that is empty,
+/// without; the old passphrase is asked for as in Load.
+Result<void> ChangePassphrase(const std::filesystem::path& path, std::string_view passphrase);
 
 }  // namespace gapferry::manifests

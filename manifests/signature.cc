@@ -74,8 +74,9 @@ Result<SignerRole> ParseSignerRole(std::string_view text) {
   return Fail(ErrorCode::kCorrupt, "'" + EscapeForDisplay(text, 20) + "' is no role of a signer");
 }
 
-SignatureLine SignDocument(ByteView document, const SigningKey& key, SignerRole role) {
-  return {key.public_key().Id(), role, key.Sign(document)};
+Result<SignatureLine> SignDocument(ByteView document, const SigningKey& key, SignerRole role) {
+  TRY_ASSIGN(const Signature signature, key.Sign(document));
+  return SignatureLine{key.public_key().Id(), role, signature};
 }
 
 std::string EncodeSignatures(std::vector<SignatureLine> lines) {

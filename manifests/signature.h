@@ -30,7 +30,8 @@ struct SignatureLine {
 inline constexpr std::size_t kMaxSignatureLines = 64;
 inline constexpr std::size_t kMaxSignatureFileBytes = 16 * 1024;
 
-SignatureLine SignDocument(ByteView document, const SigningKey& key, SignerRole role);
+/// Only a key on a token can fail.
+Result<SignatureLine> SignDocument(ByteView document, const SigningKey& key, SignerRole role);
 /// Sorts by key id.
 std::string EncodeSignatures(std::vector<SignatureLine> lines);
 /// Fails with kCorrupt: reason "signature-malformed" (a line, the order, the line end), or

@@ -15,7 +15,7 @@ Result<ExitCode> Show(Context& context) {
   TRY_ASSIGN(const auto own,
              manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name,
                                      mirror.keys().signing, mirror.keys().encryption));
-  const std::string card = manifests::EncodeCard(own.card, own.key);
+  TRY_ASSIGN(const std::string card, manifests::EncodeCard(own.card, own.key));
   context.Print(card);
   context.Emit(nlohmann::json::parse(card));
   context.Say("fingerprint " + own.card.Fingerprint());

@@ -60,8 +60,8 @@ class TwoMirrors : public testing::Test {
   }
   void Introduce(Mirror& site) {
     const auto here = IdentityOf(near_), there = IdentityOf(site);
-    const std::string site_card = manifests::EncodeCard(there.card, there.key);
-    const std::string near_card = manifests::EncodeCard(here.card, here.key);
+    const std::string site_card = *manifests::EncodeCard(there.card, there.key);
+    const std::string near_card = *manifests::EncodeCard(here.card, here.key);
     mirror::Ledger ledger(near_.db());
     EXPECT_TRUE(ledger
                     .AddSite(there.card.guid, there.card.name, AsBytes(site_card), clock_.Now(),

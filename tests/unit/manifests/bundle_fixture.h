@@ -133,7 +133,7 @@ class BundleTest : public ::testing::Test {
   void Resign(const SigningKey& key) {
     const std::string text = Read("manifest.json");
     Replace("manifest.json.sig",
-            EncodeSignatures({SignDocument(AsBytes(text), key, SignerRole::kOrigin)}));
+            EncodeSignatures({*SignDocument(AsBytes(text), key, SignerRole::kOrigin)}));
   }
   /// Makes SHA256SUMS what the files are now.
   void RewriteSums() {

@@ -221,7 +221,7 @@ TEST_F(BundleTest, RefusesABadSignatureByAKnownKeyEvenBesideAGoodOne) {
   policy_.keys.push_back({second.public_key(), SignerRole::kRelease, addressee_.guid, "Reviewer"});
   const std::string text = Read("manifest.json");
   auto lines = *DecodeSignatures(Read("manifest.json.sig"));
-  lines.push_back(SignDocument(AsBytes(text + " "), second, SignerRole::kRelease));
+  lines.push_back(*SignDocument(AsBytes(text + " "), second, SignerRole::kRelease));
   Replace("manifest.json.sig", EncodeSignatures(lines));
   EXPECT_EQ(Reason(), "signature-bad");
 }
@@ -248,7 +248,7 @@ TEST_F(BundleTest, AnUnknownKeyIsShownAndNotCounted) {
   ASSERT_TRUE(Write().has_value());
   const std::string text = Read("manifest.json");
   auto lines = *DecodeSignatures(Read("manifest.json.sig"));
-  lines.push_back(SignDocument(AsBytes(text), SigningKey::Generate(), SignerRole::kRelease));
+  lines.push_back(*SignDocument(AsBytes(text), SigningKey::Generate(), SignerRole::kRelease));
   Replace("manifest.json.sig", EncodeSignatures(lines));
   DirectoryMedium medium(Directory());
   const auto manifest = VerifyManifest(medium, policy_, addressee_);
@@ -266,7 +266,7 @@ TEST_F(BundleTest, CountsPersonsNotKeys) {
   auto lines = *DecodeSignatures(Read("manifest.json.sig"));
   for (const SigningKey* key : {&one, &two}) {
     policy_.keys.push_back({key->public_key(), SignerRole::kRelease, reviewer, "Reviewer"});
-    lines.push_back(SignDocument(AsBytes(text), *key, SignerRole::kRelease));
+    lines.push_back(*SignDocument(AsBytes(text), *key, SignerRole::kRelease));
   }
   Replace("manifest.json.sig", EncodeSignatures(lines));
   policy_.rule.release_persons = 2;

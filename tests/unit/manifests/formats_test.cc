@@ -190,7 +190,7 @@ class CardTest : public BundleTest {
 
 TEST_F(CardTest, IsReadAsItWasWritten) {
   const Card card = Make();
-  const std::string text = EncodeCard(card, *origin_);
+  const std::string text = *EncodeCard(card, *origin_);
   const auto read = DecodeCard(AsBytes(text));
   ASSERT_TRUE(read.has_value()) << read.error().message;
   EXPECT_EQ(*read, card);
@@ -199,7 +199,7 @@ TEST_F(CardTest, IsReadAsItWasWritten) {
 }
 
 TEST_F(CardTest, EveryFlippedByteIsRefused) {
-  const std::string good = EncodeCard(Make(), *origin_);
+  const std::string good = *EncodeCard(Make(), *origin_);
   for (std::size_t at = 0; at < good.size(); ++at) {
     std::string bad = good;
     bad[at] = static_cast<char>(bad[at] ^ 1);
@@ -210,7 +210,7 @@ TEST_F(CardTest, EveryFlippedByteIsRefused) {
 TEST_F(CardTest, ACardWithAnotherNameNeedsItsOwnersSignature) {
   Card card = Make();
   card.name = "Somebody Else";
-  const auto read = DecodeCard(AsBytes(EncodeCard(card, SigningKey::Generate())));
+  const auto read = DecodeCard(AsBytes(*EncodeCard(card, SigningKey::Generate())));
   ASSERT_FALSE(read.has_value());
   EXPECT_EQ(read.error().reason, "card-signature");
 }
@@ -280,7 +280,7 @@ class GoldenTest : public BundleTest {
     TRY(writer.WriteVolumes(BundleReadme(draft, card.Fingerprint()), provider_, {}));
     TRY(writer.Finish(draft, *origin_));
     return WriteFileAtomically(directory.parent_path() / "sender.card",
-                               AsBytes(EncodeCard(card, *origin_)));
+                               AsBytes(*EncodeCard(card, *origin_)));
   }
   static std::string Compressed(std::string_view text) {
     MemorySink stored(1 << 20);
