@@ -12,6 +12,8 @@ std::string_view DocumentTypeName(DocumentType type) {
       return "gapferry-card";
     case DocumentType::kManifest:
       return "gapferry-manifest";
+    case DocumentType::kDetails:
+      return "gapferry-details";
     case DocumentType::kReturn:
       return "gapferry-return";
   }

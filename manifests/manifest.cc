@@ -7,28 +7,11 @@
 #include "base/text.h"
 #include "manifests/document.h"
 #include "manifests/index.h"
+#include "manifests/manifest_details.h"
+#include "manifests/seal_format.h"
 
 namespace gapferry::manifests {
 namespace {
-
-std::string_view OutcomeName(UpstreamSync::Outcome outcome) {
-  switch (outcome) {
-    case UpstreamSync::Outcome::kNever:
-      return "never";
-    case UpstreamSync::Outcome::kSucceeded:
-      return "succeeded";
-    case UpstreamSync::Outcome::kFailed:
-      return "failed";
-  }
-  return "never";
-}
-
-JsonValue Encode(const StateReference& state) {
-  return JsonValue::Object{{"chain", state.chain.ToHex()},
-                           {"epoch", state.epoch.ToString()},
-                           {"generation", state.generation},
-                           {"state_digest", state.state_digest.ToHex()}};
-}
 
 JsonValue Encode(const Sender& sender) {
   return JsonValue::Object{
@@ -36,43 +19,16 @@ JsonValue Encode(const Sender& sender) {
 }
 
 JsonValue Encode(const Recipient& recipient) {
-  return JsonValue::Object{{"guid", recipient.guid.ToString()},
-                           {"key_id", recipient.key_id.ToHex()},
-                           {"name", recipient.name}};
-}
-
-JsonValue Encode(const Acknowledgement& acknowledgement) {
-  JsonValue::Array deleted;
-  for (const Guid& guid : acknowledgement.deleted_computers) deleted.emplace_back(guid.ToString());
-  return JsonValue::Object{{"applied_return", acknowledgement.applied_return},
-                           {"deleted_computers", std::move(deleted)},
-                           {"detailed", acknowledgement.detailed},
-                           {"site", acknowledgement.site.ToString()}};
-}
-
-JsonValue Encode(const UpstreamSync& sync) {
-  JsonValue::Object members{{"outcome", OutcomeName(sync.outcome)}};
-  if (sync.outcome != UpstreamSync::Outcome::kNever) members["at"] = sync.at.ToXml();
+  JsonValue::Object members{{"guid", recipient.guid.ToString()},
+                            {"key_id", recipient.key_id.ToHex()},
+                            {"name", recipient.name}};
+  if (!recipient.sealed_key.empty()) members["sealed_key"] = Base64Encode(recipient.sealed_key);
   return members;
-}
-
-JsonValue Encode(const IndexSummary& index) {
-  return JsonValue::Object{{"lines", index.lines},
-                           {"raw_sha256", index.raw_sha256.ToHex()},
-                           {"raw_size", index.raw_size},
-                           {"sha256", index.sha256.ToHex()},
-                           {"size", index.size}};
 }
 
 JsonValue Encode(const VolumeSummary& volume) {
   return JsonValue::Object{
       {"name", volume.name}, {"sha256", volume.sha256.ToHex()}, {"size", volume.size}};
-}
-
-JsonValue Encode(const Totals& totals) {
-  return JsonValue::Object{{"content_bytes", totals.content_bytes},
-                           {"content_files", totals.content_files},
-                           {"revisions", totals.revisions}};
 }
 
 template <class T>
@@ -90,59 +46,49 @@ class ManifestReader {
   Result<Manifest> Read() {
     Manifest out;
     fields_.Text("_type", 64);
-    out.acknowledgements = ReadAcknowledgements();
-    out.audit_head = fields_.Sha256Value("audit_head");
-    out.base = State("base");
     out.created = fields_.Time("created");
-    out.index = Index();
     out.previous_manifest = fields_.Sha256Value("previous_manifest");
+    out.sealed = ReadSealed();
+    sealed_ = out.sealed.has_value();
     out.recipients = ReadRecipients();
-    out.scope = ReadScope();
     out.sender = ReadSender();
     out.sequence = fields_.Count("sequence", kMaxSequence);
+    if (out.sequence == 0) fields_.Refuse("field 'sequence' is 0");
     out.stream = fields_.Text("stream", 40);
     if (!IsStreamName(out.stream)) fields_.Refuse("field 'stream' is no stream name");
     out.sums_sha256 = fields_.Sha256Value("sums_sha256");
     out.sums_size = fields_.Count("sums_size");
-    out.target = State("target");
-    out.totals = ReadTotals();
-    out.upstream_sync = ReadUpstreamSync();
-    out.void_sequences = ReadVoid();
     out.volumes = ReadVolumes();
-    CheckMeaning(out);
+    out.index = ReadIndex();
+    if (!sealed_) ReadDetailFields(fields_, out);
     TRY(fields_.Finish());
     return out;
   }
 
  private:
-  void Take(JsonFields& child) {
-    if (const auto finished = child.Finish(); !finished) fields_.Refuse(finished.error().message);
-  }
+  void Take(JsonFields& child) { TakeChild(fields_, child); }
   static KeyId ReadKeyId(JsonFields& fields) {
     const auto id = KeyId::FromHex(fields.Text("key_id", 32));
     if (!id) fields.Refuse(id.error().message);
     return id.value_or(KeyId{});
   }
 
-  StateReference State(std::string_view key) {
-    JsonFields child(fields_.Child(key), std::string(key));
-    StateReference state;
-    state.chain = child.Sha256Value("chain");
-    state.epoch = child.GuidValue("epoch");
-    state.generation = child.Count("generation");
-    state.state_digest = child.Sha256Value("state_digest");
+  std::optional<DetailsSummary> ReadSealed() {
+    if (!fields_.Has("sealed")) return std::nullopt;
+    JsonFields child(fields_.Child("sealed"), "sealed");
+    DetailsSummary sealed;
+    sealed.sha256 = child.Sha256Value("sha256");
+    sealed.size = child.Count("size", SealedSize(kMaxManifestBytes));
     Take(child);
-    return state;
+    return sealed;
   }
 
-  IndexSummary Index() {
+  IndexSummary ReadIndex() {
     JsonFields child(fields_.Child("index"), "index");
     IndexSummary index;
-    index.lines = child.Count("lines", kMaxIndexLines);
-    index.raw_sha256 = child.Sha256Value("raw_sha256");
-    index.raw_size = child.Count("raw_size", kMaxIndexRawBytes);
+    if (!sealed_) ReadIndexDetails(child, index);
     index.sha256 = child.Sha256Value("sha256");
-    index.size = child.Count("size", kMaxIndexRawBytes);
+    index.size = child.Count("size", sealed_ ? SealedSize(kMaxIndexRawBytes) : kMaxIndexRawBytes);
     Take(child);
     return index;
   }
@@ -165,88 +111,12 @@ class ManifestReader {
       recipient.guid = child.GuidValue("guid");
       recipient.key_id = ReadKeyId(child);
       recipient.name = child.Text("name", 64);
+      if (sealed_) recipient.sealed_key = child.Base64("sealed_key", kSealedKeyBytes);
       if (!out.empty() && out.back().guid >= recipient.guid) child.Refuse("not sorted by GUID");
       Take(child);
       out.push_back(std::move(recipient));
     }
     if (out.empty()) fields_.Refuse("field 'recipients' is empty");
-    return out;
-  }
-
-  std::vector<Acknowledgement> ReadAcknowledgements() {
-    std::vector<Acknowledgement> out;
-    std::size_t deleted_rest = kMaxDeletedComputers;
-    for (const JsonValue& item : fields_.List("acknowledgements", kMaxRecipients)) {
-      JsonFields child(item, "acknowledgement");
-      Acknowledgement one;
-      one.applied_return = child.Count("applied_return", kMaxSequence);
-      const auto& deleted = child.List("deleted_computers", deleted_rest);
-      deleted_rest -= deleted.size();
-      for (const JsonValue& guid : deleted) one.deleted_computers.push_back(ReadGuid(guid, child));
-      if (!std::ranges::is_sorted(one.deleted_computers, std::less_equal<>())) {
-        child.Refuse("deleted computers are not sorted or repeated");
-      }
-      one.detailed = child.Flag("detailed");
-      one.site = child.GuidValue("site");
-      if (!out.empty() && out.back().site >= one.site) child.Refuse("not sorted by site");
-      Take(child);
-      out.push_back(std::move(one));
-    }
-    return out;
-  }
-
-  static Guid ReadGuid(const JsonValue& value, JsonFields& child) {
-    const std::string* text = value.AsString();
-    const auto guid = Guid::Parse(text == nullptr ? "" : *text);
-    if (!guid || guid->ToString() != *text) child.Refuse("expected a GUID in lower case");
-    return guid.value_or(Guid{});
-  }
-
-  Scope ReadScope() {
-    const std::string text = fields_.Text("scope", 8);
-    if (text != "delta" && text != "full")
-      fields_.Refuse("field 'scope' is neither delta nor full");
-    return text == "full" ? Scope::kFull : Scope::kDelta;
-  }
-
-  Totals ReadTotals() {
-    JsonFields child(fields_.Child("totals"), "totals");
-    Totals totals;
-    totals.content_bytes = child.Count("content_bytes");
-    totals.content_files = child.Count("content_files", kMaxIndexLines);
-    totals.revisions = child.Count("revisions");
-    Take(child);
-    return totals;
-  }
-
-  UpstreamSync ReadUpstreamSync() {
-    JsonFields child(fields_.Child("upstream_sync"), "upstream_sync");
-    UpstreamSync sync;
-    const std::string outcome = child.Text("outcome", 16);
-    using enum UpstreamSync::Outcome;
-    bool known = false;
-    for (const auto candidate : {kNever, kSucceeded, kFailed}) {
-      if (OutcomeName(candidate) != outcome) continue;
-      sync.outcome = candidate;
-      known = true;
-    }
-    if (!known) child.Refuse("field 'outcome' is not one of never, succeeded, failed");
-    if (sync.outcome != kNever) sync.at = child.Time("at");
-    Take(child);
-    return sync;
-  }
-
-  std::vector<std::uint64_t> ReadVoid() {
-    std::vector<std::uint64_t> out;
-    for (const JsonValue& item : fields_.List("void_sequences", kMaxVoidSequences)) {
-      const std::int64_t* number = item.AsInteger();
-      if (number == nullptr || *number < 1 ||
-          (!out.empty() && out.back() >= static_cast<std::uint64_t>(*number))) {
-        fields_.Refuse("field 'void_sequences' is no ascending list of numbers");
-        return {};
-      }
-      out.push_back(static_cast<std::uint64_t>(*number));
-    }
     return out;
   }
 
@@ -258,7 +128,8 @@ class ManifestReader {
       volume.name = child.Text("name", 32);
       volume.sha256 = child.Sha256Value("sha256");
       volume.size = child.Count("size");
-      if (volume.name != VolumeName(static_cast<std::uint32_t>(out.size() + 1))) {
+      const auto number = static_cast<std::uint32_t>(out.size() + 1);
+      if (volume.name != VolumeName(number) + (sealed_ ? kSealedSuffix : "")) {
         child.Refuse("field 'name' is out of order");
       }
       Take(child);
@@ -267,24 +138,26 @@ class ManifestReader {
     return out;
   }
 
-  void CheckMeaning(const Manifest& manifest) {
-    if (manifest.sequence == 0) fields_.Refuse("field 'sequence' is 0");
-    if (manifest.base.generation > manifest.target.generation) {
-      fields_.Refuse("the base lies behind the target");
-    }
-    if (manifest.base.generation != 0 && manifest.base.epoch != manifest.target.epoch) {
-      fields_.Refuse("base and target are of different epochs");
-    }
-    if (manifest.scope == Scope::kFull && manifest.base.generation != 0) {
-      fields_.Refuse("a full bundle has no base");
-    }
-    if (!manifest.void_sequences.empty() && manifest.void_sequences.back() >= manifest.sequence) {
-      fields_.Refuse("a void sequence lies behind this one");
-    }
-  }
-
   JsonFields fields_;
+  bool sealed_ = false;
 };
+
+Error Renamed(Error error) {
+  if (error.code == ErrorCode::kCorrupt && error.reason != "document-type") {
+    error.reason = "manifest-malformed";
+  }
+  return error;
+}
+
+Result<JsonValue> Parse(ByteView bytes, DocumentType type, const char* what) {
+  if (bytes.size() > kMaxManifestBytes) {
+    return Fail(ErrorCode::kCorrupt, "manifest-malformed",
+                std::string(what) + ": larger than 1 MiB");
+  }
+  auto value = ParseDocument(bytes, type);
+  if (!value) return std::unexpected(Renamed(std::move(value.error())));
+  return value;
+}
 
 }  // namespace
 
@@ -303,47 +176,56 @@ std::string Manifest::DirectoryName() const {
   return "gapferry-" + stream + "-" + number;
 }
 
+std::string StoredName(const Manifest& manifest, std::string_view name) {
+  return std::string(name) + (manifest.sealed ? kSealedSuffix : "");
+}
+
 std::string EncodeManifest(const Manifest& manifest) {
-  JsonValue::Array voided;
-  for (const std::uint64_t number : manifest.void_sequences) voided.emplace_back(number);
-  const JsonValue value =
-      JsonValue::Object{{"_type", TypeField(DocumentType::kManifest)},
-                        {"acknowledgements", EncodeList(manifest.acknowledgements)},
-                        {"audit_head", manifest.audit_head.ToHex()},
-                        {"base", Encode(manifest.base)},
-                        {"created", manifest.created.ToXml()},
-                        {"index", Encode(manifest.index)},
-                        {"previous_manifest", manifest.previous_manifest.ToHex()},
-                        {"recipients", EncodeList(manifest.recipients)},
-                        {"scope", ScopeName(manifest.scope)},
-                        {"sender", Encode(manifest.sender)},
-                        {"sequence", manifest.sequence},
-                        {"stream", manifest.stream},
-                        {"sums_sha256", manifest.sums_sha256.ToHex()},
-                        {"sums_size", manifest.sums_size},
-                        {"target", Encode(manifest.target)},
-                        {"totals", Encode(manifest.totals)},
-                        {"upstream_sync", Encode(manifest.upstream_sync)},
-                        {"void_sequences", std::move(voided)},
-                        {"volumes", EncodeList(manifest.volumes)}};
-  return WriteCanonicalJson(value) + "\n";
+  JsonValue::Object members = manifest.sealed ? JsonValue::Object{} : EncodeDetailFields(manifest);
+  members["_type"] = TypeField(DocumentType::kManifest);
+  members["created"] = manifest.created.ToXml();
+  JsonValue::Object& index = *members["index"].AsObject();
+  index["sha256"] = manifest.index.sha256.ToHex();
+  index["size"] = manifest.index.size;
+  members["previous_manifest"] = manifest.previous_manifest.ToHex();
+  members["recipients"] = EncodeList(manifest.recipients);
+  if (manifest.sealed) {
+    members["sealed"] = JsonValue::Object{{"sha256", manifest.sealed->sha256.ToHex()},
+                                          {"size", manifest.sealed->size}};
+  }
+  members["sender"] = Encode(manifest.sender);
+  members["sequence"] = manifest.sequence;
+  members["stream"] = manifest.stream;
+  members["sums_sha256"] = manifest.sums_sha256.ToHex();
+  members["sums_size"] = manifest.sums_size;
+  members["volumes"] = EncodeList(manifest.volumes);
+  return WriteCanonicalJson(JsonValue(std::move(members))) + "\n";
 }
 
 Result<Manifest> DecodeManifest(ByteView bytes) {
-  const auto renamed = [](Error error) {
-    if (error.code == ErrorCode::kCorrupt && error.reason != "document-type") {
-      error.reason = "manifest-malformed";
-    }
-    return std::unexpected(std::move(error));
-  };
-  if (bytes.size() > kMaxManifestBytes) {
-    return Fail(ErrorCode::kCorrupt, "manifest-malformed", "manifest: larger than 1 MiB");
-  }
-  auto value = ParseDocument(bytes, DocumentType::kManifest);
-  if (!value) return renamed(std::move(value.error()));
-  auto manifest = ManifestReader(*value).Read();
-  if (!manifest) return renamed(std::move(manifest.error()));
+  TRY_ASSIGN(const JsonValue value, Parse(bytes, DocumentType::kManifest, "manifest"));
+  auto manifest = ManifestReader(value).Read();
+  if (!manifest) return std::unexpected(Renamed(std::move(manifest.error())));
   return std::move(*manifest);
+}
+
+std::string EncodeDetails(const Manifest& manifest) {
+  JsonValue::Object members = EncodeDetailFields(manifest);
+  members["_type"] = TypeField(DocumentType::kDetails);
+  return WriteCanonicalJson(JsonValue(std::move(members))) + "\n";
+}
+
+Result<void> DecodeDetails(ByteView bytes, Manifest& manifest) {
+  TRY_ASSIGN(const JsonValue value, Parse(bytes, DocumentType::kDetails, "details"));
+  JsonFields fields(value, "details");
+  fields.Text("_type", 64);
+  JsonFields index(fields.Child("index"), "index");
+  ReadIndexDetails(index, manifest.index);
+  TakeChild(fields, index);
+  ReadDetailFields(fields, manifest);
+  auto finished = fields.Finish();
+  if (!finished) return std::unexpected(Renamed(std::move(finished.error())));
+  return {};
 }
 
 }  // namespace gapferry::manifests

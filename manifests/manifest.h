@@ -37,10 +37,15 @@ struct Sender {
   bool operator==(const Sender&) const = default;
 };
 
+/// The key of a sealed bundle as one recipient finds it: ephemeral public key, then the key,
+/// encrypted (docs/format.md, "Sealed bundles").
+inline constexpr std::size_t kSealedKeyBytes = 32 + 32 + 16;
+
 struct Recipient {
   Guid guid;
   KeyId key_id;  ///< its encryption key
   std::string name;
+  Bytes sealed_key = {};  ///< kSealedKeyBytes in a sealed bundle, else none
   bool operator==(const Recipient&) const = default;
 };
 
@@ -65,13 +70,14 @@ struct UpstreamSync {
 
 struct IndexSummary {
   std::uint64_t lines = 0;
-  std::uint64_t size = 0;  ///< stored
+  std::uint64_t size = 0;  ///< stored; of the sealed file in a sealed bundle
   Sha256Digest sha256;
   std::uint64_t raw_size = 0;  ///< decoded
   Sha256Digest raw_sha256;
   bool operator==(const IndexSummary&) const = default;
 };
 
+/// A file as it is stored: sealed, with `.sealed` behind its name, in a sealed bundle.
 struct VolumeSummary {
   std::string name;
   std::uint64_t size = 0;
@@ -86,26 +92,36 @@ struct Totals {
   bool operator==(const Totals&) const = default;
 };
 
-/// `gapferry-manifest/1`: what is signed of a bundle (docs/format.md, "Manifest").
+struct DetailsSummary {
+  std::uint64_t size = 0;  ///< stored
+  Sha256Digest sha256;
+  bool operator==(const DetailsSummary&) const = default;
+};
+
+/// `gapferry-manifest/1`: what is signed of a bundle (docs/format.md, "Manifest"). In a sealed
+/// bundle the clear document carries only what a courier and readers without a key need (routing);
+/// the details, marked (d), lie in details.json.sealed, which it binds by size and digest, and are
+/// empty here until DecodeDetails filled them.
 struct Manifest {
   std::string stream;  ///< 1 to 40 of [a-z0-9-], not at the ends "-"; names a series of the sender
   std::uint64_t sequence = 0;                 ///< from 1
-  std::vector<std::uint64_t> void_sequences;  ///< ascending; given up since the base
+  std::vector<std::uint64_t> void_sequences;  ///< (d) ascending; given up since the base
   Sha256Digest previous_manifest;             ///< of the stream; zero for the first
   Sender sender;
-  std::vector<Recipient> recipients;  ///< ascending by GUID, not empty
-  StateReference base;
-  StateReference target;
-  Scope scope = Scope::kDelta;
-  UtcTime created;  ///< shown, never enforced
-  UpstreamSync upstream_sync;
-  std::vector<Acknowledgement> acknowledgements;  ///< ascending by site
-  Sha256Digest audit_head;                        ///< of the sender's audit chain
-  Totals totals;
-  IndexSummary index;
+  std::vector<Recipient> recipients;              ///< ascending by GUID, not empty
+  StateReference base;                            ///< (d)
+  StateReference target;                          ///< (d)
+  Scope scope = Scope::kDelta;                    ///< (d)
+  UtcTime created;                                ///< shown, never enforced
+  UpstreamSync upstream_sync;                     ///< (d)
+  std::vector<Acknowledgement> acknowledgements;  ///< (d) ascending by site
+  Sha256Digest audit_head;                        ///< (d) of the sender's audit chain
+  Totals totals;                                  ///< (d)
+  IndexSummary index;                             ///< (d) but size and sha256
   std::vector<VolumeSummary> volumes;
   std::uint64_t sums_size = 0;
   Sha256Digest sums_sha256;
+  std::optional<DetailsSummary> sealed;  ///< of details.json.sealed: this bundle is sealed
 
   std::string DirectoryName() const;  ///< gapferry-<stream>-000042
   bool operator==(const Manifest&) const = default;
@@ -113,11 +129,20 @@ struct Manifest {
 
 bool IsStreamName(std::string_view text);
 
-/// One line of canonical JSON and LF.
+/// `name` as it is stored: "volume-0001.tar", or "volume-0001.tar.sealed" in a sealed bundle.
+std::string StoredName(const Manifest& manifest, std::string_view name);
+
+/// One line of canonical JSON and LF; of a sealed bundle the routing alone.
 std::string EncodeManifest(const Manifest& manifest);
 
 /// Fails with kCorrupt (reasons of CheckDocumentType, "manifest-malformed"), kUnsupported
-/// ("document-version"). `bytes` is at most kMaxManifestBytes.
+/// ("document-version"). `bytes` is at most kMaxManifestBytes. Of a sealed bundle this gives the
+/// routing; DecodeDetails completes it.
 Result<Manifest> DecodeManifest(ByteView bytes);
+
+/// `gapferry-details/1`: what a sealed bundle keeps from those who have no key.
+std::string EncodeDetails(const Manifest& manifest);
+/// Fails as DecodeManifest; `manifest` is then unusable. `bytes` is at most kMaxManifestBytes.
+Result<void> DecodeDetails(ByteView bytes, Manifest& manifest);
 
 }  // namespace gapferry::manifests

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "manifests/seal_format.h"
 #include "manifests/zstd_stream.h"
 #include "tests/unit/manifests/bundle_fixture.h"
 
@@ -143,6 +144,49 @@ TEST(IndexLines, ReEncodeToThemselves) {
     for (std::size_t cut = 0; cut < text.size(); ++cut) {
       EXPECT_FALSE(DecodeIndexLine(text.substr(0, cut), 1).has_value());
     }
+  }
+}
+
+TEST_F(BundleTest, TheManifestOfASealedBundleCarriesRoutingOnly) {
+  const Manifest plain = *Write();
+  Manifest sealed = plain;
+  sealed.sealed = DetailsSummary{1000, Sha256("details")};
+  sealed.recipients[0].sealed_key = Bytes(kSealedKeyBytes, 7);
+  for (auto& volume : sealed.volumes) volume.name += ".sealed";
+  const std::string text = EncodeManifest(sealed);
+  const std::string details = EncodeDetails(sealed);
+  for (const char* key : {"\"base\"", "\"target\"", "\"scope\"", "\"totals\"", "\"audit_head\"",
+                          "\"raw_size\"", "\"acknowledgements\"", "\"void_sequences\""}) {
+    EXPECT_EQ(text.find(key), std::string::npos) << key;
+    EXPECT_NE(details.find(key), std::string::npos) << key;
+  }
+  auto decoded = DecodeManifest(AsBytes(text));
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().message;
+  EXPECT_EQ(decoded->base, StateReference{});
+  EXPECT_EQ(EncodeManifest(*decoded), text);
+  ASSERT_TRUE(DecodeDetails(AsBytes(details), *decoded).has_value());
+  EXPECT_EQ(*decoded, sealed);
+  // Neither passes for the other, and plain names for a sealed bundle's files are refused.
+  EXPECT_EQ(DecodeDetails(AsBytes(EncodeManifest(plain)), *decoded).error().reason,
+            "document-type");
+  EXPECT_EQ(DecodeManifest(AsBytes(details)).error().reason, "document-type");
+  sealed.volumes[0].name = "volume-0001.tar";
+  EXPECT_EQ(DecodeManifest(AsBytes(EncodeManifest(sealed))).error().reason, "manifest-malformed");
+}
+
+TEST(Seal, SizesFollowFromEachOther) {
+  EXPECT_EQ(SealedSize(0), kSealHeaderBytes + kSealTagBytes);
+  for (const std::uint64_t plain : {0ULL, 1ULL, 65'487ULL, 65'488ULL, 65'489ULL, 131'008ULL,
+                                    131'009ULL, 1'000'000ULL, 5'000'000'512ULL}) {
+    EXPECT_LE(PlainCapacity(SealedSize(plain)), plain);
+    EXPECT_LE(SealedSize(PlainCapacity(SealedSize(plain))), SealedSize(plain));
+    EXPECT_EQ(PlainCapacity(SealedSize(plain)), plain);
+  }
+  for (std::uint64_t stored = 0; stored < 200'000; stored += 13) {
+    const std::uint64_t plain = PlainCapacity(stored);
+    if (stored <= 100) continue;
+    EXPECT_LE(SealedSize(plain), stored);
+    EXPECT_GT(SealedSize(plain + kSealTagBytes + 1), stored);
   }
 }
 
