@@ -16,6 +16,7 @@
 #include "mirror/exchange/needed_files.h"
 #include "mirror/intent.h"
 #include "mirror/rollup_state.h"
+#include "mirror/witness.h"
 
 namespace gapferry::exporter {
 namespace {
@@ -256,6 +257,8 @@ Result<PreparedReturn> Fresh(Mirror& mirror, const Recipient& recipient,
   TRY_ASSIGN(header.number, ledger.NextReturn(recipient.guid));
   header.level = mirror.config().return_level;
   header.created = mirror.clock().Now();
+  TRY_ASSIGN(header.audit, mirror::ReadAuditHead(mirror.db()));
+  TRY_ASSIGN(header.seen, mirror::LastWitnessed(mirror.db(), recipient.guid, header.site));
   PreparedReturn prepared;
   TRY_ASSIGN(prepared.text, Compose(mirror, recipient, header, fields));
   return prepared;

@@ -4,8 +4,10 @@
 #include <pwd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
+
+#include "base/bytes.h"
+#include "base/text.h"
 
 namespace gapferry::mirror {
 
@@ -17,9 +19,11 @@ std::string CanonicalLine(std::int64_t id, UtcTime at, const AuditEntry& entry) 
                      entry.object, entry.detail.size(), entry.detail);
 }
 
-Sha256Digest Chain(const Sha256Digest& previous, std::string_view line) {
-  Sha256Hasher hasher;
-  return hasher.Update(previous.View()).Update(line).Finish();
+/// Whatever is in the chain can be written as JSON.
+std::string Clean(const std::string& text) {
+  constexpr std::size_t kMost = 256 << 10;
+  const bool fine = text.size() <= kMost && IsValidUtf8(text) && text.find('\0') == text.npos;
+  return fine ? text : EscapeForDisplay(text, kMost);
 }
 
 AuditRecord ReadRecord(Statement& row) {
@@ -31,7 +35,25 @@ AuditRecord ReadRecord(Statement& row) {
   return record;
 }
 
+Result<std::vector<AuditRecord>> ReadRecords(Statement& rows) {
+  std::vector<AuditRecord> records;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    records.push_back(ReadRecord(rows));
+  }
+  TRY(rows.Check());
+  return records;
+}
+
 }  // namespace
+
+Sha256Digest NextAuditHash(const Sha256Digest& previous, const AuditRecord& record) {
+  Sha256Hasher hasher;
+  return hasher.Update(previous.View())
+      .Update(CanonicalLine(record.id, record.at, record.entry))
+      .Finish();
+}
 
 Result<AuditHead> ReadAuditHead(Database& db) {
   TRY_ASSIGN(auto row, db.Prepare("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"));
@@ -44,10 +66,12 @@ Result<AuditHead> ReadAuditHead(Database& db) {
   return head;
 }
 
-Result<AuditRecord> AppendAudit(Database& db, UtcTime at, const AuditEntry& entry) {
+Result<AuditRecord> AppendAudit(Database& db, UtcTime at, const AuditEntry& given) {
   TRY_ASSIGN(const AuditHead head, ReadAuditHead(db));
+  const AuditEntry entry{Clean(given.actor), Clean(given.action), Clean(given.object),
+                         Clean(given.detail)};
   AuditRecord record{head.id + 1, at, entry, {}};
-  record.hash = Chain(head.hash, CanonicalLine(record.id, at, entry));
+  record.hash = NextAuditHash(head.hash, record);
   TRY(
       db.Run("INSERT INTO audit (id, at, actor, action, object, detail, hash) "
              "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -66,12 +90,14 @@ Result<std::vector<AuditRecord>> ReadAudit(Database& db, std::int64_t before, in
   TRY_ASSIGN(auto rows, db.Prepare("SELECT id, at, actor, action, object, detail, hash FROM audit "
                                    "WHERE ?1 = 0 OR id < ?1 ORDER BY id DESC LIMIT ?2"));
   rows.BindAll(before, limit);
-  std::vector<AuditRecord> records;
-  for (;;) {
-    TRY_ASSIGN(const bool row, rows.Step());
-    if (!row) return records;
-    records.push_back(ReadRecord(rows));
-  }
+  return ReadRecords(rows);
+}
+
+Result<std::vector<AuditRecord>> ReadAuditFrom(Database& db, std::int64_t first, int limit) {
+  TRY_ASSIGN(auto rows, db.Prepare("SELECT id, at, actor, action, object, detail, hash FROM audit "
+                                   "WHERE id >= ? ORDER BY id LIMIT ?"));
+  rows.BindAll(first, limit);
+  return ReadRecords(rows);
 }
 
 Result<AuditHead> VerifyAudit(Database& db) {
@@ -87,7 +113,7 @@ Result<AuditHead> VerifyAudit(Database& db) {
       return Fail(ErrorCode::kCorrupt, "audit-chain",
                   fmt::format("audit record {}: expected number {}", record.id, head.id + 1));
     }
-    const auto expected = Chain(head.hash, CanonicalLine(record.id, record.at, record.entry));
+    const auto expected = NextAuditHash(head.hash, record);
     if (record.hash != expected) {
       return Fail(ErrorCode::kCorrupt, "audit-chain",
                   fmt::format("audit record {}: hash mismatch: expected {}, got {}", record.id,

@@ -30,12 +30,14 @@ struct AuditRecord {
 
 struct AuditHead {
   std::int64_t id = 0;  ///< 0: no record yet
-  Sha256Digest hash;    ///< of 32 zero bytes' value when there is none: all zero
+  Sha256Digest hash;    ///< all zero when there is none
+  bool operator==(const AuditHead&) const = default;
 };
 
 /// The audit chain in catalog.db: hash = SHA-256(previous hash || canonical line), the line being
 /// `id|ticks|actor|action|object|detail` with each text as length:bytes. Records are only ever
 /// added.
+/// What is no UTF-8 (a file name may be anything) is kept escaped.
 /// Adds within the write transaction that is open on `db`, so that the act and its record are one.
 Result<AuditRecord> AppendAudit(Database& db, UtcTime at, const AuditEntry& entry);
 /// For acts without a transaction of their own, such as a refused import.
@@ -43,6 +45,10 @@ Result<AuditRecord> AppendAuditAlone(Database& db, UtcTime at, const AuditEntry&
 Result<AuditHead> ReadAuditHead(Database& db);
 /// Newest first, ids below `before` (0: from the end).
 Result<std::vector<AuditRecord>> ReadAudit(Database& db, std::int64_t before, int limit);
+/// Oldest first, ids from `first` on.
+Result<std::vector<AuditRecord>> ReadAuditFrom(Database& db, std::int64_t first, int limit);
+/// The hash that `record` must have behind one with the hash `previous`.
+Sha256Digest NextAuditHash(const Sha256Digest& previous, const AuditRecord& record);
 /// Walks the whole chain; fails with kCorrupt naming the first record that does not fit.
 Result<AuditHead> VerifyAudit(Database& db);
 

@@ -60,12 +60,16 @@ std::unexpected<Error> Malformed(std::uint64_t line, const std::string& problem)
 
 JsonValue::Object EncodeHeader(const ReturnHeader& header) {
   return {{"_type", kType},
+          {"audit_head", header.audit.hash.ToHex()},
+          {"audit_records", header.audit.id},
           {"created", header.created.ToXml()},
           {"epoch", header.site_epoch.ToString()},
           {"level", ReturnLevelName(header.level)},
           {"lines", header.lines},
           {"number", header.number},
           {"recipient", header.recipient.ToString()},
+          {"seen_head", header.seen.hash.ToHex()},
+          {"seen_records", header.seen.id},
           {"site", header.site.ToString()}};
 }
 
@@ -122,6 +126,13 @@ class Reader {
     return line;
   }
 
+  static AuditHead ReadHead(JsonFields& fields, std::string_view hash, std::string_view records) {
+    AuditHead head;
+    head.hash = fields.Sha256Value(hash);
+    head.id = static_cast<std::int64_t>(fields.Count(records));
+    return head;
+  }
+
   Result<void> ReadHeader() {
     TRY_ASSIGN(const std::string_view line, NextLine());
     const auto value = ParseCanonicalJson(line);
@@ -129,6 +140,7 @@ class Reader {
     JsonFields fields(*value, "header");
     ReturnHeader& header = document_.header;
     if (fields.AsciiText("_type", 64) != kType) fields.Refuse("is no " + std::string(kType));
+    header.audit = ReadHead(fields, "audit_head", "audit_records");
     header.created = fields.Time("created");
     header.site_epoch = fields.GuidValue("epoch");
     const auto level = ParseReturnLevel(fields.AsciiText("level", 16));
@@ -138,6 +150,7 @@ class Reader {
     header.number = fields.Count("number", 999'999'999);
     if (header.number == 0) fields.Refuse("field 'number' is 0");
     header.recipient = fields.GuidValue("recipient");
+    header.seen = ReadHead(fields, "seen_head", "seen_records");
     header.site = fields.GuidValue("site");
     if (const auto finished = fields.Finish(); !finished) {
       return Malformed(line_, finished.error().message);

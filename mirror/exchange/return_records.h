@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/result.h"
 #include "mirror/activity.h"
+#include "mirror/audit.h"
 #include "mirror/config.h"
 #include "mirror/ledger.h"
 
@@ -30,6 +31,8 @@ struct ReturnHeader {
   ReturnLevel level = ReturnLevel::kReceipt;
   UtcTime created;
   std::uint64_t lines = 0;  ///< behind the first
+  AuditHead audit;          ///< of the site's audit chain
+  AuditHead seen;           ///< of the recipient's, the last that the site saw
   bool operator==(const ReturnHeader&) const = default;
 };
 

@@ -552,7 +552,8 @@ def read_return(path, cards):
         text = pathlib.Path(f"{path}.sig").read_text(encoding="ascii", errors="replace")
         origin = check_signatures(data, text, cards)
     lines = [canonical(text, f"line {n}") for n, text in enumerate(data[:-1].split(b"\n"), 1)]
-    header = fields(lines[0], "header", _type=TEXT, created=TIME, epoch=GUID, level=list(LEVELS),
+    header = fields(lines[0], "header", _type=TEXT, audit_head=SHA256, audit_records=COUNT,
+                    seen_head=SHA256, seen_records=COUNT, created=TIME, epoch=GUID, level=list(LEVELS),
                     lines=COUNT, number=COUNT, recipient=GUID, site=GUID)
     require(origin is None or origin["guid"] == header["site"], "the site is not the signer")
     require(header["lines"] == len(lines) - 1, "number of lines")
