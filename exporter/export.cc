@@ -94,6 +94,7 @@ Result<bool> IsSameBundle(Mirror& mirror, const BundleOut& last, const ExportPla
   draft.created = stored.draft.created;
   draft.previous_manifest = stored.draft.previous_manifest;
   draft.audit_head = stored.draft.audit_head;
+  draft.audit_records = stored.draft.audit_records;
   return pins == plan.content && stored.volume_bytes == plan.volume_bytes && draft == stored.draft;
 }
 

@@ -12,6 +12,7 @@
 #include "mirror/intent.h"
 #include "mirror/job_history.h"
 #include "mirror/rollup_state.h"
+#include "mirror/witness.h"
 
 namespace gapferry::exporter {
 namespace {
@@ -125,6 +126,7 @@ Result<void> CollectIntent(Mirror& mirror, ExportPlan& plan) {
   intent.dead_groups = std::move(changes.dead_groups);
   intent.dead_deployments = std::move(changes.dead_deployments);
   intent.undeclined = std::move(changes.undeclined);
+  intent.dead_eulas = std::move(changes.dead_eulas);
   return {};
 }
 
@@ -252,7 +254,14 @@ Result<std::set<Guid>> ServersBelow(mirror::Activity& activity, const Guid& site
 /// What the site is told about its returns: how much the upstream wants, and which of its computers
 /// the upstream has deleted.
 Result<manifests::Acknowledgement> AcknowledgementFor(Mirror& mirror, const mirror::Site& site) {
-  manifests::Acknowledgement out{site.guid, site.applied_return, /*detailed=*/true, {}};
+  manifests::Acknowledgement out;
+  out.site = site.guid;
+  out.applied_return = site.applied_return;
+  out.detailed = true;
+  TRY_ASSIGN(const auto seen,
+             mirror::LastWitnessed(mirror.db(), site.guid, mirror.identity().guid));
+  out.seen_records = static_cast<std::uint64_t>(seen.id);
+  out.seen_head = seen.hash;
   TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
   mirror::RollupState told(*activity);
   TRY_ASSIGN(const auto upstream, told.ReadUpstream());
@@ -303,6 +312,7 @@ Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan
   TRY_ASSIGN(auto acknowledgement, AcknowledgementFor(mirror, plan.site));
   draft.acknowledgements.push_back(std::move(acknowledgement));
   draft.audit_head = head.hash;
+  draft.audit_records = static_cast<std::uint64_t>(head.id);
   draft.totals = {plan.revisions_carried, plan.content.size(), plan.content_bytes};
   return draft;
 }

@@ -55,6 +55,9 @@ struct Acknowledgement {
   std::uint64_t applied_return = 0;  ///< the highest one applied; 0: none
   bool detailed = false;             ///< the upstream wants computers and their status
   std::vector<Guid> deleted_computers;
+  /// The last head of the recipient's audit chain that the sender saw; 0 and zero: none.
+  std::uint64_t seen_records = 0;
+  Sha256Digest seen_head;
   bool operator==(const Acknowledgement&) const = default;
 };
 
@@ -116,9 +119,11 @@ struct Manifest {
   UpstreamSync upstream_sync;                     ///< (d)
   std::vector<Acknowledgement> acknowledgements;  ///< (d) ascending by site
   Sha256Digest audit_head;                        ///< (d) of the sender's audit chain
+  std::uint64_t audit_records = 0;                ///< (d) of that chain
   Totals totals;                                  ///< (d)
   IndexSummary index;                             ///< (d) but size and sha256
   std::vector<VolumeSummary> volumes;
+  unsigned parity = 0;  ///< repair blocks in percent (manifests/parity.h); 0: no repair files
   std::uint64_t sums_size = 0;
   Sha256Digest sums_sha256;
   std::optional<DetailsSummary> sealed;  ///< of details.json.sealed: this bundle is sealed

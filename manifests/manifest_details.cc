@@ -33,6 +33,8 @@ JsonValue Encode(const Acknowledgement& acknowledgement) {
   return JsonValue::Object{{"applied_return", acknowledgement.applied_return},
                            {"deleted_computers", std::move(deleted)},
                            {"detailed", acknowledgement.detailed},
+                           {"seen_head", acknowledgement.seen_head.ToHex()},
+                           {"seen_records", acknowledgement.seen_records},
                            {"site", acknowledgement.site.ToString()}};
 }
 
@@ -56,6 +58,7 @@ class DetailsReader {
   void Read() {
     out_.acknowledgements = ReadAcknowledgements();
     out_.audit_head = fields_.Sha256Value("audit_head");
+    out_.audit_records = fields_.Count("audit_records");
     out_.base = State("base");
     out_.scope = ReadScope();
     out_.target = State("target");
@@ -93,6 +96,8 @@ class DetailsReader {
         child.Refuse("deleted computers are not sorted or repeated");
       }
       one.detailed = child.Flag("detailed");
+      one.seen_head = child.Sha256Value("seen_head");
+      one.seen_records = child.Count("seen_records");
       one.site = child.GuidValue("site");
       if (!out.empty() && out.back().site >= one.site) child.Refuse("not sorted by site");
       Take(child);
@@ -188,6 +193,7 @@ JsonValue::Object EncodeDetailFields(const Manifest& manifest) {
   for (const std::uint64_t number : manifest.void_sequences) voided.emplace_back(number);
   return {{"acknowledgements", std::move(acknowledgements)},
           {"audit_head", manifest.audit_head.ToHex()},
+          {"audit_records", manifest.audit_records},
           {"base", Encode(manifest.base)},
           {"index", JsonValue::Object{{"lines", manifest.index.lines},
                                       {"raw_sha256", manifest.index.raw_sha256.ToHex()},

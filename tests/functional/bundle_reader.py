@@ -221,7 +221,8 @@ STATE = dict(chain=SHA256, epoch=GUID, generation=COUNT, state_digest=SHA256)
 def read_manifest(data):
     require(len(data) <= MANIFEST_LIMIT, "manifest: too large")
     m = fields(document(data, "gapferry-manifest"), "manifest", _type=TEXT,
-               acknowledgements=list_of(dict), audit_head=SHA256, base=dict, created=TIME, index=dict,
+               acknowledgements=list_of(dict), audit_head=SHA256, audit_records=COUNT, base=dict,
+               created=TIME, index=dict,
                previous_manifest=SHA256, recipients=list_of(dict), scope=["delta", "full"],
                sender=dict, sequence=COUNT, stream=r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
                sums_sha256=SHA256, sums_size=COUNT, target=dict, totals=dict, upstream_sync=dict,
@@ -236,7 +237,7 @@ def read_manifest(data):
         fields(recipient, "recipient", guid=GUID, key_id=r"[0-9a-f]{32}", name=TEXT)
     for one in m["acknowledgements"]:
         fields(one, "acknowledgement", applied_return=COUNT, deleted_computers=list_of(str),
-               detailed=bool, site=GUID)
+               detailed=bool, seen_head=SHA256, seen_records=COUNT, site=GUID)
     fields(m["totals"], "totals", content_bytes=COUNT, content_files=COUNT, revisions=COUNT)
     fields(m["upstream_sync"], "upstream_sync", outcome=["never", "succeeded", "failed"],
            at_optional=TIME)
