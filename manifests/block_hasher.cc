@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "manifests/parity.h"
+
 namespace gapferry::manifests {
 namespace {
 
@@ -9,7 +11,7 @@ constexpr std::size_t kMaxWaiting = 4;
 
 }  // namespace
 
-BlockHasher::BlockHasher() : worker_([this] { Run(); }) {}
+BlockHasher::BlockHasher(ParityStream* parity) : parity_(parity), worker_([this] { Run(); }) {}
 
 BlockHasher::~BlockHasher() {
   state_.Lock()->ended = true;
@@ -52,6 +54,7 @@ void BlockHasher::Run() {
     }
     changed_.notify_all();
     Hash(*piece);
+    if (parity_ != nullptr) parity_->Add(*piece);
   }
 }
 

@@ -22,11 +22,14 @@ struct VolumeDigests {
   std::uint64_t size = 0;
 };
 
+class ParityStream;
+
 /// Hashes a stream of bytes as a volume, in a thread of its own so that the owner can read and
 /// write meanwhile. At most a few pieces wait. Owned by one thread.
 class BlockHasher {
  public:
-  BlockHasher();
+  /// `parity` is given the same bytes, until Finish; it may be null.
+  explicit BlockHasher(ParityStream* parity = nullptr);
   ~BlockHasher();
   void Add(std::shared_ptr<const Bytes> piece);
   VolumeDigests Finish();
@@ -42,6 +45,7 @@ class BlockHasher {
   Guarded<State> state_;
   std::condition_variable changed_;
   // Owned by the worker until it is joined.
+  ParityStream* parity_;
   Sha256Hasher whole_;
   Sha256Hasher block_;
   std::uint64_t in_block_ = 0;

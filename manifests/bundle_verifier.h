@@ -106,6 +106,18 @@ class VerifiedBundle {
   std::uint64_t bytes_read_;
 };
 
+/// What a check that goes on after the first damage found.
+struct DamagedObjects {
+  struct Item {
+    std::size_t line = 0;  ///< of the index, from 0
+    Error why;
+  };
+  static constexpr std::size_t kMaxItems = 10'000;
+  std::vector<Item> items;  ///< in index order; the first kMaxItems found
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;  ///< of these objects and parts
+};
+
 struct VerifyOptions {
   unsigned threads = 2;
   ObjectReceiver* receiver = nullptr;  ///< null: check only
@@ -113,13 +125,16 @@ struct VerifyOptions {
   std::stop_token stop;
   /// Filled when the call ends with "volumes-missing": the volumes that must still come.
   std::set<std::uint32_t>* missing = nullptr;
+  /// Not null: damage does not end the check; filled when the call ends with a failure.
+  DamagedObjects* damaged = nullptr;
 };
 
 /// Step 6: every byte of every volume exactly once, several objects at a time; headers, padding and
 /// ends are compared with what the index says, bytes with their digests. kCorrupt with reasons
 /// "header-damaged", "object-damaged", "padding-damaged", "trailer-damaged", "volume-short"; the
 /// message names object, volume and offset, and for damage the first bad 64 KiB block that the
-/// blocks file shows. Of several failures the first in index order is reported.
+/// blocks file shows. Of several failures the first in index order is reported. What is damaged is
+/// read a second time, carefully: it counts as sound when that gives the right bytes.
 /// Of volumes that are absent the receiver must have every object already: kNotFound (reason
 /// "volumes-missing") otherwise, after everything that is there was checked.
 Result<VerifiedBundle> VerifyVolumes(Medium& medium, VerifiedIndex index,

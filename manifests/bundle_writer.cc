@@ -123,12 +123,13 @@ BundleWriter::BundleWriter(fs::path journal, std::vector<IndexLine> layout)
     : journal_(std::move(journal)), layout_(std::move(layout)) {}
 
 Result<BundleWriter> BundleWriter::Create(fs::path directory, fs::path journal,
-                                          std::vector<IndexLine> layout) {
+                                          std::vector<IndexLine> layout, unsigned parity) {
   IndexChecker checker;
   for (const IndexLine& line : layout) TRY(checker.Add(line), "layout");
   TRY_ASSIGN(const auto sizes, checker.Finish(), "layout");
   TRY(CreateDirectories(journal));
   BundleWriter writer(std::move(journal), std::move(layout));
+  writer.parity_ = parity;
   for (std::uint32_t i = 0; i < sizes.size(); ++i) {
     writer.volumes_.push_back({VolumeName(i + 1), sizes[i], {}});
   }
@@ -148,7 +149,9 @@ Result<void> BundleWriter::RefuseForeignFiles() const {
   for (std::uint32_t i = 0; i < volumes_.size(); ++i) {
     ours.push_back(VolumeName(i + 1));
     ours.push_back(BlocksName(i + 1));
+    if (parity_ != 0) ours.push_back(RepairName(i + 1));
   }
+  if (parity_ != 0) ours.emplace_back(kCopiesName);
   TRY_ASSIGN(const auto present, ListDirectory(directory_));
   for (const std::string& name : present) {
     const std::string_view stem =
@@ -214,8 +217,25 @@ Result<bool> BundleWriter::IsVolumeDone(std::uint32_t volume, std::stop_token st
     return false;
   }
   Take(volume, *record);
-  TRY(WriteSmall(BlocksName(volume), read->blocks));
+  RepairWriter repair(LayoutOf(volume));
+  TRY(WriteBlocks(volume, read->blocks, repair, /*streamed=*/false, stop));
   return true;
+}
+
+ParityLayout BundleWriter::LayoutOf(std::uint32_t volume) const {
+  return ParityLayout::Of(volumes_[volume - 1].size, parity_);
+}
+
+/// The files beside a volume: where damage is, and what mends it.
+Result<void> BundleWriter::WriteBlocks(std::uint32_t volume, ByteView blocks, RepairWriter& repair,
+                                       bool streamed, std::stop_token stop) {
+  if (parity_ == 0) return WriteSmall(BlocksName(volume), blocks);
+  const fs::path path = directory_ / RepairName(volume);
+  TRY_ASSIGN(const auto written, repair.Write(directory_ / volumes_[volume - 1].name, path, blocks,
+                                              streamed, read_back_, stop));
+  sums_[RepairName(volume)] = written.sha256;
+  bytes_written_ += RepairFileBytes(volumes_[volume - 1].size, parity_);
+  return WriteSmall(BlocksName(volume), written.blocks);
 }
 
 /// How many bytes of the file of `part` lie in the parts before it.
@@ -239,7 +259,8 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   TRY(RemoveFile(directory_ / BlocksName(volume)));
   TRY(SyncDirectory(directory_));
   TRY_ASSIGN(File file, File::Create(directory_ / name));
-  VolumeFile out(file);
+  RepairWriter repair(LayoutOf(volume));
+  VolumeFile out(file, parity_ == 0 ? nullptr : repair.stream());
   ObjectWriter objects(provider, options);
   objects.first_offset_of_part_ = BytesBefore(lines.front());
   for (IndexLine& line : lines) TRY(objects.Write(line, out));
@@ -251,7 +272,7 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
 
   volumes_[volume - 1].sha256 = written.sha256;
   sums_[name] = written.sha256;
-  TRY(WriteSmall(BlocksName(volume), written.blocks));
+  TRY(WriteBlocks(volume, written.blocks, repair, /*streamed=*/true, options.stop));
   TRY(SyncDirectory(directory_));
   VolumeRecord record{LayoutDigest(lines), written.size, {}, {}};
   for (const auto& [file_name, digest] : sums_) {
@@ -308,12 +329,48 @@ Result<void> BundleWriter::WriteIndex(IndexSummary& summary) {
   return WriteSmall("index.jsonl.zst", stored.bytes());
 }
 
+/// What is small and without parity of its own lies twice on the last medium.
+Result<void> BundleWriter::WriteCopies() {
+  std::vector<CopiedFile> files;
+  for (const auto& [name, digest] : sums_) {
+    CopiedFile file{name, digest, 0, !VolumeOfFile(name)};
+    if (file.is_copied) {
+      TRY_ASSIGN(const File source, File::OpenRead(directory_ / name));
+      TRY_ASSIGN(file.size, source.Size());
+    }
+    files.push_back(std::move(file));
+  }
+  const std::string name(kCopiesName);
+  TRY_ASSIGN(AtomicFile copies, AtomicFile::Create(directory_ / name));
+  FileSink out(copies.file());
+  HashingSink<Sha256Digest> hash;
+  TeeSink both(hash, out);
+  TRY(both.Write(AsBytes(EncodeCopiesHeader(files))));
+  for (const CopiedFile& file : files) {
+    if (!file.is_copied) continue;
+    TRY_ASSIGN(File from, File::OpenRead(directory_ / file.name));
+    FileSource source(from);
+    TRY(Copy(source, both, file.size));
+  }
+  TRY(copies.Commit());
+  const Sha256Digest digest = hash.Finish();
+  TRY_ASSIGN(const VolumeDigests read, ReadBackFile(directory_ / name, read_back_));
+  if (read.sha256 != digest) {
+    return Fail(ErrorCode::kCorrupt, "read-back",
+                name + ": the medium gives other bytes than were written");
+  }
+  sums_[name] = digest;
+  bytes_written_ += read.size;
+  return {};
+}
+
 Result<Manifest> BundleWriter::Finish(Manifest manifest, const SigningKey& key) {
   manifest.volumes = volumes_;
   manifest.index = {};
   TRY(WriteIndex(manifest.index));
-  std::string sums;
-  for (const auto& [name, digest] : sums_) sums += digest.ToHex() + "  " + name + "\n";
+  manifest.parity = parity_;
+  if (parity_ != 0) TRY(WriteCopies());
+  const std::string sums = EncodeSums(sums_);
   manifest.sums_size = sums.size();
   manifest.sums_sha256 = Sha256(sums);
   TRY(WriteSmall("SHA256SUMS", AsBytes(sums)));

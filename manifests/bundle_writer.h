@@ -15,6 +15,7 @@
 #include "manifests/keys.h"
 #include "manifests/manifest.h"
 #include "manifests/read_back.h"
+#include "manifests/repair_file.h"
 #include "manifests/volume_journal.h"
 
 namespace gapferry::manifests {
@@ -42,8 +43,9 @@ struct WriteOptions {
 class BundleWriter {
  public:
   /// `layout` as LayOut gave it. Folders are created; `directory` may be empty until MoveTo.
+  /// `parity`: percent of repair blocks, 0 for no repair files.
   static Result<BundleWriter> Create(std::filesystem::path directory, std::filesystem::path journal,
-                                     std::vector<IndexLine> layout);
+                                     std::vector<IndexLine> layout, unsigned parity = 0);
 
   /// README.txt and all volumes, into one folder. Fails as WriteVolume.
   Result<void> WriteVolumes(std::string_view readme, ObjectProvider& provider,
@@ -69,6 +71,7 @@ class BundleWriter {
   Result<Manifest> Finish(Manifest manifest, const SigningKey& key);
 
   const std::vector<VolumeSummary>& volumes() const { return volumes_; }
+  std::size_t objects() const { return layout_.size(); }  ///< lines of the index
   ReadBack read_back() const { return read_back_; }
   std::uint64_t bytes_written() const { return bytes_written_; }
 
@@ -80,6 +83,10 @@ class BundleWriter {
   void Take(std::uint32_t volume, const VolumeRecord& record);
   Result<void> ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
                               std::stop_token stop);
+  ParityLayout LayoutOf(std::uint32_t volume) const;
+  Result<void> WriteBlocks(std::uint32_t volume, ByteView blocks, RepairWriter& repair,
+                           bool streamed, std::stop_token stop);
+  Result<void> WriteCopies();
   Result<void> WriteSmall(const std::string& name, ByteView bytes);
   Result<void> WriteIndex(IndexSummary& summary);
   Result<void> WriteSignature(ByteView manifest, const SigningKey& key);
@@ -91,6 +98,7 @@ class BundleWriter {
   std::map<std::string, Sha256Digest> sums_;
   ReadBack read_back_ = ReadBack::kDirect;
   std::uint64_t bytes_written_ = 0;
+  unsigned parity_ = 0;
 };
 
 /// The README.txt of a bundle: what it is, for whom, how to check it by hand. Depends on nothing

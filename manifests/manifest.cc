@@ -8,6 +8,7 @@
 #include "manifests/document.h"
 #include "manifests/index.h"
 #include "manifests/manifest_details.h"
+#include "manifests/parity.h"
 #include "manifests/seal_format.h"
 
 namespace gapferry::manifests {
@@ -47,6 +48,7 @@ class ManifestReader {
     Manifest out;
     fields_.Text("_type", 64);
     out.created = fields_.Time("created");
+    if (fields_.Has("parity")) out.parity = ReadParity();
     out.previous_manifest = fields_.Sha256Value("previous_manifest");
     out.sealed = ReadSealed();
     sealed_ = out.sealed.has_value();
@@ -81,6 +83,12 @@ class ManifestReader {
     sealed.size = child.Count("size", SealedSize(kMaxManifestBytes));
     Take(child);
     return sealed;
+  }
+
+  unsigned ReadParity() {
+    const auto percent = static_cast<unsigned>(fields_.Count("parity", kMaxParityPercent));
+    if (percent == 0) fields_.Refuse("field 'parity' is 0");
+    return percent;
   }
 
   IndexSummary ReadIndex() {
@@ -187,6 +195,7 @@ std::string EncodeManifest(const Manifest& manifest) {
   JsonValue::Object& index = *members["index"].AsObject();
   index["sha256"] = manifest.index.sha256.ToHex();
   index["size"] = manifest.index.size;
+  if (manifest.parity != 0) members["parity"] = std::uint64_t{manifest.parity};
   members["previous_manifest"] = manifest.previous_manifest.ToHex();
   members["recipients"] = EncodeList(manifest.recipients);
   if (manifest.sealed) {

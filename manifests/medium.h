@@ -22,6 +22,13 @@ class MediumFile {
   /// Short only at the end of the file. A device that fails is kInternal, reason
   /// "medium-unreadable".
   virtual Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const = 0;
+  /// The same bytes, each block compared with what is known of it and restored where it is wrong
+  /// and can be (manifests/mending.h); slower. kCorrupt, reason "block-lost". Layers around a file
+  /// hand it on; a file that knows nothing of its blocks reads as ever.
+  virtual Result<std::size_t> ReadCarefully(std::uint64_t offset,
+                                            std::span<std::uint8_t> out) const {
+    return ReadAt(offset, out);
+  }
 };
 
 /// Where the files of one bundle come from: a folder, or several (manifests/medium_set.h). Only

@@ -3,7 +3,8 @@
 #include <isa-l/erasure_code.h>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <cstdio>
 
 namespace gapferry::manifests {
 namespace {
@@ -30,6 +31,28 @@ std::uint8_t Coefficient(const ParityLayout& layout, unsigned repair_row, unsign
 }
 
 }  // namespace
+
+std::string RepairName(std::uint32_t volume) {
+  std::array<char, 24> text{};
+  std::snprintf(text.data(), text.size(), "repair-%04u", volume);
+  return text.data();
+}
+
+bool IsRepairName(std::string_view name) {
+  return name.size() == kCopiesName.size() && name.starts_with("repair-") &&
+         name.find_first_not_of("0123456789", 7) == std::string_view::npos;
+}
+
+std::uint64_t RepairFileBytes(std::uint64_t volume_bytes, unsigned percent) {
+  if (percent == 0) return 0;
+  return ParityLayout::Of(volume_bytes, percent).repair_bytes() +
+         BlocksFileBytes(volume_bytes, percent);
+}
+
+std::uint64_t BlocksFileBytes(std::uint64_t volume_bytes, unsigned percent) {
+  const ParityLayout layout = ParityLayout::Of(volume_bytes, percent);
+  return (layout.blocks + layout.repair_blocks()) * kBlockDigestBytes;
+}
 
 ParityLayout ParityLayout::Of(std::uint64_t volume_bytes, unsigned percent) {
   ParityLayout layout;
@@ -150,8 +173,8 @@ void ParityStream::Add(ByteView bytes) {
       bytes = bytes.subspan(kBlockBytes);
       continue;
     }
-    const std::size_t count =
-        std::min<std::size_t>(bytes.size(), static_cast<std::size_t>(kBlockBytes) - partial_.size());
+    const std::size_t count = std::min<std::size_t>(
+        bytes.size(), static_cast<std::size_t>(kBlockBytes) - partial_.size());
     partial_.insert(partial_.end(), bytes.begin(),
                     bytes.begin() + static_cast<std::ptrdiff_t>(count));
     bytes = bytes.subspan(count);

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -13,9 +15,15 @@ namespace gapferry::manifests {
 inline constexpr unsigned kMaxParityPercent = 100;
 inline constexpr unsigned kStripeBlocks = 240;  ///< of a volume, at most
 
+/// Copies of a bundle's small files, when there are repair files.
+inline constexpr std::string_view kCopiesName = "repair-0000";
+std::string RepairName(std::uint32_t volume);  ///< repair-0001
+/// repair-NNNN, repair-0000 among them.
+bool IsRepairName(std::string_view name);
+
 /// How the blocks of one volume share repair blocks (docs/format.md, "Repair files"). Everything is
-/// a function of the volume's stored size and the percent of the manifest, so that repair files need
-/// no header. Block i belongs to stripe i mod stripes: blocks that are lost together belong to
+/// a function of the volume's stored size and the percent of the manifest, so that repair files
+/// need no header. Block i belongs to stripe i mod stripes: blocks that are lost together belong to
 /// different stripes. Each stripe has `parity` repair blocks, and any `parity` blocks of it may be
 /// lost, its repair blocks counted. Repair block j of the file is row j / stripes of stripe
 /// j mod stripes.
@@ -32,6 +40,12 @@ struct ParityLayout {
   std::uint64_t block_bytes(std::uint64_t block) const;  ///< the last one may be short
   bool operator==(const ParityLayout&) const = default;
 };
+
+/// Size of the repair file beside a volume of `volume_bytes`: the repair blocks, and a copy of the
+/// blocks file.
+std::uint64_t RepairFileBytes(std::uint64_t volume_bytes, unsigned percent);
+/// Size of the blocks file: 8 bytes for each block of the volume, then for each repair block.
+std::uint64_t BlocksFileBytes(std::uint64_t volume_bytes, unsigned percent);
 
 /// Repair blocks of the neighbouring stripes [first, first + count), while blocks are added in any
 /// order. Holds count * parity blocks in memory. Thread-compatible.

@@ -12,7 +12,9 @@ namespace gapferry::manifests {
 /// thread; `file` must outlive it.
 class VolumeFile {
  public:
-  explicit VolumeFile(File& file) : file_(file), piece_(std::make_shared<Bytes>()) {
+  /// `parity` is given all bytes too, by another thread until Finish; it may be null.
+  explicit VolumeFile(File& file, ParityStream* parity = nullptr)
+      : file_(file), piece_(std::make_shared<Bytes>()), hasher_(parity) {
     piece_->reserve(kPieceBytes);
   }
 

@@ -19,10 +19,17 @@ std::string Place(const IndexLine& line, std::uint64_t offset) {
          std::to_string(offset);
 }
 
+/// How a volume is read: as fast as it goes, or block by block with repairs.
+struct Volume {
+  const MediumFile& file;
+  bool careful = false;
+};
+
 /// A volume that ends early is shorter than it was when it was listed: the medium changed.
-Result<void> ReadExactly(const MediumFile& file, const IndexLine& line, std::uint64_t offset,
+Result<void> ReadExactly(const Volume& volume, const IndexLine& line, std::uint64_t offset,
                          std::span<std::uint8_t> out) {
-  auto count = file.ReadAt(offset, out);
+  auto count =
+      volume.careful ? volume.file.ReadCarefully(offset, out) : volume.file.ReadAt(offset, out);
   if (!count) return WithContext(std::move(count.error()), Place(line, offset));
   if (*count == out.size()) return {};
   return Fail(ErrorCode::kCorrupt, "volume-short",
@@ -30,7 +37,7 @@ Result<void> ReadExactly(const MediumFile& file, const IndexLine& line, std::uin
                   std::to_string(out.size()) + " bytes");
 }
 
-Result<void> ExpectZeros(const MediumFile& file, const IndexLine& line, std::uint64_t offset,
+Result<void> ExpectZeros(const Volume& file, const IndexLine& line, std::uint64_t offset,
                          std::uint64_t count, const char* reason) {
   std::array<std::uint8_t, kTarTrailer> bytes{};
   const auto view = std::span(bytes).first(static_cast<std::size_t>(count));
@@ -43,7 +50,7 @@ Result<void> ExpectZeros(const MediumFile& file, const IndexLine& line, std::uin
   return {};
 }
 
-Result<void> CheckHeader(const MediumFile& file, const IndexLine& line) {
+Result<void> CheckHeader(const Volume& file, const IndexLine& line) {
   std::array<std::uint8_t, kTarBlock> got{};
   TRY(ReadExactly(file, line, line.offset, got));
   const auto expected = TarHeader(line);
@@ -73,7 +80,7 @@ std::string FindDamage(Medium& medium, const MediumFile& file, const IndexLine& 
 }
 
 /// Header, bytes and padding of one line; bytes go to `slot` when there is one.
-Result<void> CheckObject(Medium& medium, const MediumFile& file, const IndexLine& line, Sink* slot,
+Result<void> CheckObject(Medium& medium, const Volume& file, const IndexLine& line, Sink* slot,
                          const std::stop_token& stop, Progress* progress) {
   TRY(CheckHeader(file, line));
   Sha256Hasher hash;
@@ -93,9 +100,21 @@ Result<void> CheckObject(Medium& medium, const MediumFile& file, const IndexLine
     return Fail(ErrorCode::kCorrupt, "object-damaged",
                 Place(line, line.data_offset()) +
                     ": digest mismatch: expected sha256:" + line.sha256.ToHex() +
-                    ", got sha256:" + digest.ToHex() + FindDamage(medium, file, line));
+                    ", got sha256:" + digest.ToHex() + FindDamage(medium, file.file, line));
   }
   return ExpectZeros(file, line, line.data_offset() + line.size, line.padding(), "padding-damaged");
+}
+
+bool IsDamage(const Error& error) {
+  return error.code == ErrorCode::kCorrupt || error.reason == "medium-unreadable";
+}
+
+/// The fast attempt says what is wrong, the careful one why it cannot be mended.
+std::unexpected<Error> Unmended(Error fast, const Error& careful) {
+  if (!IsDamage(careful)) return std::unexpected(careful);
+  if (careful.reason == "block-lost") fast.message += "; " + careful.message;
+  fast.code = ErrorCode::kCorrupt;
+  return std::unexpected(std::move(fast));
 }
 
 }  // namespace
@@ -115,6 +134,9 @@ class VolumeVerifier {
       }
     }
     auto shared = shared_.Lock();
+    if (options_.damaged != nullptr) {
+      std::ranges::sort(options_.damaged->items, {}, &DamagedObjects::Item::line);
+    }
     if (shared->failure) return std::unexpected(std::move(*shared->failure));
     if (!shared->missing.empty()) return Missing(shared->missing);
     return VerifiedBundle(std::move(index), bytes_read_);
@@ -125,6 +147,7 @@ class VolumeVerifier {
     std::size_t next = 0;
     std::size_t failed_line = SIZE_MAX;
     std::optional<Error> failure;
+    bool ended = false;
     std::map<std::uint32_t, std::shared_ptr<MediumFile>> volumes;  ///< those in use
     std::set<std::uint32_t> missing;
   };
@@ -145,17 +168,27 @@ class VolumeVerifier {
       {
         auto shared = shared_.Lock();
         // After a failure nothing new begins; earlier lines that are under way still count.
-        if (shared->failure || shared->next == index_.lines().size()) return;
+        if (shared->ended || shared->next == index_.lines().size()) return;
         at = shared->next++;
       }
       auto result = CheckLine(at);
-      if (!result) {
-        auto shared = shared_.Lock();
-        if (at < shared->failed_line) {
-          shared->failed_line = at;
-          shared->failure = std::move(result.error());
-        }
-      }
+      if (!result) Note(at, std::move(result.error()));
+    }
+  }
+
+  void Note(std::size_t at, Error error) {
+    auto shared = shared_.Lock();
+    const bool goes_on = options_.damaged != nullptr && IsDamage(error);
+    if (!goes_on) shared->ended = true;
+    if (goes_on) {
+      DamagedObjects& damaged = *options_.damaged;
+      ++damaged.count;
+      damaged.bytes += index_.lines()[at].size;
+      if (damaged.items.size() < DamagedObjects::kMaxItems) damaged.items.push_back({at, error});
+    }
+    if (at < shared->failed_line) {
+      shared->failed_line = at;
+      shared->failure = std::move(error);
     }
   }
 
@@ -189,7 +222,7 @@ class VolumeVerifier {
     } else if (absent) {
       shared_.Lock()->missing.insert(line.volume);
     } else {
-      TRY(CheckObject(medium_, *file, line, slot.get(), options_.stop, options_.progress));
+      TRY(Read(line, *file, slot));
       bytes_read_ += line.end() - line.offset;
       if (slot != nullptr) TRY(slot->Complete(), line.name.ToString());
     }
@@ -197,7 +230,27 @@ class VolumeVerifier {
     const bool last =
         at + 1 == index_.lines().size() || index_.lines()[at + 1].volume != line.volume;
     if (!last || absent) return {};
-    return ExpectZeros(*file, line, line.end(), kTarTrailer, "trailer-damaged");
+    auto ends = ExpectZeros({*file}, line, line.end(), kTarTrailer, "trailer-damaged");
+    if (ends || !IsDamage(ends.error())) return ends;
+    const auto mended =
+        ExpectZeros({*file, /*careful=*/true}, line, line.end(), kTarTrailer, "trailer-damaged");
+    if (mended) return {};
+    return Unmended(std::move(ends.error()), mended.error());
+  }
+
+  /// Into `slot`, or into a new one when what came first was damaged.
+  Result<void> Read(const IndexLine& line, const MediumFile& file,
+                    std::unique_ptr<ObjectSlot>& slot) {
+    auto fast = CheckObject(medium_, {file}, line, slot.get(), options_.stop, options_.progress);
+    if (fast || !IsDamage(fast.error())) return fast;
+    if (slot != nullptr) {
+      slot.reset();
+      TRY_ASSIGN(slot, options_.receiver->Begin(line), line.name.ToString());
+    }
+    const auto mended =
+        CheckObject(medium_, {file, /*careful=*/true}, line, slot.get(), options_.stop, nullptr);
+    if (mended) return {};
+    return Unmended(std::move(fast.error()), mended.error());
   }
 
   Medium& medium_;
@@ -224,7 +277,8 @@ Result<void> ReadObject(Medium& medium, const VerifiedIndex& index, const IndexL
                         Sink& sink) {
   TRY_ASSIGN(const auto file, medium.Open(VolumeName(line.volume)),
              index.manifest().manifest().DirectoryName());
-  return CheckObject(medium, *file, line, &sink, {}, nullptr);
+  // The sink takes no bytes back.
+  return CheckObject(medium, {*file, /*careful=*/true}, line, &sink, {}, nullptr);
 }
 
 }  // namespace gapferry::manifests
