@@ -443,7 +443,40 @@ void ReadSchedule(Section section, Schedule& schedule) {
   section.Finish();
 }
 
+void ReadScanner(Section& parent, Config::Scanner& scanner) {
+  if (!parent.Has("scanner")) return;
+  Section section = parent.Sub("scanner");
+  section.TakeList("command", [&](std::string_view text) -> Result<void> {
+    TRY_ASSIGN(auto word, ParseConfigWord(text));
+    scanner.command.push_back(std::move(word));
+    return {};
+  });
+  if (scanner.command.empty() || !scanner.command.front().starts_with('/')) {
+    section.Complain(section.node(),
+                     "'import.scanner' needs a command that begins with the path of a program");
+  }
+  section.TakeDuration("timeout", scanner.timeout);
+  if (scanner.timeout < std::chrono::seconds(1)) {
+    section.Complain(section.node(), "'import.scanner.timeout' is less than a second");
+  }
+  section.TakeNumber("batch", scanner.batch, 1, 1000);
+  section.Take("on_reject", scanner.on_reject, ParseOnReject);
+  section.Finish();
+}
+
+void ReadMedia(Section section, Config::Media& media) {
+  section.TakeList("allowed", [&](std::string_view text) -> Result<void> {
+    TRY_ASSIGN(auto word, ParseConfigWord(text));
+    media.allowed.push_back(std::move(word));
+    return {};
+  });
+  section.Finish();
+}
+
 void ReadRest(Section& root, Config& config) {
+  Section keys = root.Sub("keys");
+  keys.Take("signing", config.keys_signing, AnyText);
+  keys.Finish();
   ReadSchedule(root.Sub("schedule"), config.schedule);
   Section returns = root.Sub("return");
   returns.Take("level", config.return_level, ParseReturnLevel);
@@ -460,7 +493,10 @@ void ReadRest(Section& root, Config& config) {
   import.TakeDuration("deadline_floor", config.import.deadline_floor);
   import.TakeBytes("max_document_bytes", config.import.max_document_bytes);
   import.TakeBytes("max_file_bytes", config.import.max_file_bytes);
+  import.TakeNumber("warn_after_days", config.import.warn_after_days, 0, 3650);
+  ReadScanner(import, config.import.scanner);
   import.Finish();
+  ReadMedia(root.Sub("media"), config.media);
   Section sync = root.Sub("sync");
   sync.TakeNumber("parallel_requests", config.sync.parallel_requests, 1, 16);
   sync.TakeNumber("parallel_downloads", config.sync.parallel_downloads, 1, 64);
@@ -577,6 +613,8 @@ std::string HttpsPart(const Config& config) {
 
 }  // namespace
 
+std::string WriteDuration(std::chrono::seconds value) { return Seconds(value); }
+
 std::string WriteConfig(const Config& c) {
   std::string out = fmt::format(
       "# Configuration of this gapferry mirror. Unknown keys are errors.\n\n"
@@ -638,6 +676,11 @@ std::string WriteConfig(const Config& c) {
       Optional("client_certificate", c.upstream.client_certificate.string(), "keys/client.pem"),
       Optional("client_key", c.upstream.client_key.string(), "keys/client.key"), c.replica);
   out += fmt::format(
+      "# The private key that signs cards, bundles and returns: a file, or a key on a PKCS#11 token\n"
+      "# (pkcs11:token=LABEL;object=LABEL?module-path=FILE). Absent: keys/signing.pem.\n"
+      "keys:\n  {}\n\n",
+      Optional("signing", c.keys_signing, "pkcs11:token=gapferry;object=signing"));
+  out += fmt::format(
       "# What leaves this side in returns: receipt, summary (counts) or detailed (computers).\n"
       "return:\n  level: {}\n\n"
       "content:\n"
@@ -652,12 +695,14 @@ std::string WriteConfig(const Config& c) {
       "import:\n"
       "  deadline_floor: {}           # no deadline arrives earlier than this after the import\n"
       "  max_document_bytes: {}   # of one update's metadata, decoded\n"
-      "  max_file_bytes: {}\n\n",
+      "  max_file_bytes: {}\n"
+      "  warn_after_days: {}            # without a new bundle, status warns; 0: never\n",
       ReturnLevelName(c.return_level), PolicyName(c.content.download), c.content.express,
       SourceName(c.content.source), c.content.ask_upstream, ByteCount(c.content.bandwidth),
       Optional("window", c.content.window ? c.content.window->ToString() : "", "22:00-05:00"),
       Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
-      ByteCount(c.import.max_file_bytes));
+      ByteCount(c.import.max_file_bytes), c.import.warn_after_days);
+  out += WriteScannerSection(c.import.scanner) + "\n" + WriteMediaSection(c.media);
   out += WriteScheduleSection(c.schedule) + "\n";
   out += fmt::format(
       "sync:\n"

@@ -59,6 +59,11 @@ enum class Targeting {
 };
 std::string_view TargetingName(Targeting targeting);
 
+/// What becomes of a bundle when the scanner rejects one of its files.
+enum class OnReject { kRefuse, kWithhold };
+std::string_view OnRejectName(OnReject choice);
+Result<OnReject> ParseOnReject(std::string_view text);
+
 /// gapferry.yaml. Every key is explained by comments in the file that `init` writes.
 struct Config {
   std::string name;  ///< of this mirror, shown to peers; 1 to 64 bytes of UTF-8
@@ -100,6 +105,9 @@ struct Config {
 
   /// Groups, approvals and declines come from above and are not changed here.
   bool replica = false;
+  /// The private key that signs for this mirror: a file, relative to the mirror, or the URI of a
+  /// key on a PKCS#11 token; empty: keys/signing.pem.
+  std::string keys_signing;
   ReturnLevel return_level = ReturnLevel::kReceipt;
 
   struct Content {
@@ -111,10 +119,25 @@ struct Config {
     std::optional<TimeWindow> window;  ///< of the day for downloads; absent: at any time
   } content;
 
+  /// A command that sees every staged file of a bundle before our own parsers do.
+  struct Scanner {
+    std::vector<std::string> command;  ///< empty: none; "{}" stands for the paths, else they follow
+    std::chrono::seconds timeout{600};  ///< of one call
+    std::uint32_t batch = 16;           ///< paths in one call
+    OnReject on_reject = OnReject::kRefuse;
+    bool operator==(const Scanner&) const = default;
+  };
+  /// By serial number of the device or UUID of the file system; empty: any.
+  struct Media {
+    std::vector<std::string> allowed;
+  } media;
+
   struct Import {
     std::chrono::hours deadline_floor{7 * 24};
     std::uint64_t max_document_bytes = 256ULL << 20;  ///< decoded
     std::uint64_t max_file_bytes = 64ULL << 30;
+    std::uint32_t warn_after_days = 35;  ///< without a bundle, `status` warns; 0: never
+    Scanner scanner;
   } import;
 
   struct Sync {
@@ -138,6 +161,11 @@ Result<std::uint64_t> ParseBandwidth(std::string_view text);
 /// "90s", "15m", "2h", "1d"; "0s" is allowed. Fails with kUsage.
 Result<std::chrono::seconds> ParseDuration(std::string_view text);
 
+/// The reverse of ParseDuration: "10m".
+std::string WriteDuration(std::chrono::seconds value);
+/// A word of a command or list: 1 to 4,096 bytes without controls. Fails with kUsage.
+Result<std::string> ParseConfigWord(std::string_view text);
+
 /// Reads gapferry.yaml. Unknown keys, repeated keys, wrong types and values out of range fail with
 /// kUsage and "FILE:LINE:COLUMN: ...".
 Result<Config> LoadConfig(const std::filesystem::path& path);
@@ -147,6 +175,9 @@ Result<Config> ParseConfig(std::string_view text, std::string_view file_name);
 /// this mirror has none: fed by bundles it never connects anywhere.
 Result<void> CheckSchedule(const Config& config);
 
+/// Parts of WriteConfig.
+std::string WriteScannerSection(const Config::Scanner& scanner);
+std::string WriteMediaSection(const Config::Media& media);
 /// The `schedule` part of WriteConfig.
 std::string WriteScheduleSection(const Schedule& schedule);
 

@@ -33,9 +33,14 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.content.bandwidth = 3 << 19;
   config.content.window = TimeWindow{22 * 60, 5 * 60};
   config.replica = true;
+  config.keys_signing = "pkcs11:token=t;object=\"o\"";
+  config.import.warn_after_days = 10;
   config.return_level = ReturnLevel::kDetailed;
   config.content.download = ContentPolicy::kAll;
   config.import.deadline_floor = std::chrono::hours(36);
+  config.import.scanner = {
+      {"/opt/av/scan", "--quiet \"x\"", "{}"}, std::chrono::minutes(3), 4, OnReject::kWithhold};
+  config.media.allowed = {"4C530001230101117362", "A0B1-C2D3"};
   config.limits.withdraw_percent = 5;
   config.schedule.sync.times = {std::chrono::hours(2), std::chrono::hours(14)};
   config.schedule.sync.days = 0x1f;
@@ -66,7 +71,11 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->content.bandwidth, 3U << 19);
   EXPECT_EQ(read->content.window, config.content.window);
   EXPECT_TRUE(read->replica);
+  EXPECT_EQ(read->keys_signing, config.keys_signing);
+  EXPECT_EQ(read->import.warn_after_days, 10U);
   EXPECT_EQ(read->import.deadline_floor, std::chrono::hours(36));
+  EXPECT_EQ(read->import.scanner, config.import.scanner);
+  EXPECT_EQ(read->media.allowed, config.media.allowed);
   EXPECT_EQ(read->schedule, config.schedule);
 }
 
@@ -84,6 +93,8 @@ TEST(Config, DefaultsAreReadBack) {
   EXPECT_EQ(read->content.bandwidth, 0U);
   EXPECT_FALSE(read->content.window.has_value());
   EXPECT_TRUE(read->upstream.proxy.empty());
+  EXPECT_EQ(read->import.scanner, Config::Scanner());
+  EXPECT_TRUE(read->media.allowed.empty());
 }
 
 TEST(Config, BandwidthTakesShortUnits) {
@@ -122,6 +133,14 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"unknown_key", "name: a\nserv:\n  x: 1\n", "f.yaml:2:1: unknown key 'serv'"},
         BadCase{"unknown_inner", "name: a\nserve:\n  http:\n    lisen: 1.2.3.4:5\n",
                 "f.yaml:4:5: unknown key 'serve.http.lisen'"},
+        BadCase{"scanner_without_path", "name: a\nimport:\n  scanner:\n    command: [clamscan]\n",
+                "f.yaml:4:5: 'import.scanner' needs a command that begins with the path"},
+        BadCase{"scanner_choice",
+                "name: a\nimport:\n  scanner:\n    command: [/x]\n    on_reject: ask\n",
+                "f.yaml:5:16: 'import.scanner.on_reject': 'ask' is none of refuse, withhold"},
+        BadCase{"scanner_timeout",
+                "name: a\nimport:\n  scanner:\n    command: [/x]\n    timeout: 0s\n",
+                "f.yaml:4:5: 'import.scanner.timeout' is less than a second"},
         BadCase{"repeated", "name: a\nname: b\n", "f.yaml:2:1: key 'name' is repeated"},
         BadCase{"bad_address", "name: a\nserve:\n  http:\n    listen: localhost\n",
                 "f.yaml:4:13: 'serve.http.listen': 'localhost' is no ADDRESS:PORT"},
