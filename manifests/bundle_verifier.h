@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -13,6 +14,7 @@
 #include "manifests/index.h"
 #include "manifests/manifest.h"
 #include "manifests/medium.h"
+#include "manifests/seal.h"
 #include "manifests/signature.h"
 
 namespace gapferry::manifests {
@@ -21,6 +23,10 @@ namespace gapferry::manifests {
 struct Addressee {
   Guid guid;
   KeyId encryption_key_id;
+  std::vector<KeyId> retired_key_ids = {};  ///< earlier ones that it can still open bundles with
+  /// Gives the private key of that id, which may ask for a passphrase: called only for a sealed
+  /// bundle, with one of the ids above. Without it sealed bundles stay closed.
+  std::function<Result<EncryptionKey>(const KeyId&)> load_key = {};
 };
 
 /// A manifest whose signatures satisfied a policy. Only VerifyManifest makes one.
@@ -30,6 +36,11 @@ class VerifiedManifest {
   const SignatureReport& signatures() const { return signatures_; }
   const Bytes& bytes() const { return bytes_; }  ///< exactly as signed
   const Sha256Digest& digest() const { return digest_; }
+  /// False for a sealed bundle that was not opened: the details of manifest() are then empty, and
+  /// only what is stored can be checked (VerifyStored).
+  bool has_details() const { return !manifest_.sealed || seal_key_; }
+  /// Of a sealed bundle that was opened.
+  const std::optional<SealKey>& seal_key() const { return seal_key_; }
 
  private:
   friend Result<VerifiedManifest> VerifyManifest(Medium&, const TrustPolicy&,
@@ -39,12 +50,15 @@ class VerifiedManifest {
   SignatureReport signatures_;
   Bytes bytes_;
   Sha256Digest digest_;
+  std::optional<SealKey> seal_key_;
 };
 
 /// Steps 1 to 3 of docs/format.md, "What a reader does": size caps, signatures over the exact
-/// bytes, recipient (skipped without one: a check that imports nothing). Reads manifest.json and
-/// its .sig only. kNotFound (reason "bundle-unfinished") without a .sig, kUntrusted (reasons of
-/// CheckSignatures, "sender-mismatch", "recipient-foreign"), kCorrupt.
+/// bytes, recipient (skipped without one: a check that imports nothing), details of a sealed bundle
+/// when the recipient has a key. Reads manifest.json, its .sig and details.json.sealed only.
+/// kNotFound (reason "bundle-unfinished") without a .sig, kUntrusted (reasons of CheckSignatures,
+/// "sender-mismatch", "recipient-foreign"), kCorrupt (also "seal-key", "seal-damaged",
+/// "file-digest" of the details).
 Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& policy,
                                         const std::optional<Addressee>& recipient);
 
@@ -69,8 +83,21 @@ class VerifiedIndex {
 /// stated; small files hashed; the index hashed, then decoded within its stated sizes, then
 /// checked. kCorrupt with reasons "sums-digest", "sums-malformed", "file-missing", "file-unlisted",
 /// "file-size", "file-digest", "index-digest", "index-malformed", "index-order", "index-gap",
-/// "index-parts", "index-volumes".
+/// "index-parts", "index-volumes", "seal-damaged"; kUntrusted (reason "seal-closed") for a sealed
+/// bundle that was not opened. `medium` gives the files as they are stored; sealed ones are opened
+/// here and in what follows.
 Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest);
+
+/// What can be checked of a sealed bundle without a key: the same as VerifyIndex but for the index,
+/// and the digest of every volume. Volumes that are not there are left out where the medium may
+/// lack some. Same failures, and "volume-digest".
+struct StoredCheck {
+  std::uint64_t volumes = 0;  ///< checked
+  std::uint64_t bytes = 0;    ///< of these
+  std::set<std::uint32_t> absent_volumes;
+};
+Result<StoredCheck> VerifyStored(Medium& medium, const VerifiedManifest& manifest,
+                                 Progress* progress, const std::stop_token& stop);
 
 /// Takes the bytes of one object or part while they are checked. Used by one thread at a time.
 class ObjectSlot : public Sink {

@@ -14,4 +14,10 @@ std::uint64_t PlainCapacity(std::uint64_t stored_bytes) {
   return stored_bytes > overhead ? stored_bytes - overhead : 0;
 }
 
+std::optional<std::uint64_t> PlainSize(std::uint64_t stored_bytes) {
+  const std::uint64_t plain = PlainCapacity(stored_bytes);
+  if (SealedSize(plain) != stored_bytes) return std::nullopt;
+  return plain;
+}
+
 }  // namespace gapferry::manifests

@@ -8,6 +8,7 @@
 #include "base/guarded.h"
 #include "manifests/block_hasher.h"
 #include "manifests/bundle_verifier.h"
+#include "manifests/opened_medium.h"
 
 namespace gapferry::manifests {
 namespace {
@@ -123,7 +124,7 @@ std::unexpected<Error> Unmended(Error fast, const Error& careful) {
 class VolumeVerifier {
  public:
   VolumeVerifier(Medium& medium, const VerifiedIndex& index, const VerifyOptions& options)
-      : medium_(medium), index_(index), options_(options) {}
+      : medium_(medium, index.manifest().seal_key()), index_(index), options_(options) {}
 
   /// `index` is the one given at construction; it moves on once the workers are done.
   Result<VerifiedBundle> Run(VerifiedIndex&& index) {
@@ -253,7 +254,7 @@ class VolumeVerifier {
     return Unmended(std::move(fast.error()), mended.error());
   }
 
-  Medium& medium_;
+  OpenedMedium medium_;
   const VerifiedIndex& index_;
   const VerifyOptions& options_;
   std::atomic<std::uint64_t> bytes_read_ = 0;
@@ -275,10 +276,11 @@ Result<VerifiedBundle> VerifyVolumes(Medium& medium, VerifiedIndex index,
 
 Result<void> ReadObject(Medium& medium, const VerifiedIndex& index, const IndexLine& line,
                         Sink& sink) {
-  TRY_ASSIGN(const auto file, medium.Open(VolumeName(line.volume)),
+  OpenedMedium opened(medium, index.manifest().seal_key());
+  TRY_ASSIGN(const auto file, opened.Open(VolumeName(line.volume)),
              index.manifest().manifest().DirectoryName());
   // The sink takes no bytes back.
-  return CheckObject(medium, {*file, /*careful=*/true}, line, &sink, {}, nullptr);
+  return CheckObject(opened, {*file, /*careful=*/true}, line, &sink, {}, nullptr);
 }
 
 }  // namespace gapferry::manifests
