@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "exporter/staged_file.h"
@@ -17,13 +16,6 @@ namespace {
 
 constexpr int kAttempts = 4;
 constexpr std::uint64_t kProgressBytes = 1 << 20;
-
-std::uint32_t RandomBits() {
-  std::array<std::uint8_t, 4> bytes{};
-  FillRandom(bytes);
-  return static_cast<std::uint32_t>(bytes[0]) | static_cast<std::uint32_t>(bytes[1]) << 8 |
-         static_cast<std::uint32_t>(bytes[2]) << 16 | static_cast<std::uint32_t>(bytes[3]) << 24;
-}
 
 std::unexpected<Error> FailStopped() { return Fail(ErrorCode::kCancelled, "download: stopped"); }
 
@@ -146,7 +138,8 @@ Download::Outcome Download::TryPlace(const std::string& url) {
     }
     outcome.error = error.code;
     outcome.retry_after = retry_after_;
-    const auto wait = RetryWait(policy, attempt++, outcome, RandomBits(), shared_.clock.Now());
+    const auto wait =
+        RetryWait(policy, attempt++, outcome, protocol::RandomBits(), shared_.clock.Now());
     if (!wait) return result;
     if (!shared_.wait(*wait, stop_)) return FailStopped();
   }

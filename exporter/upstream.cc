@@ -30,12 +30,6 @@ constexpr std::uint64_t kMaxFaultBytes = 4ULL << 20;
 constexpr std::chrono::minutes kRenewBefore{10};
 constexpr std::string_view kPlugIn = "DssTargeting";
 
-std::uint32_t RandomBits() {
-  std::array<std::uint8_t, 4> bytes{};
-  FillRandom(bytes);
-  return LoadLe32(bytes.data());
-}
-
 // Text of an answer that is parsed as a whole. Deployments are about 600 bytes each; all others are
 // a few kilobytes of configuration or short lists of ids.
 constexpr std::size_t kMaxDeploymentsBytes = 128 << 20;
@@ -285,7 +279,7 @@ Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reade
     outcome.error = error.code;
     outcome.reason = error.reason;
     outcome.retry_after = retry_after;
-    const auto wait = RetryWait(policy, attempt, outcome, RandomBits(), clock_.Now());
+    const auto wait = RetryWait(policy, attempt, outcome, protocol::RandomBits(), clock_.Now());
     if (!wait) return std::unexpected(WithFaultNext(std::move(error)));
     if (options_.note) {
       options_.note(

@@ -4,6 +4,8 @@
 #include <array>
 #include <string>
 
+#include "base/bytes.h"
+#include "base/hash.h"
 #include "base/text.h"
 
 namespace gapferry::protocol {
@@ -72,6 +74,12 @@ std::optional<milliseconds> RetryWait(const RetryPolicy& policy, int attempt,
       std::min(milliseconds(policy.first_wait.count() << doublings), policy.longest_wait);
   const std::int64_t half = full.count() / 2;
   return milliseconds(half + static_cast<std::int64_t>(random) % (full.count() - half + 1));
+}
+
+std::uint32_t RandomBits() {
+  std::array<std::uint8_t, 4> bytes{};
+  FillRandom(bytes);
+  return LoadLe32(bytes.data());
 }
 
 }  // namespace gapferry::protocol

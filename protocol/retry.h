@@ -38,4 +38,7 @@ std::optional<std::chrono::milliseconds> RetryWait(const RetryPolicy& policy, in
                                                    const AttemptOutcome& outcome,
                                                    std::uint32_t random, UtcTime now);
 
+/// Fresh bits for RetryWait. Thread-safe.
+std::uint32_t RandomBits();
+
 }  // namespace gapferry::protocol

@@ -5,27 +5,13 @@ import time
 import unittest
 
 import small_catalogue
-from wsus import WsusServer
+from wsus import HeldUpstream
 from harness import World
-
-
-class SlowUpstream(WsusServer):
-    """Holds each GetUpdateData back until it is released, so that a sync can be met in the middle."""
-
-    def __init__(self):
-        super().__init__()
-        self.reached, self.release = threading.Event(), threading.Event()
-
-    def GetUpdateData(self, root):
-        if not self.release.is_set():
-            self.reached.set()
-            self.release.wait(60)
-        return super().GetUpdateData(root)
 
 
 class LocksTest(unittest.TestCase):
     def test_short_work_goes_on_while_a_sync_runs(self):
-        with World() as world, SlowUpstream() as upstream:
+        with World() as world, HeldUpstream() as upstream:
             upstream.release.set()
             small_catalogue.fill(upstream)
             mirror = small_catalogue.connected(world, upstream)
@@ -64,7 +50,7 @@ class LocksTest(unittest.TestCase):
         import signal
         import subprocess
         from harness import PROGRAM
-        with World() as world, SlowUpstream() as upstream:
+        with World() as world, HeldUpstream() as upstream:
             small_catalogue.fill(upstream)
             mirror = world.init("m", "--upstream", upstream.url)
             process = subprocess.Popen([str(PROGRAM), "sync", "--mirror", str(mirror.path), "--json"],

@@ -18,7 +18,7 @@ import unittest
 
 import small_catalogue
 from harness import World
-from wsus import WsusServer
+from wsus import HeldUpstream, WsusServer
 
 TICKS = 10_000_000
 
@@ -86,20 +86,6 @@ def is_gone(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-class HeldUpstream(WsusServer):
-    """Holds each GetUpdateData back until it is released."""
-
-    def __init__(self):
-        super().__init__()
-        self.reached, self.release = threading.Event(), threading.Event()
-
-    def GetUpdateData(self, root):
-        if not self.release.is_set():
-            self.reached.set()
-            self.release.wait(120)
-        return super().GetUpdateData(root)
 
 
 class ScheduleTest(unittest.TestCase):

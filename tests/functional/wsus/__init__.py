@@ -10,7 +10,7 @@ proxy.py      an HTTP proxy in front of it
 """
 from .documents import Document, document, file_element, identity
 from .operations import ALL_COMPUTERS, UNASSIGNED, answer, envelope, fault_body
-from .server import WsusServer
+from .server import HeldUpstream, WsusServer
 
-__all__ = ["ALL_COMPUTERS", "Document", "UNASSIGNED", "WsusServer", "answer", "document", "envelope",
-           "fault_body", "file_element", "identity"]
+__all__ = ["ALL_COMPUTERS", "Document", "HeldUpstream", "UNASSIGNED", "WsusServer", "answer", "document",
+           "envelope", "fault_body", "file_element", "identity"]

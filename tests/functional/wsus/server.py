@@ -202,3 +202,17 @@ class UpdateHandler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class HeldUpstream(WsusServer):
+    """Holds each GetUpdateData back until it is released, so that a sync can be met in the middle."""
+
+    def __init__(self):
+        super().__init__()
+        self.reached, self.release = threading.Event(), threading.Event()
+
+    def GetUpdateData(self, root):
+        if not self.release.is_set():
+            self.reached.set()
+            self.release.wait(120)
+        return super().GetUpdateData(root)
