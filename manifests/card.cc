@@ -13,15 +13,17 @@ JsonValue::Object Members(const Card& card) {
   for (const SignerRole role : card.roles) roles.emplace_back(SignerRoleName(role));
   JsonValue::Array formats;
   for (const std::string& format : card.formats) formats.emplace_back(format);
-  return {{"_type", TypeField(DocumentType::kCard)},
-          {"encryption_key", card.encryption_key.ToText()},
-          {"fingerprint", card.Fingerprint()},
-          {"formats", std::move(formats)},
-          {"guid", card.guid.ToString()},
-          {"name", card.name},
-          {"roles", std::move(roles)},
-          {"signing_key", card.signing_key.ToText()},
-          {"signing_key_id", card.signing_key.Id().ToHex()}};
+  JsonValue::Object members = {{"_type", TypeField(DocumentType::kCard)},
+                               {"encryption_key", card.encryption_key.ToText()},
+                               {"fingerprint", card.Fingerprint()},
+                               {"formats", std::move(formats)},
+                               {"guid", card.guid.ToString()},
+                               {"name", card.name},
+                               {"roles", std::move(roles)},
+                               {"signing_key", card.signing_key.ToText()},
+                               {"signing_key_id", card.signing_key.Id().ToHex()}};
+  if (card.number > 0) members["number"] = card.number;
+  return members;
 }
 
 /// What the signature inside covers: the card without it, with its line end.
@@ -118,6 +120,10 @@ Result<Card> DecodeCard(ByteView bytes) {
   card.name = fields.Text("name", 64);
   if (!IsCardName(card.name)) fields.Refuse("field 'name' is empty or has control characters");
   card.roles = ReadRoles(fields);
+  if (fields.Has("number")) {
+    card.number = fields.Count("number", kMaxCardNumber);
+    if (card.number == 0) fields.Refuse("field 'number' is left out when it is 0");
+  }
   const Bytes raw = fields.Base64("signature", kSignatureBytes);
   card.signing_key = ReadKey<SigningPublicKey>(fields, "signing_key");
   if (fields.Text("signing_key_id", 32) != card.signing_key.Id().ToHex()) {
@@ -144,11 +150,13 @@ Result<Card> DecodeCard(ByteView bytes) {
 
 Result<OwnIdentity> LoadIdentity(const Guid& guid, std::string_view name,
                                  const std::filesystem::path& signing_key,
-                                 const std::filesystem::path& encryption_key) {
+                                 const std::filesystem::path& encryption_key,
+                                 std::uint64_t number) {
   TRY_ASSIGN(SigningKey key, SigningKey::Load(signing_key), "signing key");
   Card card;
   card.guid = guid;
   card.name = name;
+  card.number = number;
   card.roles = {SignerRole::kOrigin};
   card.signing_key = key.public_key();
   TRY_ASSIGN(card.encryption_key, LoadEncryptionPublicKey(encryption_key), "encryption key");

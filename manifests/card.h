@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 namespace gapferry::manifests {
 
 inline constexpr std::size_t kMaxCardBytes = 16 * 1024;
+inline constexpr std::uint64_t kMaxCardNumber = 999'999;
 
 /// Who a mirror or a person is: one self-signed `gapferry-card/1` document. The signature inside
 /// shows that name and roles were set by the holder of the signing key; whose key it is, people
@@ -24,6 +26,8 @@ struct Card {
   std::vector<SignerRole> roles;  ///< sorted, not empty
   SigningPublicKey signing_key;
   EncryptionPublicKey encryption_key;
+  /// Of the holder's last change of keys; 0: these are the first. Later cards have higher ones.
+  std::uint64_t number = 0;
   std::vector<std::string>
       formats;  ///< what the holder reads, such as "gapferry-manifest/1"; sorted
 
@@ -48,9 +52,11 @@ struct OwnIdentity {
 };
 
 /// Makes the card of a mirror (role origin, the formats that this program reads) from its GUID, its
-/// name and its two PEM files.
+/// name, its two keys (as SigningKey::Load and LoadEncryptionPublicKey take them) and the number of
+/// its last change of keys.
 Result<OwnIdentity> LoadIdentity(const Guid& guid, std::string_view name,
                                  const std::filesystem::path& signing_key,
-                                 const std::filesystem::path& encryption_key);
+                                 const std::filesystem::path& encryption_key,
+                                 std::uint64_t number = 0);
 
 }  // namespace gapferry::manifests

@@ -16,6 +16,10 @@ std::string_view DocumentTypeName(DocumentType type) {
       return "gapferry-details";
     case DocumentType::kReturn:
       return "gapferry-return";
+    case DocumentType::kRotation:
+      return "gapferry-rotation";
+    case DocumentType::kRevocation:
+      return "gapferry-revocation";
   }
   return "";
 }

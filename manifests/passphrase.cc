@@ -16,8 +16,9 @@ namespace {
 constexpr std::size_t kMinNewBytes = 8;
 
 std::unexpected<Error> Needed(std::string_view object) {
-  return Fail(ErrorCode::kUsage, "passphrase-needed",
-              std::string(object) + " is protected by a passphrase, and there is no terminal to ask");
+  return Fail(
+      ErrorCode::kUsage, "passphrase-needed",
+      std::string(object) + " is protected by a passphrase, and there is no terminal to ask");
 }
 
 /// The controlling terminal, echo switched off until destruction.

@@ -154,8 +154,9 @@ Secret PemOf(EVP_PKEY* key, std::string_view passphrase) {
   const Owned<BIO> bio(BIO_new(BIO_s_mem()));
   Require(bio != nullptr, "BIO_new");
   if (passphrase.empty()) {
-    Require(PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
-            "PEM_write_bio_PKCS8PrivateKey");
+    Require(
+        PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
+        "PEM_write_bio_PKCS8PrivateKey");
   } else {
     const auto sealed = Seal(key, passphrase);
     Require(PEM_write_bio_PKCS8(bio.get(), sealed.get()) == 1 &&
@@ -257,8 +258,8 @@ EncryptionKey EncryptionKey::Generate() {
 }
 
 Result<std::array<std::uint8_t, 32>> EncryptionKey::Agree(const EncryptionPublicKey& peer) const {
-  const Owned<EVP_PKEY> other(EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr,
-                                                          peer.bytes.data(), peer.bytes.size()));
+  const Owned<EVP_PKEY> other(
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, peer.bytes.data(), peer.bytes.size()));
   const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new(impl_->key.get(), nullptr));
   Require(other != nullptr && context != nullptr, "EVP_PKEY_CTX_new");
   std::array<std::uint8_t, 32> shared{};

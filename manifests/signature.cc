@@ -119,20 +119,35 @@ std::string TrustRule::ToString() const {
                               : "origin + " + std::to_string(release_persons) + " release";
 }
 
-Result<SignatureReport> CheckSignatures(ByteView document, DocumentType expected,
-                                        std::string_view signature_file,
-                                        const TrustPolicy& policy) {
+StreamRule TrustPolicy::RuleFor(const Guid& sender, std::string_view stream) const {
+  const StreamRule* found = nullptr;
+  for (const StreamRule& one : rules) {
+    if (one.sender != sender) continue;
+    if (one.stream == stream) return one;
+    if (one.stream.empty()) found = &one;
+  }
+  return found != nullptr ? *found : StreamRule{sender, "", rule, {}};
+}
+
+Result<SignatureReport> ReadSignatures(ByteView document, DocumentType expected,
+                                       std::string_view signature_file, const TrustPolicy& policy) {
   TRY(CheckDocumentType(document, expected));
   TRY_ASSIGN(const auto lines, DecodeSignatures(signature_file));
   SignatureReport report;
   std::optional<TrustedKey> origin;
-  std::set<Guid> released;
+  std::optional<EndedKey> ended_origin;
   for (const SignatureLine& line : lines) {
     TRY_ASSIGN(const auto known, Judge(line, document, policy));
     if (!known) {
-      report.unknown.push_back(line);
+      const auto ended = std::ranges::find(policy.ended, line.key_id, &EndedKey::id);
+      if (ended == policy.ended.end()) {
+        report.unknown.push_back(line);
+      } else if (line.role == SignerRole::kOrigin) {
+        ended_origin = *ended;
+      } else {
+        report.ended.push_back(*ended);
+      }
     } else if (line.role == SignerRole::kRelease) {
-      released.insert(known->holder);
       report.released.push_back(*known);
     } else if (origin) {
       return Untrusted("signature-two-origins",
@@ -141,21 +156,45 @@ Result<SignatureReport> CheckSignatures(ByteView document, DocumentType expected
       origin = known;
     }
   }
+  if (!origin && ended_origin) {
+    return Untrusted("signature-revoked-key", "signed by key " + ended_origin->id.ToHex() +
+                                                  " of '" +
+                                                  EscapeForDisplay(ended_origin->name, 64) +
+                                                  "', which does not count any more (" +
+                                                  EscapeForDisplay(ended_origin->why, 160) + ")");
+  }
   if (!origin) {
     const std::string who =
         report.unknown.empty() ? "nobody" : "key " + report.unknown.front().key_id.ToHex();
     return Untrusted("signature-unknown-key",
                      "signed by " + who + ", which is not trusted here as origin");
   }
-  // A reviewer who is also the origin would be one pair of eyes counted twice.
-  released.erase(origin->holder);
-  if (released.size() < policy.rule.release_persons) {
-    return Untrusted("signature-threshold", "released by " + std::to_string(released.size()) +
-                                                ", the policy '" + policy.rule.ToString() +
-                                                "' asks for " +
-                                                std::to_string(policy.rule.release_persons));
-  }
   report.origin = *origin;
+  return report;
+}
+
+Result<void> CheckRelease(const SignatureReport& report, const TrustPolicy& policy,
+                          std::string_view stream) {
+  const StreamRule rule = policy.RuleFor(report.origin.holder, stream);
+  std::set<Guid> persons;
+  for (const TrustedKey& key : report.released) {
+    const bool counts = rule.reviewers.empty() ||
+                        std::ranges::find(rule.reviewers, key.holder) != rule.reviewers.end();
+    // A reviewer who is also the origin would be one pair of eyes counted twice.
+    if (counts && key.holder != report.origin.holder) persons.insert(key.holder);
+  }
+  if (persons.size() >= rule.rule.release_persons) return {};
+  return Untrusted("signature-threshold", "released by " + std::to_string(persons.size()) +
+                                              ", the policy '" + rule.rule.ToString() +
+                                              "' asks for " +
+                                              std::to_string(rule.rule.release_persons));
+}
+
+Result<SignatureReport> CheckSignatures(ByteView document, DocumentType expected,
+                                        std::string_view signature_file,
+                                        const TrustPolicy& policy) {
+  TRY_ASSIGN(auto report, ReadSignatures(document, expected, signature_file, policy));
+  TRY(CheckRelease(report, policy, ""));
   return report;
 }
 

@@ -50,11 +50,35 @@ struct TrustedKey {
 struct TrustRule {
   unsigned release_persons = 0;  ///< how many different holders must have released
   std::string ToString() const;  ///< "origin", "origin + 2 release"
+  bool operator==(const TrustRule&) const = default;
+};
+
+/// A key that was trusted once: rotated away or revoked.
+struct EndedKey {
+  KeyId id;
+  Guid holder;
+  std::string name;  ///< of the holder, for messages
+  std::string why;   ///< "rotated", "revoked: stick lost"
+  bool operator==(const EndedKey&) const = default;
+};
+
+/// The rule of one sender, or of one of its streams.
+struct StreamRule {
+  Guid sender;
+  std::string stream;  ///< empty: all that have no rule of their own
+  TrustRule rule;
+  std::vector<Guid> reviewers;  ///< whose release counts, ascending; empty: that of all
+  bool operator==(const StreamRule&) const = default;
 };
 
 struct TrustPolicy {
   std::vector<TrustedKey> keys;
-  TrustRule rule;
+  TrustRule rule;                 ///< where no other applies
+  std::vector<StreamRule> rules;  ///< of single senders and streams
+  std::vector<EndedKey> ended;
+
+  /// The most special rule: stream, sender, default.
+  StreamRule RuleFor(const Guid& sender, std::string_view stream) const;
 };
 
 /// What a check found: who counted, and who is unknown here (shown, never counted).
@@ -62,13 +86,24 @@ struct SignatureReport {
   TrustedKey origin;
   std::vector<TrustedKey> released;
   std::vector<SignatureLine> unknown;
+  std::vector<EndedKey> ended;  ///< release signatures by keys that ended: not counted either
 };
 
-/// Checks `signature_file` over `document` of type `expected`. kUntrusted with reason
-/// "signature-unknown-key" (nobody trusted signed as origin), "signature-bad" (a known key, another
+/// Checks `signature_file` over `document` of type `expected`, all but how many released it.
+/// kUntrusted with reason "signature-unknown-key" (nobody trusted signed as origin),
+/// "signature-revoked-key" (only a key that ended did), "signature-bad" (a known key, another
 /// signature), "signature-role" (a known key in a role it was not trusted for),
-/// "signature-two-origins", "signature-threshold"; kCorrupt as DecodeSignatures and
-/// CheckDocumentType. Pure; no clock, no disk.
+/// "signature-two-origins"; kCorrupt as DecodeSignatures and CheckDocumentType. Pure; no clock, no
+/// disk.
+Result<SignatureReport> ReadSignatures(ByteView document, DocumentType expected,
+                                       std::string_view signature_file, const TrustPolicy& policy);
+
+/// Whether as many holders released it as the rule of its origin and stream asks for: kUntrusted
+/// with reason "signature-threshold". The origin does not release its own.
+Result<void> CheckRelease(const SignatureReport& report, const TrustPolicy& policy,
+                          std::string_view stream);
+
+/// Both, for documents without a stream.
 Result<SignatureReport> CheckSignatures(ByteView document, DocumentType expected,
                                         std::string_view signature_file, const TrustPolicy& policy);
 

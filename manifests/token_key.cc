@@ -48,8 +48,9 @@ Result<Uri> ParseUri(const std::string& text) {
   if (!uri || p11_kit_uri_parse(text.c_str(), P11_KIT_URI_FOR_ANY, uri.get()) != P11_KIT_URI_OK ||
       p11_kit_uri_any_unrecognized(uri.get()) != 0) {
     return Refuse(ErrorCode::kUsage, "token-uri",
-                  Shown(text) + " is no PKCS#11 URI such as "
-                                "'pkcs11:token=LABEL;object=LABEL?module-path=FILE'");
+                  Shown(text) +
+                      " is no PKCS#11 URI such as "
+                      "'pkcs11:token=LABEL;object=LABEL?module-path=FILE'");
   }
   return uri;
 }
@@ -101,8 +102,8 @@ class Session {
   static Result<std::unique_ptr<Session>> Open(CK_FUNCTION_LIST* module, CK_SLOT_ID slot,
                                                const CK_TOKEN_INFO& info) {
     std::unique_ptr<Session> session(new Session(module, info));
-    const CK_RV code = module->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr,
-                                             &session->handle_);
+    const CK_RV code =
+        module->C_OpenSession(slot, CKF_SERIAL_SESSION, nullptr, nullptr, &session->handle_);
     if (code != CKR_OK) return Failed("C_OpenSession", code);
     return session;
   }
@@ -148,7 +149,8 @@ class Session {
     return found;
   }
 
-  /// CKA_EC_POINT: the 32 bytes in a DER OCTET STRING (PKCS#11 3.0), or bare as some tokens give it.
+  /// CKA_EC_POINT: the 32 bytes in a DER OCTET STRING (PKCS#11 3.0), or bare as some tokens give
+  /// it.
   Result<SigningPublicKey> PublicKey(CK_OBJECT_HANDLE object) {
     CK_KEY_TYPE type = 0;
     std::array<std::uint8_t, 80> point{};
@@ -212,10 +214,12 @@ Result<std::unique_ptr<Session>> FindToken(const Modules& modules, P11KitUri* ur
       CK_TOKEN_INFO info;
       if (module->C_GetTokenInfo(slots[i], &info) != CKR_OK) continue;
       if ((info.flags & CKF_TOKEN_INITIALIZED) == 0) continue;
-      if (p11_kit_uri_match_token_info(uri, &info) == 1) return Session::Open(module, slots[i], info);
+      if (p11_kit_uri_match_token_info(uri, &info) == 1)
+        return Session::Open(module, slots[i], info);
     }
   }
-  return Refuse(ErrorCode::kNotFound, "token-missing", "none that fits " + Shown(text) + " is there");
+  return Refuse(ErrorCode::kNotFound, "token-missing",
+                "none that fits " + Shown(text) + " is there");
 }
 
 Result<CK_OBJECT_HANDLE> OnlyOne(const std::vector<CK_OBJECT_HANDLE>& found,

@@ -22,8 +22,8 @@ bool IsTokenUri(std::string_view text);
 /// (protected authentication path). Thread-compatible.
 class TokenKey {
  public:
-  /// Fails with kUsage for a malformed URI, kNotFound (reason "token-missing") when no module, token
-  /// or key fits it, kUntrusted (reason "passphrase-wrong") when the token refuses the PIN,
+  /// Fails with kUsage for a malformed URI, kNotFound (reason "token-missing") when no module,
+  /// token or key fits it, kUntrusted (reason "passphrase-wrong") when the token refuses the PIN,
   /// kUnsupported for another kind of key.
   static Result<std::unique_ptr<TokenKey>> Open(const std::string& uri);
   ~TokenKey();

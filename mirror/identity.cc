@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/text.h"
 
 namespace gapferry::mirror {
 
@@ -39,7 +40,30 @@ Result<void> WritePrivateKey(const std::filesystem::path& path, const char* algo
 
 KeyPaths KeyPathsOf(const std::filesystem::path& mirror) {
   const auto keys = mirror / "keys";
-  return {keys / "signing.pem", keys / "encryption.pem", keys / "cookie.key", keys / "trusted"};
+  return {keys / "signing.pem", keys / "encryption.pem", keys / "cookie.key", keys / "trusted",
+          keys / "old",         keys / "trust.jsonl",    keys / "next",       keys / "ready"};
+}
+
+Result<std::uint64_t> FinishKeyChange(const std::filesystem::path& keys) {
+  const auto ready = keys / "ready";
+  std::error_code ignored;
+  if (std::filesystem::exists(ready, ignored)) {
+    for (const char* name : {"signing.pem", "encryption.pem", "trust.jsonl", "card", "number"}) {
+      // Another process may be at the same work: what is gone is done.
+      std::filesystem::rename(ready / name, keys / name, ignored);
+    }
+    std::filesystem::remove(ready, ignored);
+    TRY(SyncDirectory(keys));
+  }
+  const auto text = ReadTextFile(keys / "number", 32);
+  if (!text && text.error().code == ErrorCode::kNotFound) return std::uint64_t{0};
+  if (!text) return std::unexpected(text.error());
+  const auto number = ParseInt<std::uint64_t>(TrimAscii(*text));
+  if (!number) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("'{}' holds no number of a change of keys",
+                                                 (keys / "number").string()));
+  }
+  return *number;
 }
 
 Result<CookieKey> ReadCookieKey(const std::filesystem::path& mirror) {

@@ -120,7 +120,7 @@ Result<Identity> ReadIdentity(Database& db, const std::string& name) {
   if (!found) {
     return Fail(ErrorCode::kCorrupt, fmt::format("{}: no identity", db.path().string()));
   }
-  Identity identity{row.GuidAt(0), row.GuidAt(1), name};
+  Identity identity{row.GuidAt(0), row.GuidAt(1), name, 0};
   TRY(row.Check());
   return identity;
 }
@@ -192,6 +192,7 @@ Result<Mirror> Mirror::Open(const std::filesystem::path& directory, const Mirror
   TRY_ASSIGN(auto db, OpenDatabase(path / "catalog.db", CatalogSchema(), options.database,
                                    /*create=*/false));
   TRY_ASSIGN(Identity identity, ReadIdentity(db, config.name));
+  TRY_ASSIGN(identity.key_number, FinishKeyChange(path / "keys"));
   TRY(CreateDirectories(path / "staging"));
   return Mirror(
       std::make_shared<Impl>(path, std::move(config), std::move(identity), options, std::move(db)));
@@ -202,7 +203,16 @@ std::filesystem::path Mirror::staging() const { return impl_->path / "staging"; 
 const Config& Mirror::config() const { return impl_->config; }
 const Identity& Mirror::identity() const { return impl_->identity; }
 const Clock& Mirror::clock() const { return *impl_->options.clock; }
-KeyPaths Mirror::keys() const { return KeyPathsOf(impl_->path); }
+KeyPaths Mirror::keys() const {
+  KeyPaths paths = KeyPathsOf(impl_->path);
+  const std::string& signing = impl_->config.keys_signing;
+  if (signing.starts_with("pkcs11:")) {
+    paths.signing = signing;
+  } else if (!signing.empty()) {
+    paths.signing = impl_->path / signing;
+  }
+  return paths;
+}
 Database& Mirror::db() { return impl_->db; }
 Catalog& Mirror::catalog() { return impl_->catalog; }
 Intent& Mirror::intent() { return impl_->intent; }
