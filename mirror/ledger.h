@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "base/stream.h"
 #include "mirror/audit.h"
+#include "mirror/site_settings.h"
 #include "mirror/sqlite.h"
 #include "mirror/state.h"
 
@@ -43,9 +44,33 @@ struct Site {
   std::uint64_t applied_return = 0;
   std::optional<UtcTime> last_return_at;
   std::string diverged;  ///< why deltas stopped; empty while all is well
+  SiteSettings settings;
+  std::optional<UtcTime> forgotten_at;  ///< what was written before does not count as received
+};
+
+/// Several sites that are sent the same bundles, in a stream of their own.
+struct SiteGroup {
+  Guid guid;
+  std::string stream;
+  std::string name;
+  std::uint64_t last_sequence = 0;
+  Sha256Digest last_manifest;  ///< zero: none signed yet
+  std::vector<Guid> members;   ///< ascending
+};
+
+/// For whom a bundle is: one site, or the members of a group.
+struct Destination {
+  Guid guid;  ///< of the site or group: the owner of the stream
+  std::string stream;
+  std::string name;
+  bool is_group = false;
+  std::uint64_t last_sequence = 0;
+  Sha256Digest last_manifest;
+  std::vector<Site> recipients;  ///< ascending by GUID, not empty
 };
 
 enum class BundleState {
+  kReserving = 0,  ///< only while Reserve works, and after one that was killed: stands for nothing
   kReserved = 1,
   kWritten = 2,
   kSigned = 3,
@@ -57,7 +82,8 @@ std::string_view BundleStateName(BundleState state);
 
 /// One number of a stream and what it stands for; never used for another plan.
 struct BundleOut {
-  Guid site;
+  Guid site;                     ///< owner of the stream: a site or a group
+  std::vector<Guid> recipients;  ///< for Reserve; empty when read
   std::uint64_t sequence = 0;
   BundleState state = BundleState::kReserved;
   bool full = false;
@@ -70,6 +96,16 @@ struct BundleOut {
   std::uint64_t bytes = 0;
   UtcTime reserved_at;
   std::optional<UtcTime> finished_at;
+};
+
+/// A bundle that was written for a site, in its own stream or in one of its groups.
+struct SentBundle {
+  Guid owner;  ///< of the stream
+  std::uint64_t sequence = 0;
+  KnownState base;
+  KnownState target;
+  UtcTime finished_at;
+  bool acknowledged = false;  ///< by this site
 };
 
 /// A content file that a bundle carries.
@@ -109,8 +145,8 @@ struct ReturnOut {
 /// Why a site keeps a file out that a bundle brought.
 enum class WithheldWhy {
   kRejected,  ///< its scanner said no
-  kFailed,    ///< its scanner crashed or did not end in time, which counts as no
-  kConflict,  ///< it holds another file that was declared under this name
+  kCrashed,   ///< its scanner crashed, which counts as no
+  kTimedOut,  ///< its scanner did not end in time, which counts as no
 };
 std::string_view WithheldWhyName(WithheldWhy why);
 std::optional<WithheldWhy> ParseWithheldWhy(std::string_view name);
@@ -128,7 +164,11 @@ struct ReturnEffect {
     KnownState target;
   };
   std::vector<Receipt> receipts;  ///< the last is where the site stands
-  std::vector<Sha1Digest> requests;
+  struct Request {
+    Sha1Digest sha1;
+    bool asked = false;  ///< by a person or a server below, whatever the approvals there need
+  };
+  std::vector<Request> requests;
   std::vector<Sha1Digest> removed;
   /// Blocks of 64 KiB that could not be read: `count` of them from `block` on, counted from 0.
   struct Block {
@@ -140,7 +180,7 @@ struct ReturnEffect {
     auto operator<=>(const Block&) const = default;
   };
   std::vector<Block> blocks;
-  /// A bundle whose files the site wants once more.
+  /// A bundle whose files the site wants once more; sequence 0: everything, from nothing.
   struct Resend {
     std::string stream;
     std::uint64_t sequence = 0;
@@ -151,35 +191,63 @@ struct ReturnEffect {
   struct Blocked {
     Guid update;
     UtcTime since;
+    std::string reason;  ///< for people; empty unless the level says more than receipts
   };
   std::vector<Blocked> blocked;
+  /// A file that came and is in quarantine there: not asked for, not to be sent again.
   struct Withheld {
     Sha1Digest sha1;
+    std::uint64_t size_bytes = 0;
     WithheldWhy why = WithheldWhy::kRejected;
   };
   std::vector<Withheld> withheld;
 };
 
-/// Sites, bundles, receipts and returns in catalog.db. What a site has is only what its receipts
-/// say: writing a bundle changes no belief. Each writing function is one transaction unless it says
-/// otherwise. Thread rule of its database.
+/// Sites, groups of sites, bundles, receipts and returns in catalog.db. What a site has is only
+/// what its receipts say: writing a bundle changes no belief. Each writing function is one
+/// transaction unless it says otherwise. Thread rule of its database.
 class Ledger {
  public:
   explicit Ledger(Database& catalog) : db_(catalog) {}
 
   // Sites.
   /// Fails with kUsage (reason "site-known") when the GUID is there with another card; the same
-  /// card again changes nothing. The stream is made from the name and unique. Audited.
+  /// card again changes nothing. The stream is made from the name and unique. A site that was
+  /// removed comes back with its stream and numbers, and nothing is believed of it. Audited.
   Result<Site> AddSite(const Guid& guid, std::string_view name, ByteView card, UtcTime now,
                        std::string_view actor);
   Result<std::vector<Site>> Sites();
   /// By stream, name (without case) or GUID; kNotFound lists the sites there are.
   Result<Site> FindSite(std::string_view text);
   Result<std::optional<Site>> SiteByGuid(const Guid& guid);
+  Result<void> SetSettings(const Guid& site, const SiteSettings& settings, UtcTime now,
+                           std::string_view actor);
+  /// Nothing is sent to it any more, its returns are refused, it leaves its groups; its unfinished
+  /// bundle is given up. Several short transactions. Audited.
+  Result<void> RemoveSite(const Site& site, UtcTime now, std::string_view actor);
+
+  // Groups of sites.
+  /// Adds members, and the group when there is none of that name. Fails with kUsage (reason
+  /// "name-taken") when a site has the name. Audited.
+  Result<SiteGroup> AddToGroup(std::string_view name, const std::vector<Site>& members, UtcTime now,
+                               std::string_view actor);
+  Result<std::vector<SiteGroup>> Groups();  ///< by stream
+  /// By stream, name (without case) or GUID; kNotFound lists the groups there are.
+  Result<SiteGroup> FindGroup(std::string_view text);
+  /// The number of members that left. With no `members` the group itself goes; its numbers are kept
+  /// for one of the same name. Audited.
+  Result<std::uint64_t> RemoveFromGroup(const SiteGroup& group, const std::vector<Site>& members,
+                                        UtcTime now, std::string_view actor);
+  /// A site or a group, by stream or GUID, else by name (without case). kNotFound lists both;
+  /// kUsage (reason "group-empty").
+  Result<Destination> FindDestination(std::string_view text);
+  /// The site or group whose bundles are called so; removed ones included.
+  Result<std::optional<Guid>> StreamOwner(std::string_view stream);
 
   // Bundles going out.
-  /// Takes the next number of the site's stream for `bundle` (whose sequence is filled in) and pins
-  /// its files and its intent object.
+  /// Takes the next number of the stream for `bundle` (whose sequence is filled in) and pins its
+  /// files and its intent object. Many short transactions; nothing of it counts before the last
+  /// one, and what a killed one left is removed by the next.
   Result<BundleOut> Reserve(BundleOut bundle, const std::vector<PinnedFile>& pins,
                             ByteView intent_object);
   Result<std::optional<BundleOut>> Unfinished(const Guid& site);
@@ -200,8 +268,28 @@ class Ledger {
 
   // What a site has.
   Result<std::set<Sha1Digest>> Believed(const Guid& site);
-  Result<std::vector<Sha1Digest>> Requested(const Guid& site);
+  /// What the last return of the site asked for, ascending.
+  Result<std::vector<ReturnEffect::Request>> Requested(const Guid& site);
+  /// No file counts as held by it any more, whatever was written so far. Several short
+  /// transactions. Audited.
   Result<void> ForgetContent(const Guid& site, UtcTime now, std::string_view actor);
+  /// Signed bundles for the site, in the order in which they lead on; void ones left out.
+  Result<std::vector<SentBundle>> Sent(const Guid& site);
+  /// The files that a site must have been given when it has reached the target of `sent[behind -
+  /// 1]`, whichever of the bundles before were lost: whoever passed a target did so by one of the
+  /// bundles that lead across it. What receipts or `forgotten_at` speak of is left to Believed.
+  Result<std::set<Sha1Digest>> Implied(const Site& site, const std::vector<SentBundle>& sent,
+                                       std::size_t behind);
+
+  // Requests of this mirror to whoever sends it bundles.
+  /// Bundles whose files are wanted once more; sequence 0: everything. Each is dropped by the
+  /// return of it that the sender has applied (DropResends).
+  Result<std::vector<ReturnEffect::Resend>> ResendsWanted();
+  /// Audited.
+  Result<void> AskForResend(const ReturnEffect::Resend& resend, UtcTime now,
+                            std::string_view actor);
+  /// Those asked for up to `asked_before`: a bundle of the sender says that it knows of them.
+  Result<void> DropResends(UtcTime asked_before);
 
   // Bundles coming in; RecordImport belongs into the import's commit.
   Result<void> RecordImport(const BundleIn& bundle);
@@ -250,11 +338,15 @@ class Ledger {
 
  private:
   Result<std::string> FreeStream(std::string_view name);
+  Result<void> DropReserving(const Guid& owner);
+  Result<std::uint64_t> BeginReserving(const BundleOut& bundle);
   Result<void> ApplyReceipts(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                              Applied& applied);
-  Result<void> ApplyRequests(const ReturnEffect& effect);
+  Result<void> ForgetState(const Guid& site);
+  Result<void> ApplyRequests(const ReturnEffect& effect, Applied& applied);
   Result<void> ApplyReports(const ReturnEffect& effect);
-  Result<void> Believe(const ReturnEffect& effect);
+  Result<void> Acknowledge(const Guid& site, const ReturnEffect::Receipt& receipt,
+                           const Applied& applied);
   Database& db_;  // must outlive
 };
 

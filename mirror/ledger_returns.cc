@@ -71,8 +71,9 @@ auto ReadRows(Statement& rows, Read read) -> Result<std::vector<decltype(read(ro
 
 constexpr std::array<std::pair<WithheldWhy, std::string_view>, 3> kWithheldNames = {{
     {WithheldWhy::kRejected, "rejected"},
-    {WithheldWhy::kFailed, "failed"},
-    {WithheldWhy::kConflict, "conflict"},
+    {WithheldWhy::kCrashed, "crashed"},
+    {WithheldWhy::kTimedOut, "timed-out"},
+
 }};
 
 }  // namespace
@@ -207,7 +208,7 @@ Result<Ledger::Applied> Ledger::ApplyReturn(const ReturnEffect& effect, const St
   if (applied.restored) TRY(db_.Run("DELETE FROM site_content WHERE site = ?", effect.site));
   TRY(ApplyReceipts(effect, state_at, now, applied));
 
-  TRY(ApplyRequests(effect));
+  TRY(ApplyRequests(effect, applied));
   TRY(ApplyReports(effect));
   TRY(
       db_.Run("INSERT INTO return_in (site, epoch, number, sha256, applied_at) "
@@ -235,10 +236,7 @@ Result<void> Ledger::ApplyReceipts(const ReturnEffect& effect, const StateLookup
                                    UtcTime now, Applied& applied) {
   if (effect.receipts.empty()) {
     // A site that has imported nothing (any more): the next bundle starts from nothing.
-    return db_.Run(
-        "UPDATE site SET acked_epoch = NULL, acked_generation = NULL, acked_chain = NULL, "
-        "acked_state_digest = NULL, acked_sequence = 0, acked_at = ? WHERE guid = ?",
-        now, effect.site);
+    return ForgetState(effect.site);
   }
   const ReturnEffect::Receipt& last = effect.receipts.back();
   TRY_ASSIGN(const auto ours, state_at(last.target.name));
@@ -254,13 +252,7 @@ Result<void> Ledger::ApplyReceipts(const ReturnEffect& effect, const StateLookup
   }
   applied.acknowledged = *ours;
   applied.sequence = last.sequence;
-  if (!applied.restored) TRY(Believe(effect));
-  for (const auto& receipt : effect.receipts) {
-    TRY(
-        db_.Run("UPDATE bundle_out SET state = 5 WHERE site = ? AND sequence = ? AND manifest = ? "
-                "AND state IN (3, 4)",
-                effect.site, receipt.sequence, receipt.manifest));
-  }
+  for (const auto& receipt : effect.receipts) TRY(Acknowledge(effect.site, receipt, applied));
   return db_.Run(
       "UPDATE site SET acked_epoch = ?, acked_generation = ?, acked_chain = ?, "
       "acked_state_digest = ?, acked_sequence = ?, acked_at = ? WHERE guid = ?",
@@ -268,24 +260,40 @@ Result<void> Ledger::ApplyReceipts(const ReturnEffect& effect, const StateLookup
       now, effect.site);
 }
 
+/// The next bundle for it starts from nothing.
+Result<void> Ledger::ForgetState(const Guid& site) {
+  return db_.Run(
+      "UPDATE site SET acked_epoch = NULL, acked_generation = NULL, acked_chain = NULL, "
+      "acked_state_digest = NULL, acked_sequence = 0, acked_at = NULL WHERE guid = ?",
+      site);
+}
+
 /// What the site asks for and what it does not hold any more: belief ends.
-Result<void> Ledger::ApplyRequests(const ReturnEffect& effect) {
+Result<void> Ledger::ApplyRequests(const ReturnEffect& effect, Applied& applied) {
   TRY(db_.Run("DELETE FROM site_request WHERE site = ?", effect.site));
   TRY_ASSIGN(auto request,
-             db_.Prepare("INSERT OR IGNORE INTO site_request (site, sha1) VALUES (?, ?)"));
+             db_.Prepare("INSERT INTO site_request (site, sha1, asked) VALUES (?, ?, ?)"));
   TRY_ASSIGN(auto deny, db_.Prepare("DELETE FROM site_content WHERE site = ? AND sha1 = ?"));
-  for (const Sha1Digest& sha1 : effect.requests) {
-    TRY(request.Run(effect.site, sha1));
-    TRY(deny.Run(effect.site, sha1));
+  for (const auto& wanted : effect.requests) {
+    TRY(request.Run(effect.site, wanted.sha1, wanted.asked ? 1 : 0));
+    TRY(deny.Run(effect.site, wanted.sha1));
   }
   for (const Sha1Digest& sha1 : effect.removed) TRY(deny.Run(effect.site, sha1));
-  for (const auto& withheld : effect.withheld) TRY(deny.Run(effect.site, withheld.sha1));
+
   for (const auto& resend : effect.resends) {
+    if (resend.sequence == 0) {
+      TRY(db_.Run("DELETE FROM site_content WHERE site = ?", effect.site));
+      TRY(ForgetState(effect.site));
+      applied.acknowledged.reset();
+      continue;
+    }
+    TRY_ASSIGN(const auto owner, StreamOwner(resend.stream));
+    if (!owner) continue;
+
     TRY(
-        db_.Run("DELETE FROM site_content WHERE site = ? AND sha1 IN (SELECT p.sha1 FROM "
-                "bundle_pin p JOIN site s ON s.guid = p.site WHERE p.site = ? AND p.sequence = ? "
-                "AND s.stream = ?)",
-                effect.site, effect.site, resend.sequence, resend.stream));
+        db_.Run("DELETE FROM site_content WHERE site = ? AND sha1 IN (SELECT sha1 FROM "
+                "bundle_pin WHERE site = ? AND sequence = ?)",
+                effect.site, *owner, resend.sequence));
   }
   return {};
 }
@@ -301,28 +309,43 @@ Result<void> Ledger::ApplyReports(const ReturnEffect& effect) {
   }
   TRY(db_.Run("DELETE FROM site_blocked WHERE site = ?", effect.site));
   for (const auto& blocked : effect.blocked) {
-    TRY(db_.Run("INSERT INTO site_blocked (site, update_guid, since) VALUES (?, ?, ?)", effect.site,
-                blocked.update, blocked.since));
+    TRY(db_.Run("INSERT INTO site_blocked (site, update_guid, since, reason) VALUES (?, ?, ?, ?)",
+                effect.site, blocked.update, blocked.since, blocked.reason));
   }
   TRY(db_.Run("DELETE FROM site_withheld WHERE site = ?", effect.site));
   for (const auto& withheld : effect.withheld) {
-    TRY(db_.Run("INSERT INTO site_withheld (site, sha1, why) VALUES (?, ?, ?)", effect.site,
-                withheld.sha1, WithheldWhyName(withheld.why)));
+    TRY(db_.Run("INSERT INTO site_withheld (site, sha1, size_bytes, why) VALUES (?, ?, ?, ?)",
+                effect.site, withheld.sha1, withheld.size_bytes, WithheldWhyName(withheld.why)));
   }
   return {};
 }
 
 /// Only bundles that the site imported brought it anything, and each is believed once: a later
-/// return may have denied single files since.
-Result<void> Ledger::Believe(const ReturnEffect& effect) {
-  for (const auto& receipt : effect.receipts) {
+/// return may have denied single files since. A site that was restored may have lost them.
+Result<void> Ledger::Acknowledge(const Guid& site, const ReturnEffect::Receipt& receipt,
+                                 const Applied& applied) {
+  TRY_ASSIGN(const auto owner, StreamOwner(receipt.stream));
+  if (!owner) return {};
+  TRY_ASSIGN(const auto waits,
+             db_.QueryInt("SELECT 1 FROM bundle_recipient r JOIN bundle_out b USING (site, "
+                          "sequence) WHERE r.site = ? AND r.sequence = ? AND r.recipient = ? AND "
+                          "r.acknowledged = 0 AND b.manifest = ? AND b.state IN (3, 4)",
+                          *owner, receipt.sequence, site, receipt.manifest));
+  if (!waits) return {};
+  if (!applied.restored) {
     TRY(
-        db_.Run("INSERT OR IGNORE INTO site_content (site, sha1) SELECT p.site, p.sha1 FROM "
-                "bundle_pin p JOIN bundle_out b USING (site, sequence) "
-                "WHERE p.site = ? AND p.sequence = ? AND b.manifest = ? AND b.state IN (3, 4)",
-                effect.site, receipt.sequence, receipt.manifest));
+        db_.Run("INSERT OR IGNORE INTO site_content (site, sha1) SELECT ?, sha1 FROM bundle_pin "
+                "WHERE site = ? AND sequence = ?",
+                site, *owner, receipt.sequence));
   }
-  return {};
+  TRY(
+      db_.Run("UPDATE bundle_recipient SET acknowledged = 1 WHERE site = ? AND sequence = ? AND "
+              "recipient = ?",
+              *owner, receipt.sequence, site));
+  return db_.Run(
+      "UPDATE bundle_out SET state = 5 WHERE site = ?1 AND sequence = ?2 AND NOT EXISTS (SELECT 1 "
+      "FROM bundle_recipient WHERE site = ?1 AND sequence = ?2 AND acknowledged = 0)",
+      *owner, receipt.sequence);
 }
 
 Result<std::vector<ReturnEffect::Block>> Ledger::Damage(const Guid& site) {
@@ -338,21 +361,24 @@ Result<std::vector<ReturnEffect::Block>> Ledger::Damage(const Guid& site) {
 }
 
 Result<std::vector<ReturnEffect::Blocked>> Ledger::BlockedAt(const Guid& site) {
-  TRY_ASSIGN(auto rows, db_.Prepare("SELECT update_guid, since FROM site_blocked WHERE site = ? "
-                                    "ORDER BY update_guid"));
+  TRY_ASSIGN(auto rows,
+             db_.Prepare("SELECT update_guid, since, reason FROM site_blocked WHERE site = ? "
+                         "ORDER BY update_guid"));
   rows.BindAll(site);
   return ReadRows(rows, [](Statement& row) {
-    return ReturnEffect::Blocked{row.GuidAt(0), row.Time(1)};
+    return ReturnEffect::Blocked{row.GuidAt(0), row.Time(1), row.String(2)};
   });
 }
 
 Result<std::vector<ReturnEffect::Withheld>> Ledger::WithheldAt(const Guid& site) {
-  TRY_ASSIGN(auto rows,
-             db_.Prepare("SELECT sha1, why FROM site_withheld WHERE site = ? ORDER BY sha1"));
+  TRY_ASSIGN(
+      auto rows,
+      db_.Prepare("SELECT sha1, size_bytes, why FROM site_withheld WHERE site = ? ORDER BY sha1"));
   rows.BindAll(site);
   return ReadRows(rows, [](Statement& row) {
-    const auto why = ParseWithheldWhy(row.String(1));
+    const auto why = ParseWithheldWhy(row.String(2));
     return ReturnEffect::Withheld{row.DigestAt<Sha1Digest>(0),
+                                  static_cast<std::uint64_t>(row.Int(1)),
                                   why.value_or(WithheldWhy::kRejected)};
   });
 }

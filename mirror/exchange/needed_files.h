@@ -10,9 +10,9 @@
 
 namespace gapferry::mirror::exchange {
 
-/// The files that clients of this mirror need: payload of everything deployed for installation or
-/// removal with what it bundles, and licence texts of every update on offer; with `all` every file
-/// of every visible revision. Ascending by SHA-1, each once. `is_held` tells what is missing.
+/// The files that clients of this mirror need (FindNeed), licence texts of every update on offer
+/// included; with `all` those of every live update. Ascending by SHA-1, each once. `is_held` tells
+/// what is missing.
 Result<std::vector<DeclaredFile>> NeededFiles(Mirror& mirror, bool all);
 
 /// How revisions declare the file with this SHA-1, revisions of an open change included.

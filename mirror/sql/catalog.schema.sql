@@ -245,6 +245,8 @@ CREATE UNIQUE INDEX deployment_by_guid ON deployment (origin, guid);
 CREATE INDEX deployment_by_update ON deployment (update_guid, origin);
 CREATE INDEX deployment_by_generation ON deployment (origin, generation);
 CREATE INDEX deployment_by_group ON deployment (target_group, origin);
+CREATE INDEX deployment_floored ON deployment (floored_at) WHERE floored_at IS NOT NULL;
+CREATE INDEX deployment_go_live ON deployment (origin, go_live);
 
 CREATE TABLE decline (
   origin INTEGER NOT NULL,
@@ -459,7 +461,8 @@ CREATE TABLE bundle_recipient (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bundle_recipient_by_site ON bundle_recipient (recipient);
 
--- The intent object of an unfinished bundle, in parts of at most 256 KiB; gone once signed or void.
+-- The intent object of a stream's last bundle, in parts of at most 256 KiB: of an unfinished one,
+-- and of one of which a medium may have to be written again. Gone once void or followed by another.
 CREATE TABLE bundle_plan_part (
   id INTEGER PRIMARY KEY,
   site BLOB NOT NULL,
@@ -468,6 +471,32 @@ CREATE TABLE bundle_plan_part (
   bytes BLOB NOT NULL,
   UNIQUE (site, sequence, part)
 ) STRICT;
+
+-- The media that a bundle was written to; numbers from 1 and used once.
+CREATE TABLE bundle_medium (
+  site BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  medium INTEGER NOT NULL,
+  path TEXT NOT NULL,                      -- as --to named it; another medium may be there later
+  lost INTEGER NOT NULL DEFAULT 0,         -- 1: given up, its volumes have no place or another one
+  has_manifest INTEGER NOT NULL DEFAULT 0,
+  read_back TEXT NOT NULL DEFAULT '',      -- how its volumes were read again; '' before the first
+  begun_at INTEGER NOT NULL,
+  PRIMARY KEY (site, sequence, medium),
+  FOREIGN KEY (site, sequence) REFERENCES bundle_out (site, sequence)
+) STRICT, WITHOUT ROWID;
+
+-- Volumes that were written and read back, and where they lie.
+CREATE TABLE bundle_volume (
+  site BLOB NOT NULL,
+  sequence INTEGER NOT NULL,
+  volume INTEGER NOT NULL,                 -- from 1
+  medium INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,                  -- with the files beside it
+  sha256 BLOB NOT NULL,
+  PRIMARY KEY (site, sequence, volume),
+  FOREIGN KEY (site, sequence, medium) REFERENCES bundle_medium (site, sequence, medium)
+) STRICT, WITHOUT ROWID;
 
 -- Content a site is believed to hold: acknowledged bundles brought it and no return denied it since.
 CREATE TABLE site_content (
@@ -480,6 +509,7 @@ CREATE TABLE site_content (
 CREATE TABLE site_request (
   site BLOB NOT NULL REFERENCES site (guid),
   sha1 BLOB NOT NULL,
+  asked INTEGER NOT NULL,                  -- by a person or a server below, not by approvals there
   PRIMARY KEY (site, sha1)
 ) STRICT, WITHOUT ROWID;
 
@@ -499,6 +529,7 @@ CREATE TABLE site_blocked (
   site BLOB NOT NULL REFERENCES site (guid),
   update_guid BLOB NOT NULL,
   since INTEGER NOT NULL,
+  reason TEXT NOT NULL,                    -- '' where the level leaves it out
   PRIMARY KEY (site, update_guid)
 ) STRICT, WITHOUT ROWID;
 
@@ -506,7 +537,8 @@ CREATE TABLE site_blocked (
 CREATE TABLE site_withheld (
   site BLOB NOT NULL REFERENCES site (guid),
   sha1 BLOB NOT NULL,
-  why TEXT NOT NULL,                       -- rejected, failed, conflict
+  size_bytes INTEGER NOT NULL,
+  why TEXT NOT NULL,                       -- rejected, crashed, timed-out
   PRIMARY KEY (site, sha1)
 ) STRICT, WITHOUT ROWID;
 
@@ -612,3 +644,20 @@ CREATE TABLE quarantine (
   at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 -- ===== evidence: end =====
+
+-- ===== trust (mirror/trust_log.*): begin =====
+-- Rotations and revocations of keys that were accepted, in this order.
+CREATE TABLE trust_document (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  holder BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  text TEXT NOT NULL,                      -- the document as it was signed
+  accepted_at INTEGER NOT NULL
+) STRICT;
+
+-- By which key each imported bundle was signed as origin: what an ended key signed binds no order.
+CREATE TABLE bundle_in_key (
+  manifest BLOB PRIMARY KEY,               -- digest
+  origin_key TEXT NOT NULL                 -- key id, hex
+) STRICT, WITHOUT ROWID;
+-- ===== trust: end =====
