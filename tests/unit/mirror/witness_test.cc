@@ -8,6 +8,7 @@
 #include "mirror/evidence_log.h"
 #include "mirror/mirror.h"
 #include "tests/unit/mirror/test_directory.h"
+#include "tests/unit/mirror/test_documents.h"
 
 namespace gapferry::mirror {
 namespace {
