@@ -56,7 +56,7 @@ Result<void> CountCritical(Mirror& mirror, ServerSummary& summary) {
     mirror::FindUpdates query;
     TRY_ASSIGN(const Guid guid, Guid::Parse(classification));
     query.categories = {guid};
-    query.origin = mirror.intent().Effective();
+    TRY_ASSIGN(query.origin, mirror.intent().Effective());
     query.approved = false;
     query.declined = false;
     TRY_ASSIGN(const std::uint64_t count, mirror.catalog().CountUpdates(query));

@@ -138,7 +138,7 @@ class Planner {
 
   /// On a mirror that decides by itself nothing is declined by a bundle.
   Result<void> CompareDeclines(const mirror::IntentImport& intent) {
-    if (mirror_.intent().Effective() != mirror::IntentOrigin::kUpstream) return {};
+    if (!mirror_.config().replica) return {};
     TRY_ASSIGN(const auto declined, mirror_.intent().Declined());
     const std::set<Guid> before(declined.begin(), declined.end());
     for (const Guid& guid : intent.declined) {

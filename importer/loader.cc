@@ -127,10 +127,21 @@ Result<void> CheckRevisions(mirror::Mirror& mirror, const IntentObject& intent,
     }
     TRY_ASSIGN(const auto row, mirror.catalog().Find(line.update));
     const bool withdrawn = row && row->is_withdrawn;
-    if (line.withdrawn && !withdrawn) load.Withdraw(line.update);
+    const bool unlisted = row && row->is_unlisted;
+    if (line.withdrawn && (!withdrawn || unlisted)) load.Withdraw(line.update);
     if (!line.withdrawn && withdrawn) load.ListAgain(line.update);
   }
   return {};
+}
+
+/// A full bundle names every revision its sender holds. What it does not name is withdrawn and left
+/// out of the state: the sender was made anew or restored, or this mirror has diverged.
+Result<void> UnlistOthers(mirror::Mirror& mirror, const IntentObject& intent,
+                          mirror::CatalogLoad& load) {
+  return mirror.catalog().ForEachRevision([&](const mirror::RevisionRow& row) -> Result<void> {
+    if (!row.is_unlisted && FindLine(intent, row.update) == nullptr) load.Unlist(row.update);
+    return {};
+  });
 }
 
 }  // namespace
@@ -166,6 +177,7 @@ Result<mirror::CatalogLoad::Summary> LoadDocuments(mirror::Mirror& mirror,
   TRY(load.Flush());
   progress.End();
   TRY(CheckRevisions(mirror, intent, load));
+  if (intent.full) TRY(UnlistOthers(mirror, intent, load));
   TRY(load.Prepare());
   TRY_ASSIGN(auto summary, load.Summarize());
   if (summary.dangling.size() > intent.dangling) {

@@ -40,6 +40,9 @@ struct RevisionRow {
   bool is_expired = false;    ///< PublicationState="Expired"
   bool is_explicitly_deployable = false;
   bool is_withdrawn = false;  ///< the upstream does not list it any more
+  /// Withdrawn, and the last full bundle did not even name it: not part of the state digest, and
+  /// passed on by no bundle.
+  bool is_unlisted = false;
   /// A file it declares contradicts what is known under that SHA-1: never offer it.
   bool has_digest_conflict = false;
   bool needs_file_keys = false;  ///< its files are encrypted: Catalog::FileKeys
@@ -199,7 +202,8 @@ class Catalog {
   Result<std::optional<RevisionRow>> FindById(RevisionId id);
   /// Visible revisions of one update, ascending.
   Result<std::vector<RevisionRow>> RevisionsOf(const Guid& guid);
-  /// Became visible, withdrawn or listed again in (base, target], ascending by GUID and revision.
+  /// Became visible, withdrawn or listed again in (base, target], ascending by GUID and revision;
+  /// without unlisted ones.
   Result<void> ForEachChanged(Generation base, Generation target,
                               const std::function<Result<void>(const RevisionRow&)>& visit);
   /// All of them, ascending by id; `after` for those with a higher id only.

@@ -137,7 +137,7 @@ struct CatalogLoad::Impl {
   std::vector<FileKey> keys;
   std::size_t buffered_bytes = 0;
   std::unordered_map<protocol::UpdateId, Sha256Digest> buffered;
-  std::map<protocol::UpdateId, bool> withdrawn;  ///< as asked for
+  std::map<protocol::UpdateId, Listing> listings;  ///< as asked for
   std::optional<PreparedDocuments> prepared;
   bool published = false;
 
@@ -371,26 +371,31 @@ Result<void> CatalogLoad::Impl::WriteBuffer() {
 // ---- Towards the commit ------------------------------------------------------------------------
 
 void CatalogLoad::Withdraw(const protocol::UpdateId& update) {
-  impl_->withdrawn[update] = true;
+  impl_->listings[update] = Listing::kWithdrawn;
   impl_->prepared.reset();
 }
 
 void CatalogLoad::ListAgain(const protocol::UpdateId& update) {
-  impl_->withdrawn[update] = false;
+  impl_->listings[update] = Listing::kListed;
+  impl_->prepared.reset();
+}
+
+void CatalogLoad::Unlist(const protocol::UpdateId& update) {
+  impl_->listings[update] = Listing::kUnlisted;
   impl_->prepared.reset();
 }
 
 std::vector<protocol::UpdateId> CatalogLoad::Withdrawn() const {
   std::vector<protocol::UpdateId> ids;
-  for (const auto& [update, withdrawn] : impl_->withdrawn) {
-    if (withdrawn) ids.push_back(update);
+  for (const auto& [update, listing] : impl_->listings) {
+    if (listing != Listing::kListed) ids.push_back(update);
   }
   return ids;
 }
 
 Result<void> CatalogLoad::Prepare() {
   TRY(Flush());
-  TRY_ASSIGN(auto prepared, PrepareDocuments(impl_->db, impl_->change, impl_->withdrawn));
+  TRY_ASSIGN(auto prepared, PrepareDocuments(impl_->db, impl_->change, impl_->listings));
   impl_->prepared = std::move(prepared);
   return {};
 }
@@ -439,8 +444,8 @@ Result<CatalogLoad::Summary> CatalogLoad::Summarize() {
   TRY_ASSIGN(const auto counts, impl_->mirror.catalog().Counts());
   summary.live_updates = counts.live_updates;
   summary.adopted_revisions = impl_->adopted;
-  for (const auto& [update, withdrawn] : impl_->withdrawn) {
-    if (!withdrawn) continue;
+  for (const auto& [update, listing] : impl_->listings) {
+    if (listing == Listing::kListed) continue;
     TRY_ASSIGN(const auto row, impl_->mirror.catalog().Find(update));
     if (row && !row->is_withdrawn) ++summary.withdrawn;
   }
@@ -483,7 +488,7 @@ Result<void> CatalogLoad::Abandon() {
   impl_->buffered_bytes = 0;
   impl_->urls.clear();
   impl_->keys.clear();
-  impl_->withdrawn.clear();
+  impl_->listings.clear();
   impl_->prepared.reset();
   if (impl_->published) return Fail(ErrorCode::kInternal, "the load is published already");
   impl_->published = true;  // nothing may be added any more

@@ -107,7 +107,11 @@ class CatalogLoad {
   /// Marks revisions as no longer (or again) listed by the upstream; part of the commit.
   void Withdraw(const protocol::UpdateId& update);
   void ListAgain(const protocol::UpdateId& update);
-  std::vector<protocol::UpdateId> Withdrawn() const;  ///< as marked, ascending
+  /// Withdraws a revision that a full bundle does not name: it stays and is served as withdrawn,
+  /// but is no part of the documents tree any more, and so of no state digest.
+  void Unlist(const protocol::UpdateId& update);
+  /// As marked, unlisted ones included, ascending.
+  std::vector<protocol::UpdateId> Withdrawn() const;
 
   struct Summary {
     std::uint64_t new_revisions = 0;  ///< adopted ones included

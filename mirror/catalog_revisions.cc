@@ -67,7 +67,7 @@ Result<void> Catalog::ForEachChanged(Generation base, Generation target,
           "WHERE c2.generation > ?1 AND c2.generation <= ?2 "
           "UNION SELECT w.id FROM revision w WHERE w.withdrawn_generation > ?1 "
           "AND w.withdrawn_generation <= ?2) "
-          "AND c.generation <= ?2 ORDER BY i.guid, i.revision")));
+          "AND c.generation <= ?2 AND r.is_unlisted = 0 ORDER BY i.guid, i.revision")));
   rows.BindAll(base, target);
   return VisitAll(rows, visit);
 }

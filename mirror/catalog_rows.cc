@@ -20,7 +20,7 @@ std::string RevisionSelect(Sight sight, std::string_view rest) {
       "r.can_uninstall, r.eula_id, r.protocol_version, r.document_sha256, r.document_bytes, "
       "NOT EXISTS (SELECT 1 FROM revision_identity j JOIN revision s ON s.id = j.id "
       "JOIN change d ON d.id = s.change_id "
-      "WHERE j.guid = i.guid AND j.revision > i.revision AND {}), r.needs_file_keys "
+      "WHERE j.guid = i.guid AND j.revision > i.revision AND {}), r.needs_file_keys, r.is_unlisted "
       "FROM revision r JOIN revision_identity i ON i.id = r.id JOIN change c ON c.id = r.change_id "
       "WHERE {} {}",
       VisibleCondition(sight, /*inner=*/true), VisibleCondition(sight, /*inner=*/false), rest);
@@ -45,6 +45,7 @@ RevisionRow ReadRevision(Statement& row) {
   r.document_bytes = static_cast<std::uint64_t>(row.Int(14));
   r.is_latest = row.Bool(15);
   r.needs_file_keys = row.Bool(16);
+  r.is_unlisted = row.Bool(17);
   return r;
 }
 

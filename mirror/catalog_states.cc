@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kStateColumns =
     "SELECT g.epoch, g.generation, g.chain, g.state_digest, g.documents_digest, g.intent_digest, "
-    "g.committed_at, g.kind, g.passed_on_digest FROM generation_log g ";
+    "g.committed_at, g.kind, g.passed_on_digest, g.followed FROM generation_log g ";
 
 PublishedState ReadState(Statement& row) {
   PublishedState state;
@@ -23,6 +23,7 @@ PublishedState ReadState(Statement& row) {
   state.committed_at = row.Time(6);
   state.kind = row.String(7);
   state.passed_on_digest = row.DigestAt<Sha256Digest>(8);
+  state.followed = static_cast<IntentOrigin>(row.Int32(9));
   return state;
 }
 

@@ -17,8 +17,22 @@ IntentOrigin DigestOrigin(const Config& config) {
   return config.replica || config.upstream.gap ? IntentOrigin::kUpstream : IntentOrigin::kLocal;
 }
 
+Result<IntentOrigin> FollowedOrigin(Database& db, const Config& config) {
+  if (!config.replica) return IntentOrigin::kLocal;
+  TRY_ASSIGN(const auto held, db.QueryInt("SELECT is_held FROM mirror"));
+  return held.value_or(0) == 0 ? IntentOrigin::kUpstream : IntentOrigin::kFollowed;
+}
+
 Tree IntentTree(IntentOrigin origin) {
-  return origin == IntentOrigin::kLocal ? Tree::kLocalIntent : Tree::kUpstreamIntent;
+  switch (origin) {
+    case IntentOrigin::kLocal:
+      return Tree::kLocalIntent;
+    case IntentOrigin::kUpstream:
+      return Tree::kUpstreamIntent;
+    case IntentOrigin::kFollowed:
+      break;
+  }
+  return Tree::kFollowedIntent;
 }
 
 CommitTransaction::CommitTransaction(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -96,6 +110,10 @@ void CommitTransaction::RecordIntentChange(IntentOrigin origin, const Guid& key,
   impl_->intent_lines.push_back(fmt::format("{} {}\n", static_cast<int>(origin), std::move(line)));
 }
 
+void CommitTransaction::RecordLocalChange(std::string line) {
+  impl_->intent_lines.push_back(fmt::format("- {}\n", std::move(line)));
+}
+
 void CommitTransaction::ExpectStateDigest(const Sha256Digest& digest) {
   impl_->expected_state = digest;
 }
@@ -109,10 +127,13 @@ namespace {
 
 Result<void> PublishDocuments(Database& db, const PreparedDocuments& documents,
                               Generation generation) {
-  TRY_ASSIGN(auto mark, db.Prepare("UPDATE revision SET is_withdrawn = ?, "
-                                   "withdrawn_generation = ? WHERE id = ?"));
-  for (const auto& [id, withdrawn] : documents.withdrawn) {
-    TRY(mark.Run(withdrawn ? 1 : 0, generation, id));
+  TRY_ASSIGN(auto mark,
+             db.Prepare("UPDATE revision SET is_withdrawn = ?1, withdrawn_generation = ?2, "
+                        "unlisted_generation = CASE WHEN is_unlisted = ?3 "
+                        "THEN unlisted_generation ELSE ?2 END, is_unlisted = ?3 WHERE id = ?4"));
+  for (const auto& [id, listing] : documents.listings) {
+    TRY(mark.Run(listing == Listing::kListed ? 0 : 1, generation,
+                 listing == Listing::kUnlisted ? 1 : 0, id));
   }
   TRY(db.Run("UPDATE change SET generation = ? WHERE id = ?", generation, documents.change));
   TRY(MoveCounts(db, documents.counts));
@@ -180,13 +201,14 @@ Result<StateName> CommitTransaction::Write() {
   const Config& config = impl.mirror.config();
   TRY_ASSIGN(const auto documents, ReadRoot(db(), Tree::kDocuments));
   TRY_ASSIGN(const auto intent, ReadRoot(db(), IntentTree(DigestOrigin(config))));
-  TRY_ASSIGN(const auto passed_on, ReadRoot(db(), IntentTree(EffectiveOrigin(config))));
+  TRY_ASSIGN(const auto followed, FollowedOrigin(db(), config));
+  TRY_ASSIGN(const auto passed_on, ReadRoot(db(), IntentTree(followed)));
   TRY(CheckExpected(impl.expected_state, StateDigest(documents, intent)));
   TRY(
       db().Run("UPDATE generation_log SET documents_digest = ?, intent_digest = ?, "
-               "state_digest = ?, passed_on_digest = ? WHERE generation = ?",
+               "state_digest = ?, passed_on_digest = ?, followed = ? WHERE generation = ?",
                documents, intent, StateDigest(documents, intent), StateDigest(documents, passed_on),
-               name.generation));
+               static_cast<int>(EffectiveOrigin(config)), name.generation));
   TRY(db().Run("UPDATE mirror SET published = ?", name.generation));
   return name;
 }

@@ -44,6 +44,9 @@ class CommitTransaction {
   /// Called by the functions that change intent: `line` is the canonical text of what one element
   /// is now ("-" before it when it is gone), `key` decides its bucket.
   void RecordIntentChange(IntentOrigin origin, const Guid& key, std::string line);
+  /// A change that gets a generation and a place in the chain, but is part of no state digest: what
+  /// is decided here alone (blocks, deadlines by this machine's clock, configuration).
+  void RecordLocalChange(std::string line);
 
   /// Makes Finish fail with kUntrusted (reason "state-digest") and roll back unless the state
   /// digest after it is `digest`: what an import must reach.

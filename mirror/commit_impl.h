@@ -19,6 +19,13 @@
 
 namespace gapferry::mirror {
 
+/// What the mirror above says of a revision that is held.
+enum class Listing {
+  kListed,
+  kWithdrawn,  ///< not listed any more, and said so
+  kUnlisted,   ///< not even named by a full bundle: served as withdrawn, out of the documents tree
+};
+
 /// By how much the numbers of catalog_count move, in the order of its columns.
 using CountChanges = std::array<std::int64_t, 8>;
 
@@ -26,11 +33,11 @@ using CountChanges = std::array<std::int64_t, 8>;
 struct PreparedDocuments {
   ChangeId change = 0;
   bool has_revisions = false;
-  std::map<RevisionId, bool> withdrawn;  ///< only real changes
+  std::map<RevisionId, Listing> listings;  ///< only real changes
   std::map<std::size_t, Sha256Digest> buckets;
   CountChanges counts{};
   Sha256Digest lines_digest;  ///< SHA-256 over the canonical lines of what changes, sorted
-  bool changes_anything() const { return has_revisions || !withdrawn.empty(); }
+  bool changes_anything() const { return has_revisions || !listings.empty(); }
 };
 
 struct CommitTransaction::Impl {
@@ -50,7 +57,10 @@ struct CommitTransaction::Impl {
 
 /// Whose intent the state digest covers: what came from above, if anything does.
 IntentOrigin DigestOrigin(const Config& config);
+/// kLocal or kUpstream, by the configuration alone.
 IntentOrigin EffectiveOrigin(const Config& config);
+/// Whose intent is followed and passed on: kFollowed while a replica holds decisions back.
+Result<IntentOrigin> FollowedOrigin(Database& db, const Config& config);
 Tree IntentTree(IntentOrigin origin);
 
 /// The canonical element lines of one bucket of intent (intent_rows.cc), each with LF:

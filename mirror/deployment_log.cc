@@ -42,7 +42,7 @@ Result<void> Collect(Database& db, std::string_view condition, IntentOrigin orig
 
 Result<DeploymentLog> ReadDeploymentLog(Mirror& mirror, Generation base, Generation target) {
   Database& db = mirror.db();
-  const IntentOrigin origin = mirror.intent().Effective();
+  TRY_ASSIGN(const IntentOrigin origin, mirror.intent().Effective());
   DeploymentLog log;
   TRY(Collect(db, kMoved, origin, base, target, log.live));
   if (base <= 0) return log;  // everything has moved since

@@ -21,7 +21,13 @@ namespace gapferry::mirror {
 ///            to the bucket of the first 12 bits of their key
 inline constexpr std::size_t kBuckets = 4096;
 
-enum class Tree { kDocuments = 1, kLocalIntent = 2, kUpstreamIntent = 3, kContent = 4 };
+enum class Tree {
+  kDocuments = 1,
+  kLocalIntent = 2,
+  kUpstreamIntent = 3,
+  kContent = 4,
+  kFollowedIntent = 5
+};
 
 inline std::size_t BucketOf(ByteView key) {
   return static_cast<std::size_t>(key[0]) << 4 | static_cast<std::size_t>(key[1] >> 4);

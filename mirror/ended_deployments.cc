@@ -6,12 +6,13 @@
 namespace gapferry::mirror {
 
 Result<std::vector<EndedApproval>> ReadEndedApprovals(Mirror& mirror) {
+  TRY_ASSIGN(const IntentOrigin origin, mirror.intent().Effective());
   TRY_ASSIGN(
       auto statement,
       mirror.db().Prepare("SELECT update_guid, target_group, max(generation) FROM deployment "
                           "WHERE origin = ? AND is_dead = 1 "
                           "GROUP BY update_guid, target_group"));
-  statement.Bind(1, static_cast<int>(mirror.intent().Effective()));
+  statement.Bind(1, static_cast<int>(origin));
   std::vector<EndedApproval> ended;
   while (true) {
     TRY_ASSIGN(const bool row, statement.Step());

@@ -48,7 +48,7 @@ std::vector<TargetGroup> BuiltinGroups() {
           {kUnassignedComputers, kAllComputers, "Unassigned Computers", true}};
 }
 
-IntentOrigin Intent::Effective() const { return EffectiveOrigin(mirror_.config()); }
+Result<IntentOrigin> Intent::Effective() { return FollowedOrigin(mirror_.db(), mirror_.config()); }
 
 // ---- Groups ------------------------------------------------------------------------------------
 
@@ -63,6 +63,11 @@ Result<std::vector<TargetGroup>> Intent::Groups(IntentOrigin origin) {
     if (!row) return groups;
     groups.push_back({rows.GuidAt(0), rows.GuidAt(1), rows.String(2), false});
   }
+}
+
+Result<std::vector<TargetGroup>> Intent::Groups() {
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
+  return Groups(origin);
 }
 
 Result<TargetGroup> Intent::FindGroup(std::string_view name_or_guid) {
@@ -238,35 +243,43 @@ Result<std::vector<Deployment>> Intent::Deployments(IntentOrigin origin) {
   return ReadDeployments(rows);
 }
 
-Result<std::vector<Deployment>> Intent::Deployments() { return Deployments(Effective()); }
+Result<std::vector<Deployment>> Intent::Deployments() {
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
+  return Deployments(origin);
+}
 
 Result<std::vector<Deployment>> Intent::DeploymentsOf(const Guid& update) {
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
   TRY_ASSIGN(auto rows, mirror_.db().Prepare(DeploymentSelect(
                             "WHERE update_guid = ? AND origin = ? AND is_dead = 0 ORDER BY id")));
-  rows.BindAll(update, static_cast<int>(Effective()));
+  rows.BindAll(update, static_cast<int>(origin));
   return ReadDeployments(rows);
 }
 
 Result<std::vector<Guid>> Intent::Declined() {
-  return LiveGuids(mirror_.db(), "decline", Effective());
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
+  return LiveGuids(mirror_.db(), "decline", origin);
 }
 
 Result<bool> Intent::IsDeclined(const Guid& update) {
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
   TRY_ASSIGN(const auto found,
              mirror_.db().QueryInt("SELECT 1 FROM decline WHERE origin = ? AND guid = ? "
                                    "AND is_dead = 0",
-                                   static_cast<int>(Effective()), update));
+                                   static_cast<int>(origin), update));
   return found.has_value();
 }
 
 Result<std::vector<Guid>> Intent::AcceptedEulas() {
-  return LiveGuids(mirror_.db(), "eula_acceptance", Effective());
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
+  return LiveGuids(mirror_.db(), "eula_acceptance", origin);
 }
 
 Result<std::vector<std::pair<Guid, Generation>>> Intent::EulaAcceptances() {
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
   TRY_ASSIGN(auto rows, mirror_.db().Prepare("SELECT guid, generation FROM eula_acceptance "
                                              "WHERE origin = ? AND is_dead = 0 ORDER BY guid"));
-  rows.BindAll(static_cast<int>(Effective()));
+  rows.BindAll(static_cast<int>(origin));
   std::vector<std::pair<Guid, Generation>> acceptances;
   for (;;) {
     TRY_ASSIGN(const bool row, rows.Step());
@@ -276,7 +289,8 @@ Result<std::vector<std::pair<Guid, Generation>>> Intent::EulaAcceptances() {
 }
 
 Result<std::vector<Sha256Digest>> Intent::Buckets() {
-  return ReadBuckets(mirror_.db(), IntentTree(Effective()));
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
+  return ReadBuckets(mirror_.db(), IntentTree(origin));
 }
 
 namespace {
@@ -318,7 +332,7 @@ Result<IntentChanges> Intent::Changes(Generation base, Generation target) {
   if (!db.in_transaction()) {
     TRY_ASSIGN(view, Transaction::Begin(db, TransactionKind::kRead));
   }
-  const IntentOrigin origin = Effective();
+  TRY_ASSIGN(const IntentOrigin origin, Effective());
   IntentChanges changes;
   TRY(CollectGroups(db, origin, base, changes));
   {
@@ -334,13 +348,13 @@ Result<IntentChanges> Intent::Changes(Generation base, Generation target) {
       }
     }
   }
-  std::vector<Guid> none;
   TRY(SplitGuids(db, "decline", origin, base, changes.declined, changes.undeclined));
-  TRY(SplitGuids(db, "eula_acceptance", origin, base, changes.accepted_eulas, none));
+  TRY(SplitGuids(db, "eula_acceptance", origin, base, changes.accepted_eulas, changes.dead_eulas));
   if (base <= 0) {
     changes.dead_groups.clear();
     changes.dead_deployments.clear();
     changes.undeclined.clear();
+    changes.dead_eulas.clear();
   }
   return changes;
 }

@@ -51,8 +51,10 @@ struct Deployment {
   protocol::UpdateId update;
   Guid group;
   DeploymentAction action = DeploymentAction::kInstall;
-  std::optional<UtcTime> deadline;            ///< as given or received
-  std::optional<UtcTime> effective_deadline;  ///< what clients are told; never earlier
+  std::optional<UtcTime> deadline;  ///< as given or received
+  /// What clients are told; never earlier. None although `deadline` is given: it waits until the
+  /// clock of this machine can be believed (mirror/deadlines.h).
+  std::optional<UtcTime> effective_deadline;
   bool is_assigned = true;
   std::uint8_t download_priority = 2;  ///< 1 low, 2 normal, 3 high
   UtcTime go_live;                     ///< not deployed before it
@@ -88,6 +90,7 @@ struct IntentChanges {
   std::vector<Guid> declined;
   std::vector<Guid> undeclined;
   std::vector<Guid> accepted_eulas;
+  std::vector<Guid> dead_eulas;
 };
 
 /// What one upstream's answer or bundle brings. A list that is absent is left alone.
@@ -95,15 +98,22 @@ struct IntentImport {
   bool groups_are_full = false;       ///< delete groups that are not listed, with their deployments
   bool deployments_are_full = false;  ///< delete deployments that are not listed
   bool declined_are_full = false;     ///< what is not listed is not declined any more
+  bool eulas_are_full = false;        ///< what is not listed is not accepted any more
   std::vector<TargetGroup> groups;    ///< built-in ones are passed over
   std::vector<Guid> dead_groups;
   std::vector<IncomingDeployment> deployments;
   std::vector<Guid> dead_deployments;
   std::vector<Guid> declined;
   std::vector<Guid> undeclined;
-  std::vector<Guid> accepted_eulas;  ///< never withdrawn by absence
-  /// Deadlines earlier than commit time plus this are moved there; absent: kept as they are.
+  std::vector<Guid> accepted_eulas;
+  std::vector<Guid> dead_eulas;
+  /// On a replica: nothing of it is followed until somebody applies it (mirror/held_intent.h). The
+  /// commit must have called BeginHold.
+  bool hold = false;
+  /// Deadlines earlier than now plus this are moved there; absent: kept as they are.
   std::optional<std::chrono::seconds> deadline_floor;
+  /// With a floor: the time that the clock must have reached to be believed. Deadlines wait for it.
+  std::optional<UtcTime> not_before;
 };
 
 struct IntentImported {
@@ -112,13 +122,14 @@ struct IntentImported {
     protocol::UpdateId update;
     Guid group;
     UtcTime given;
-    UtcTime effective;
+    std::optional<UtcTime> effective;  ///< none: waits until the clock can be believed
   };
   std::vector<MovedDeadline> moved_deadlines;
 };
 
-/// Groups, approvals, declines and EULA acceptances. Rows of two origins are kept; `Effective` is
-/// the one this mirror follows and passes on: the upstream's on a replica, else the local one.
+/// Groups, approvals, declines and EULA acceptances. Rows of several origins are kept; `Effective`
+/// is the one this mirror follows and passes on: the local one, or on a replica the upstream's
+/// (kFollowed while decisions from above wait, see mirror/proposals.h).
 ///
 /// The administrative functions (Approve ... AssignComputer) are whole commits: on success one
 /// generation is published (assignments of computers have none) and one audit record per object is
@@ -128,11 +139,11 @@ struct IntentImported {
 class Intent {
  public:
   explicit Intent(Mirror& mirror) : mirror_(mirror) {}
-  IntentOrigin Effective() const;
+  Result<IntentOrigin> Effective();
 
   // Groups. Built-in ones come first, then by name.
   Result<std::vector<TargetGroup>> Groups(IntentOrigin origin);
-  Result<std::vector<TargetGroup>> Groups() { return Groups(Effective()); }
+  Result<std::vector<TargetGroup>> Groups();
   /// By name (without case) or GUID; kNotFound lists the groups there are.
   Result<TargetGroup> FindGroup(std::string_view name_or_guid);
   Result<TargetGroup> AddGroup(std::string_view name, const Guid& parent, std::string_view actor);
@@ -195,7 +206,8 @@ class Intent {
   Result<IntentChanges> Changes(Generation base, Generation target);
 
   /// Takes over an upstream's intent within a commit. Order: groups, deployments, dead ones,
-  /// declines, EULAs. Elements equal to what is there change nothing.
+  /// declines, EULAs. Elements equal to what is there change nothing. While a replica follows
+  /// kFollowed, what changes is followed at once too (unless it is held).
   static Result<IntentImported> Import(CommitTransaction& commit, const IntentImport& import);
   /// The same, counted without writing: for plans.
   static Result<IntentImported> Preview(Mirror& mirror, const IntentImport& import);

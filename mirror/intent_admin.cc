@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "mirror/catalog.h"
+#include "mirror/digest_tree.h"
 #include "mirror/intent.h"
 #include "mirror/intent_rows.h"
 #include "mirror/mirror.h"
@@ -140,7 +141,10 @@ Result<Deployment> ApproveOne(CommitTransaction& commit, const Intent::Approval&
   wanted.deadline = approval.deadline;
   wanted.admin_name = AdminName(actor);
   const bool unchanged = same && same->deadline == approval.deadline;
-  wanted.go_live = same ? same->go_live : commit.committed_at();
+  // By the clock, which commit times are ahead of after it was corrected.
+  wanted.go_live =
+      same ? same->go_live
+           : std::min(commit.committed_at(), ToWholeMilliseconds(commit.mirror().clock().Now()));
   wanted.last_change = unchanged ? same->last_change : commit.committed_at();
   if (unchanged) wanted.admin_name = same->admin_name;
   TRY_ASSIGN(const bool changed, PutDeployment(commit, kLocal, wanted, approval.deadline));

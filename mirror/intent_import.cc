@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <set>
 
+#include "mirror/deadlines.h"
+#include "mirror/held_intent.h"
 #include "mirror/intent.h"
+#include "mirror/intent_history.h"
 #include "mirror/intent_rows.h"
 #include "mirror/mirror.h"
 
@@ -19,19 +22,24 @@ class Importer {
       : commit_(commit), import_(import) {}
 
   Result<IntentImported> Run() {
+    TRY_ASSIGN(const IntentOrigin followed, commit_.mirror().intent().Effective());
+    is_held_ = followed == IntentOrigin::kFollowed;
     TRY(Groups());
     TRY(PutDeployments());
     TRY(EndDeployments());
     TRY(Declines());
-    for (const Guid& eula : import_.accepted_eulas) TRY(Count(PutEula(commit_, kUpstream, eula)));
+    TRY(Eulas());
+    if (is_held_) TRY(EndHoldWhenEqual(commit_));
     return std::move(result_);
   }
 
  private:
-  Result<void> Count(Result<bool> changed) {
+  /// What changed is followed at once, unless it is held.
+  Result<void> Count(Result<bool> changed, IntentKind kind, const Guid& guid) {
     if (!changed) return std::unexpected(std::move(changed).error());
-    if (*changed) ++result_.changed;
-    return {};
+    if (!*changed) return {};
+    ++result_.changed;
+    return is_held_ && !import_.hold ? Follow(commit_, kind, guid) : Result<void>();
   }
 
   Result<void> Groups() {
@@ -39,7 +47,7 @@ class Importer {
     for (const auto& group : import_.groups) {
       if (IsBuiltinGroup(group.id)) continue;
       listed.insert(group.id);
-      TRY(Count(PutGroup(commit_, kUpstream, group)));
+      TRY(Count(PutGroup(commit_, kUpstream, group), IntentKind::kGroup, group.id));
     }
     std::vector<Guid> dead = import_.dead_groups;
     if (import_.groups_are_full) {
@@ -47,26 +55,29 @@ class Importer {
       std::copy_if(live.begin(), live.end(), std::back_inserter(dead),
                    [&](const Guid& guid) { return !listed.contains(guid); });
     }
-    for (const Guid& guid : dead) TRY(Count(EndGroup(commit_, kUpstream, guid)));
+    for (const Guid& guid : dead) {
+      TRY(Count(EndGroup(commit_, kUpstream, guid), IntentKind::kGroup, guid));
+    }
     return {};
-  }
-
-  std::optional<UtcTime> Floored(const IncomingDeployment& deployment) const {
-    if (!deployment.deadline || !import_.deadline_floor) return deployment.deadline;
-    return std::max(*deployment.deadline, commit_.committed_at() + *import_.deadline_floor);
   }
 
   Result<void> PutDeployments() {
     for (const auto& deployment : import_.deployments) {
-      const auto effective = Floored(deployment);
-      TRY_ASSIGN(const bool changed, PutDeployment(commit_, kUpstream, deployment, effective));
+      SettledDeadline settled{deployment.deadline, {}};
+      if (import_.deadline_floor) {
+        settled = SettleDeadline(deployment.deadline, ReckonedFrom(commit_),
+                                 *import_.deadline_floor, import_.not_before);
+      }
+      const auto& effective = settled.effective;
+      TRY_ASSIGN(const bool changed,
+                 PutDeployment(commit_, kUpstream, deployment, effective, settled.floored_at));
       if (!changed) continue;
-      ++result_.changed;
+      TRY(Count(changed, IntentKind::kApproval, deployment.guid));
       // A row whose deadline did not change keeps what was made of it before.
       TRY_ASSIGN(const auto row, FindDeployment(commit_.db(), kUpstream, deployment.guid));
       if (row && row->effective_deadline == effective && effective != deployment.deadline) {
         result_.moved_deadlines.push_back(
-            {deployment.update, deployment.group, *deployment.deadline, *effective});
+            {deployment.update, deployment.group, *deployment.deadline, effective});
       }
     }
     return {};
@@ -86,26 +97,49 @@ class Importer {
     }
     for (const Guid& guid : dead) {
       TRY_ASSIGN(const auto deployment, FindDeployment(commit_.db(), kUpstream, guid));
-      if (deployment) TRY(Count(EndDeployment(commit_, *deployment)));
+      if (!deployment) continue;
+      TRY(Count(EndDeployment(commit_, *deployment), IntentKind::kApproval, guid));
     }
     return {};
   }
 
   Result<void> Declines() {
     std::set<Guid> listed(import_.declined.begin(), import_.declined.end());
-    for (const Guid& guid : listed) TRY(Count(PutDecline(commit_, kUpstream, guid, true)));
+    for (const Guid& guid : listed) {
+      TRY(Count(PutDecline(commit_, kUpstream, guid, true), IntentKind::kDecline, guid));
+    }
     std::vector<Guid> undeclined = import_.undeclined;
     if (import_.declined_are_full) {
       TRY_ASSIGN(const auto live, LiveGuids(commit_.db(), "decline", kUpstream));
       std::copy_if(live.begin(), live.end(), std::back_inserter(undeclined),
                    [&](const Guid& guid) { return !listed.contains(guid); });
     }
-    for (const Guid& guid : undeclined) TRY(Count(PutDecline(commit_, kUpstream, guid, false)));
+    for (const Guid& guid : undeclined) {
+      TRY(Count(PutDecline(commit_, kUpstream, guid, false), IntentKind::kDecline, guid));
+    }
+    return {};
+  }
+
+  Result<void> Eulas() {
+    std::vector<Guid> dead = import_.dead_eulas;
+    const std::set<Guid> listed(import_.accepted_eulas.begin(), import_.accepted_eulas.end());
+    for (const Guid& eula : listed) {
+      TRY(Count(PutEula(commit_, kUpstream, eula), IntentKind::kEula, eula));
+    }
+    if (import_.eulas_are_full) {
+      TRY_ASSIGN(const auto live, LiveGuids(commit_.db(), "eula_acceptance", kUpstream));
+      std::copy_if(live.begin(), live.end(), std::back_inserter(dead),
+                   [&](const Guid& guid) { return !listed.contains(guid); });
+    }
+    for (const Guid& eula : dead) {
+      TRY(Count(EndEula(commit_, kUpstream, eula), IntentKind::kEula, eula));
+    }
     return {};
   }
 
   CommitTransaction& commit_;
   const IntentImport& import_;
+  bool is_held_ = false;
   IntentImported result_;
 };
 

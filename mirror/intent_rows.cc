@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "mirror/commit_impl.h"
+#include "mirror/intent_history.h"
 
 namespace gapferry::mirror {
 
@@ -25,6 +26,8 @@ std::string DeploymentLine(const IncomingDeployment& d) {
                      d.last_change.ticks, d.admin_name.size(), d.admin_name);
 }
 
+}  // namespace
+
 IncomingDeployment Travelling(const Deployment& d) {
   return {d.guid,
           d.update,
@@ -38,16 +41,28 @@ IncomingDeployment Travelling(const Deployment& d) {
           d.admin_name};
 }
 
-}  // namespace
-
 // ---- Groups ------------------------------------------------------------------------------------
 
+namespace {
+
+Result<std::optional<TargetGroup>> FindLiveGroup(Database& db, IntentOrigin origin,
+                                                 const Guid& group) {
+  TRY_ASSIGN(auto row, db.Prepare("SELECT parent, name FROM target_group WHERE origin = ? "
+                                  "AND guid = ? AND is_dead = 0"));
+  row.BindAll(Number(origin), group);
+  TRY_ASSIGN(const bool found, row.Step());
+  if (!found) return std::optional<TargetGroup>();
+  TargetGroup live{group, row.GuidAt(0), row.String(1), false};
+  TRY(row.Check());
+  return std::optional(std::move(live));
+}
+
+}  // namespace
+
 Result<bool> PutGroup(CommitTransaction& commit, IntentOrigin origin, const TargetGroup& group) {
-  TRY_ASSIGN(auto row, commit.db().Prepare("SELECT 1 FROM target_group WHERE origin = ? AND "
-                                           "guid = ? AND parent = ? AND name = ? AND is_dead = 0"));
-  row.BindAll(Number(origin), group.id, group.parent, group.name);
-  TRY_ASSIGN(const bool same, row.Step());
-  if (same) return false;
+  TRY_ASSIGN(const auto before, FindLiveGroup(commit.db(), origin, group.id));
+  if (before && before->parent == group.parent && before->name == group.name) return false;
+  if (origin == IntentOrigin::kLocal) TRY(RememberGroup(commit, group.id, before));
   TRY(
       commit.db().Run("INSERT INTO target_group (origin, guid, parent, name, generation, is_dead) "
                       "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET "
@@ -60,11 +75,13 @@ Result<bool> PutGroup(CommitTransaction& commit, IntentOrigin origin, const Targ
 
 Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid& group) {
   Database& db = commit.db();
+  TRY_ASSIGN(const auto before, FindLiveGroup(db, origin, group));
+  if (!before) return false;
+  if (origin == IntentOrigin::kLocal) TRY(RememberGroup(commit, group, before));
   TRY(
       db.Run("UPDATE target_group SET is_dead = 1, generation = ? WHERE origin = ? AND guid = ? "
              "AND is_dead = 0",
              commit.generation(), Number(origin), group));
-  if (db.ChangedRows() == 0) return false;
   commit.RecordIntentChange(origin, group, "-G " + group.ToString());
   std::vector<Deployment> ended;
   {
@@ -75,6 +92,8 @@ Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid
     TRY_ASSIGN(ended, ReadDeployments(rows));
   }
   for (const auto& deployment : ended) TRY(EndDeployment(commit, deployment));
+  TRY_ASSIGN(const auto followed, FollowedOrigin(db, commit.mirror().config()));
+  if (origin != followed) return true;
   TRY(db.Run("DELETE FROM computer_group WHERE guid = ?", group));
   TRY(db.Run("UPDATE mirror SET assignment_sequence = assignment_sequence + 1"));
   return true;
@@ -84,7 +103,10 @@ Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid
 
 std::string DeploymentSelect(std::string_view rest) {
   return fmt::format(
-      "SELECT id, origin, guid, update_guid, update_revision, target_group, action, deadline, "
+      // What a replica follows while it holds decisions back keeps the id that clients know.
+      "SELECT CASE origin WHEN 2 THEN coalesce((SELECT u.id FROM deployment u WHERE u.origin = 1 "
+      "AND u.guid = deployment.guid), id) ELSE id END, origin, guid, update_guid, update_revision, "
+      "target_group, action, deadline, "
       "effective_deadline, is_assigned, download_priority, go_live, last_change, admin_name, "
       "created_generation, generation, is_dead FROM deployment {}",
       rest);
@@ -132,11 +154,13 @@ Result<std::optional<Deployment>> FindDeployment(Database& db, IntentOrigin orig
 }
 
 Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
-                           const IncomingDeployment& d, std::optional<UtcTime> effective_deadline) {
+                           const IncomingDeployment& d, std::optional<UtcTime> effective_deadline,
+                           std::optional<UtcTime> floored_at) {
   TRY_ASSIGN(const auto known, FindDeployment(commit.db(), origin, d.guid));
   const bool alive = known && !known->is_dead;
   if (alive && Travelling(*known) == d) return false;
   // For another revision, group or action it is a new deadline, which may not begin in the past.
+  if (origin == IntentOrigin::kLocal) TRY(RememberDeployment(commit, d, known));
   const bool same_meaning = alive && known->deadline == d.deadline && known->update == d.update &&
                             known->group == d.group && known->action == d.action;
   if (same_meaning) effective_deadline = known->effective_deadline;
@@ -148,8 +172,8 @@ Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
   TRY(commit.db().Run(
       "INSERT INTO deployment (origin, guid, update_guid, update_revision, target_group, action, "
       "deadline, effective_deadline, is_assigned, download_priority, go_live, last_change, "
-      "admin_name, created_generation, generation, is_dead) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) "
+      "admin_name, created_generation, generation, is_dead, floored_at) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) "
       "ON CONFLICT (origin, guid) DO UPDATE SET update_guid = excluded.update_guid, "
       "update_revision = excluded.update_revision, target_group = excluded.target_group, "
       "action = excluded.action, deadline = excluded.deadline, "
@@ -157,20 +181,23 @@ Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
       "download_priority = excluded.download_priority, go_live = excluded.go_live, "
       "last_change = excluded.last_change, admin_name = excluded.admin_name, "
       "created_generation = excluded.created_generation, generation = excluded.generation, "
-      "is_dead = 0",
+      "is_dead = 0, floored_at = CASE WHEN ? THEN floored_at ELSE excluded.floored_at END",
       Number(origin), d.guid, d.update.guid, d.update.revision, d.group, static_cast<int>(d.action),
       d.deadline, effective_deadline, d.is_assigned ? 1 : 0, d.download_priority, d.go_live,
-      d.last_change, d.admin_name, created, commit.generation()));
+      d.last_change, d.admin_name, created, commit.generation(), floored_at, same_meaning ? 1 : 0));
   commit.RecordIntentChange(origin, d.update.guid, DeploymentLine(d));
   return true;
 }
 
 Result<bool> EndDeployment(CommitTransaction& commit, const Deployment& deployment) {
   if (deployment.is_dead) return false;
-  TRY(
-      commit.db().Run("UPDATE deployment SET is_dead = 1, generation = ?, last_change = ? "
-                      "WHERE id = ?",
-                      commit.generation(), commit.committed_at(), deployment.id));
+  if (deployment.origin == IntentOrigin::kLocal) {
+    TRY(RememberDeployment(commit, Travelling(deployment), deployment));
+  }
+  TRY(commit.db().Run(
+      "UPDATE deployment SET is_dead = 1, generation = ?, last_change = ? "
+      "WHERE origin = ? AND guid = ?",
+      commit.generation(), commit.committed_at(), Number(deployment.origin), deployment.guid));
   commit.RecordIntentChange(deployment.origin, deployment.update.guid,
                             "-D " + deployment.guid.ToString());
   return true;
@@ -194,6 +221,7 @@ Result<bool> PutDecline(CommitTransaction& commit, IntentOrigin origin, const Gu
                commit.generation(), Number(origin), update));
   }
   if (db.ChangedRows() == 0) return false;
+  if (origin == IntentOrigin::kLocal) TRY(RememberDecline(commit, update, !declined));
   commit.RecordIntentChange(origin, update, (declined ? "X " : "-X ") + update.ToString());
   return true;
 }
@@ -201,10 +229,23 @@ Result<bool> PutDecline(CommitTransaction& commit, IntentOrigin origin, const Gu
 Result<bool> PutEula(CommitTransaction& commit, IntentOrigin origin, const Guid& eula) {
   TRY(
       commit.db().Run("INSERT INTO eula_acceptance (origin, guid, generation, is_dead) "
-                      "VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING",
+                      "VALUES (?, ?, ?, 0) ON CONFLICT DO UPDATE SET is_dead = 0, "
+                      "generation = excluded.generation WHERE is_dead = 1",
                       Number(origin), eula, commit.generation()));
   if (commit.db().ChangedRows() == 0) return false;
+  if (origin == IntentOrigin::kLocal) TRY(RememberEula(commit, eula, /*was_accepted=*/false));
   commit.RecordIntentChange(origin, eula, "E " + eula.ToString());
+  return true;
+}
+
+Result<bool> EndEula(CommitTransaction& commit, IntentOrigin origin, const Guid& eula) {
+  TRY(
+      commit.db().Run("UPDATE eula_acceptance SET is_dead = 1, generation = ? WHERE origin = ? "
+                      "AND guid = ? AND is_dead = 0",
+                      commit.generation(), Number(origin), eula));
+  if (commit.db().ChangedRows() == 0) return false;
+  if (origin == IntentOrigin::kLocal) TRY(RememberEula(commit, eula, /*was_accepted=*/true));
+  commit.RecordIntentChange(origin, eula, "-E " + eula.ToString());
   return true;
 }
 

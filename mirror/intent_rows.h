@@ -29,13 +29,17 @@ Result<bool> PutGroup(CommitTransaction& commit, IntentOrigin origin, const Targ
 Result<bool> EndGroup(CommitTransaction& commit, IntentOrigin origin, const Guid& group);
 /// `effective_deadline` is used when the row is new or its deadline, revision, group or action
 /// changed.
+/// `floored_at`: the clock by which that deadline was settled, none when it is the given one.
 Result<bool> PutDeployment(CommitTransaction& commit, IntentOrigin origin,
                            const IncomingDeployment& deployment,
-                           std::optional<UtcTime> effective_deadline);
+                           std::optional<UtcTime> effective_deadline,
+                           std::optional<UtcTime> floored_at = {});
+IncomingDeployment Travelling(const Deployment& deployment);
 Result<bool> EndDeployment(CommitTransaction& commit, const Deployment& deployment);
 Result<bool> PutDecline(CommitTransaction& commit, IntentOrigin origin, const Guid& update,
                         bool declined);
 Result<bool> PutEula(CommitTransaction& commit, IntentOrigin origin, const Guid& eula);
+Result<bool> EndEula(CommitTransaction& commit, IntentOrigin origin, const Guid& eula);
 
 /// The live GUIDs of decline or eula_acceptance.
 Result<std::vector<Guid>> LiveGuids(Database& db, std::string_view table, IntentOrigin origin);

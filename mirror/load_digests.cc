@@ -16,17 +16,23 @@ std::string RevisionLine(const protocol::UpdateId& update, const Sha256Digest& s
 struct RealChange {
   RevisionId id;
   protocol::UpdateId update;
-  bool withdrawn;
+  Listing listing;
 };
 
-Result<std::vector<RealChange>> FindRealChanges(Database& db, ChangeId change,
-                                                const std::map<protocol::UpdateId, bool>& asked) {
+Listing ListingOf(bool is_withdrawn, bool is_unlisted) {
+  if (is_unlisted) return Listing::kUnlisted;
+  return is_withdrawn ? Listing::kWithdrawn : Listing::kListed;
+}
+
+Result<std::vector<RealChange>> FindRealChanges(
+    Database& db, ChangeId change, const std::map<protocol::UpdateId, Listing>& asked) {
   std::vector<RealChange> real;
-  TRY_ASSIGN(auto row, db.Prepare("SELECT r.id, r.is_withdrawn FROM revision_identity i "
-                                  "JOIN revision r ON r.id = i.id JOIN change c "
-                                  "ON c.id = r.change_id WHERE i.guid = ? AND i.revision = ? "
-                                  "AND (c.generation IS NOT NULL OR c.id = ?)"));
-  for (const auto& [update, withdrawn] : asked) {
+  TRY_ASSIGN(auto row,
+             db.Prepare("SELECT r.id, r.is_withdrawn, r.is_unlisted FROM revision_identity i "
+                        "JOIN revision r ON r.id = i.id JOIN change c "
+                        "ON c.id = r.change_id WHERE i.guid = ? AND i.revision = ? "
+                        "AND (c.generation IS NOT NULL OR c.id = ?)"));
+  for (const auto& [update, listing] : asked) {
     row.Reset();
     row.BindAll(update.guid, update.revision, change);
     TRY_ASSIGN(const bool found, row.Step());
@@ -34,7 +40,9 @@ Result<std::vector<RealChange>> FindRealChanges(Database& db, ChangeId change,
       return Fail(ErrorCode::kNotFound,
                   fmt::format("revision {} to be withdrawn is not known", update.ToString()));
     }
-    if (row.Bool(1) != withdrawn) real.push_back({row.Int32(0), update, withdrawn});
+    if (ListingOf(row.Bool(1), row.Bool(2)) != listing) {
+      real.push_back({row.Int32(0), update, listing});
+    }
   }
   TRY(row.Check());
   return real;
@@ -42,13 +50,15 @@ Result<std::vector<RealChange>> FindRealChanges(Database& db, ChangeId change,
 
 /// The digest over the sorted lines of what changes. R lines come from the database in the order of
 /// (guid, revision), which is the order of no sorted text when revisions differ in digits: the text
-/// order of lines is defined over GUID, then number, kinds L, R, W apart.
+/// order of lines is defined over GUID, then number, kinds L, R, U, W apart.
 Result<Sha256Digest> ChangeLines(Database& db, ChangeId change, const std::vector<RealChange>& real,
                                  std::set<Guid>& touched, bool& has_revisions) {
   Sha256Hasher hasher;
   for (const auto& item : real) {
     touched.insert(item.update.guid);
-    if (!item.withdrawn) hasher.Update(fmt::format("L {}\n", item.update.ToString()));
+    if (item.listing == Listing::kListed) {
+      hasher.Update(fmt::format("L {}\n", item.update.ToString()));
+    }
   }
   TRY_ASSIGN(auto rows, db.Prepare("SELECT i.guid, i.revision, r.document_sha256 FROM revision r "
                                    "JOIN revision_identity i ON i.id = r.id "
@@ -62,16 +72,20 @@ Result<Sha256Digest> ChangeLines(Database& db, ChangeId change, const std::vecto
     hasher.Update(RevisionLine(update, rows.DigestAt<Sha256Digest>(2)));
     has_revisions = true;
   }
-  for (const auto& item : real) {
-    if (item.withdrawn) hasher.Update(fmt::format("W {}\n", item.update.ToString()));
+  for (const auto& [listing, kind] :
+       {std::pair{Listing::kUnlisted, 'U'}, std::pair{Listing::kWithdrawn, 'W'}}) {
+    for (const auto& item : real) {
+      if (item.listing != listing) continue;
+      hasher.Update(fmt::format("{} {}\n", kind, item.update.ToString()));
+    }
   }
   return hasher.Finish();
 }
 
 Result<Sha256Digest> ComputeBucket(Database& db, std::size_t bucket, ChangeId change,
-                                   const std::map<RevisionId, bool>& withdrawn) {
+                                   const std::map<RevisionId, Listing>& listings) {
   TRY_ASSIGN(auto rows, db.Prepare("SELECT r.id, i.guid, i.revision, r.document_sha256, "
-                                   "r.is_withdrawn FROM revision_identity i "
+                                   "r.is_withdrawn, r.is_unlisted FROM revision_identity i "
                                    "JOIN revision r ON r.id = i.id "
                                    "JOIN change c ON c.id = r.change_id "
                                    "WHERE i.guid >= ?1 AND (i.guid < ?2 OR ?3) "
@@ -82,9 +96,12 @@ Result<Sha256Digest> ComputeBucket(Database& db, std::size_t bucket, ChangeId ch
     TRY_ASSIGN(const bool row, rows.Step());
     if (!row) break;
     const protocol::UpdateId update{rows.GuidAt(1), rows.Int32(2)};
+    const auto asked = listings.find(rows.Int32(0));
+    const Listing listing =
+        asked != listings.end() ? asked->second : ListingOf(rows.Bool(4), rows.Bool(5));
+    if (listing == Listing::kUnlisted) continue;
     lines.push_back(RevisionLine(update, rows.DigestAt<Sha256Digest>(3)));
-    const auto asked = withdrawn.find(rows.Int32(0));
-    if (asked != withdrawn.end() ? asked->second : rows.Bool(4)) {
+    if (listing == Listing::kWithdrawn) {
       lines.push_back(fmt::format("W {}\n", update.ToString()));
     }
   }
@@ -127,7 +144,7 @@ struct Tally {
 };
 
 Result<CountChanges> CountTouched(Database& db, ChangeId change, const std::set<Guid>& touched,
-                                  const std::map<RevisionId, bool>& withdrawn) {
+                                  const std::map<RevisionId, Listing>& listings) {
   CountChanges counts{};
   TRY_ASSIGN(auto rows, db.Prepare("SELECT r.id, r.type, r.is_expired, "
                                    "r.is_explicitly_deployable, r.is_withdrawn, "
@@ -145,9 +162,9 @@ Result<CountChanges> CountTouched(Database& db, ChangeId change, const std::set<
       TRY_ASSIGN(const bool row, rows.Step());
       if (!row) break;
       const bool is_withdrawn = rows.Bool(4);
-      const auto asked = withdrawn.find(rows.Int32(0));
+      const auto asked = listings.find(rows.Int32(0));
       if (rows.Bool(5)) before.Take(rows, is_withdrawn);
-      after.Take(rows, asked != withdrawn.end() ? asked->second : is_withdrawn);
+      after.Take(rows, asked != listings.end() ? asked->second != Listing::kListed : is_withdrawn);
     }
     before.AddTo(counts, -1);
     after.AddTo(counts, 1);
@@ -214,18 +231,18 @@ Result<void> MoveCounts(Database& db, const CountChanges& c) {
 }
 
 Result<PreparedDocuments> PrepareDocuments(Database& db, ChangeId change,
-                                           const std::map<protocol::UpdateId, bool>& withdrawn) {
+                                           const std::map<protocol::UpdateId, Listing>& listings) {
   PreparedDocuments prepared;
   prepared.change = change;
-  TRY_ASSIGN(const auto real, FindRealChanges(db, change, withdrawn));
-  for (const auto& item : real) prepared.withdrawn[item.id] = item.withdrawn;
+  TRY_ASSIGN(const auto real, FindRealChanges(db, change, listings));
+  for (const auto& item : real) prepared.listings[item.id] = item.listing;
   std::set<Guid> touched;
   TRY_ASSIGN(prepared.lines_digest, ChangeLines(db, change, real, touched, prepared.has_revisions));
-  TRY_ASSIGN(prepared.counts, CountTouched(db, change, touched, prepared.withdrawn));
+  TRY_ASSIGN(prepared.counts, CountTouched(db, change, touched, prepared.listings));
   std::set<std::size_t> buckets;
   for (const Guid& guid : touched) buckets.insert(buckets.end(), BucketOf(guid));
   for (const std::size_t bucket : buckets) {
-    TRY_ASSIGN(prepared.buckets[bucket], ComputeBucket(db, bucket, change, prepared.withdrawn));
+    TRY_ASSIGN(prepared.buckets[bucket], ComputeBucket(db, bucket, change, prepared.listings));
   }
   return prepared;
 }

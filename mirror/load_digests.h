@@ -14,11 +14,12 @@ namespace gapferry::mirror {
 /// The canonical lines of the documents tree and of a change, each with LF:
 ///   R <guid>/<revision> <sha256 of the text>     a revision
 ///   W <guid>/<revision>                          it is withdrawn
+///   U <guid>/<revision>                          (changes only) it leaves the tree: unlisted
 ///   L <guid>/<revision>                          (changes only) it is listed again
-/// Computes what publishing `change` and `withdrawn` will make of the tree. Costs what changes plus
+/// Computes what publishing `change` and `listings` will make of the tree. Costs what changes plus
 /// the buckets it falls into.
 Result<PreparedDocuments> PrepareDocuments(Database& db, ChangeId change,
-                                           const std::map<protocol::UpdateId, bool>& withdrawn);
+                                           const std::map<protocol::UpdateId, Listing>& listings);
 
 /// What is kept about all updates, and the same counted afresh: for `store check --deep`.
 Result<CatalogCounts> ReadCounts(Database& db);

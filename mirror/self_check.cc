@@ -109,12 +109,13 @@ class Checker {
   }
 
   Result<void> CheckTrees() {
-    progress_.Begin("comparing digests", 4, 0);
+    progress_.Begin("comparing digests", 5, 0);
     TRY_ASSIGN(const auto documents, ReadBuckets(db_, Tree::kDocuments));
     TRY_ASSIGN(const auto computed, ComputeDocumentBuckets(db_));
     CompareTree("documents", documents, computed);
     progress_.Advance(1, 0);
-    for (const auto origin : {IntentOrigin::kLocal, IntentOrigin::kUpstream}) {
+    for (const auto origin :
+         {IntentOrigin::kLocal, IntentOrigin::kUpstream, IntentOrigin::kFollowed}) {
       TRY_ASSIGN(const auto stored, ReadBuckets(db_, IntentTree(origin)));
       std::vector<Sha256Digest> fresh;
       for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {

@@ -16,9 +16,9 @@ using RevisionId = std::int32_t;
 using DeploymentId = std::int32_t;
 using ChangeId = std::int64_t;
 
-/// Whose will an intent row is. Rows of both kinds may be there; which are followed is
-/// Intent::Effective.
-enum class IntentOrigin { kLocal = 0, kUpstream = 1 };
+/// Whose will an intent row is. Rows of all kinds may be there; which are followed is
+/// Intent::Effective. kFollowed: what a replica follows while decisions from above wait.
+enum class IntentOrigin { kLocal = 0, kUpstream = 1, kFollowed = 2 };
 
 /// The name of a state of a mirror. Two states are the same exactly when all three agree.
 struct StateName {
@@ -42,6 +42,8 @@ struct PublishedState {
   Sha256Digest intent_digest;
   UtcTime committed_at;  ///< whole milliseconds, strictly rising with the generation
   std::string kind;      ///< init, sync, import, approve, decline, group ...
+  /// Whose intent passed_on_digest covers: kLocal or kUpstream, as `replica:` was set then.
+  IntentOrigin followed = IntentOrigin::kLocal;
 };
 
 }  // namespace gapferry::mirror

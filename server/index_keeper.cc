@@ -11,6 +11,7 @@
 #include "mirror/intent.h"
 #include "mirror/job_history.h"
 #include "mirror/ledger.h"
+#include "mirror/update_block.h"
 
 namespace gapferry::server {
 
@@ -77,6 +78,9 @@ Result<IntentFacts> IndexKeeper::ReadIntent(const mirror::PublishedState& state)
   TRY_ASSIGN(facts.groups, intent.Groups());
   TRY_ASSIGN(facts.deployments, intent.Deployments());
   TRY_ASSIGN(facts.declined, intent.Declined());
+  // Whoever approved them: they are kept from computers like declined ones.
+  TRY_ASSIGN(const auto blocked, mirror::NotOfferedByBlocks(mirror_));
+  facts.declined.insert(facts.declined.end(), blocked.begin(), blocked.end());
   TRY_ASSIGN(const auto eulas, intent.EulaAcceptances());
   for (const auto& [eula, generation] : eulas) facts.accepted_eulas.push_back({eula, generation});
   TRY_ASSIGN(facts.assignments, intent.Assignments());

@@ -82,7 +82,7 @@ Result<ListWish> ReadListWish(Context& context, mirror::Mirror& mirror) {
   if (words.size() == 1) {
     if (const auto id = protocol::UpdateIdArgument::Parse(words.front())) wish.update = id->guid;
   }
-  wish.find.origin = mirror.intent().Effective();
+  TRY_ASSIGN(wish.find.origin, mirror.intent().Effective());
   if (args.Has("approved")) wish.find.approved = true;
   if (args.Has("not-approved")) {
     wish.find.approved = false;

@@ -13,9 +13,9 @@ namespace {
 constexpr std::string_view kFormat = "gapferry-exchange/1";
 
 /// In the order of the object.
-constexpr std::array<std::string_view, 8> kKinds = {
-    "intent",     "revision",           "group",   "group-removed",
-    "deployment", "deployment-removed", "decline", "eula"};
+constexpr std::array<std::string_view, 9> kKinds = {
+    "intent",  "revision", "group",       "group-removed", "deployment", "deployment-removed",
+    "decline", "eula",     "eula-removed"};
 
 std::unexpected<Error> Malformed(std::uint64_t line, const std::string& problem) {
   return Fail(ErrorCode::kCorrupt, "intent-malformed",
@@ -102,7 +102,8 @@ class Reader {
       return Malformed(1, finished.error().message);
     }
     IntentImport& intent = object_.intent;
-    intent.groups_are_full = intent.deployments_are_full = intent.declined_are_full = object_.full;
+    intent.groups_are_full = intent.deployments_are_full = object_.full;
+    intent.declined_are_full = intent.eulas_are_full = object_.full;
     return {};
   }
 
@@ -151,8 +152,10 @@ class Reader {
         const bool declined = fields.Flag("declined");
         return Append(declined ? intent.declined : intent.undeclined, fields, "guid");
       }
-      default:
+      case 7:
         return Append(intent.accepted_eulas, fields, "guid");
+      default:
+        return Append(intent.dead_eulas, fields, "guid");
     }
   }
 
@@ -233,7 +236,7 @@ Result<void> WriteIntentObject(IntentObject object, Sink& sink) {
   const std::uint64_t elements = intent.groups.size() + intent.dead_groups.size() +
                                  intent.deployments.size() + intent.dead_deployments.size() +
                                  intent.declined.size() + intent.undeclined.size() +
-                                 intent.accepted_eulas.size();
+                                 intent.accepted_eulas.size() + intent.dead_eulas.size();
   Writer writer(sink);
   TRY(writer.Put("intent", {{"dangling", object.dangling},
                             {"elements", elements},
@@ -255,7 +258,8 @@ Result<void> WriteIntentObject(IntentObject object, Sink& sink) {
   for (const IncomingDeployment& one : intent.deployments) TRY(writer.PutDeployment(one));
   TRY(writer.PutGuids("deployment-removed", intent.dead_deployments, "guid"));
   TRY(writer.PutDeclines(intent));
-  return writer.PutGuids("eula", intent.accepted_eulas, "guid");
+  TRY(writer.PutGuids("eula", intent.accepted_eulas, "guid"));
+  return writer.PutGuids("eula-removed", intent.dead_eulas, "guid");
 }
 
 Result<IntentObject> ReadIntentObject(Source& decoded) { return Reader(decoded).Read(); }
