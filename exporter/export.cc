@@ -6,9 +6,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "exporter/bundle_objects.h"
+#include "exporter/media_run.h"
+#include "exporter/stored_plan.h"
 #include "manifests/card.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/audit.h"
+#include "mirror/bundle_media.h"
 #include "mirror/running_job.h"
 
 namespace gapferry::exporter {
@@ -17,29 +20,6 @@ namespace {
 using manifests::Manifest;
 using mirror::BundleOut;
 using mirror::Mirror;
-
-/// What the ledger keeps of a plan beside the states: the manifest as far as it is known, and how
-/// volumes are cut.
-struct StoredPlan {
-  Manifest draft;
-  std::uint64_t volume_bytes = 0;
-};
-
-std::string EncodePlan(const StoredPlan& plan) {
-  return WriteCanonicalJson(JsonValue::Object{{"draft", manifests::EncodeManifest(plan.draft)},
-                                              {"volume_bytes", plan.volume_bytes}});
-}
-
-Result<StoredPlan> DecodePlan(std::string_view text) {
-  TRY_ASSIGN(const JsonValue value, ParseCanonicalJson(text));
-  JsonFields fields(value, "plan of a bundle");
-  StoredPlan plan;
-  const std::string draft = fields.Text("draft", manifests::kMaxManifestBytes);
-  plan.volume_bytes = fields.Count("volume_bytes");
-  TRY(fields.Finish());
-  TRY_ASSIGN(plan.draft, manifests::DecodeManifest(AsBytes(draft)));
-  return plan;
-}
 
 Result<Bytes> EncodeIntent(mirror::exchange::IntentObject intent) {
   MemorySink out(mirror::exchange::kMaxIntentBytes);
@@ -98,18 +78,37 @@ Result<bool> IsSameBundle(Mirror& mirror, const BundleOut& last, const ExportPla
   return pins == plan.content && stored.volume_bytes == plan.volume_bytes && draft == stored.draft;
 }
 
-/// The last bundle when it still lies in `to`, complete, and nothing has changed since: a run that
-/// was killed after its last step has done its work.
+/// Whether the volumes that were put on the medium at `to` still lie there, as far as sizes tell.
+Result<bool> AreVolumesThere(Mirror& mirror, const BundleOut& bundle, const Manifest& manifest,
+                             const fs::path& to) {
+  mirror::BundleMedia media(mirror.db(), bundle.site, bundle.sequence);
+  TRY_ASSIGN(const auto all, media.All());
+  for (const auto& medium : all) {
+    if (medium.lost && !medium.volumes.empty()) return false;
+    if (medium.lost || medium.path != to.string()) continue;
+    for (const auto& volume : medium.volumes) {
+      if (volume.number > manifest.volumes.size()) return false;
+      const auto& stated = manifest.volumes[volume.number - 1];
+      std::error_code error;
+      const auto size = fs::file_size(to / manifest.DirectoryName() / stated.name, error);
+      if (error || size != stated.size) return false;
+    }
+  }
+  return true;
+}
+
+/// The last bundle when its last medium still lies in `to`, complete, and nothing has changed
+/// since: a run that was killed after its last step has done its work.
 Result<std::optional<ExportResult>> Repeat(Mirror& mirror, const ExportPlan& plan,
-                                           const Manifest& draft, const fs::path& to) {
+                                           const Manifest& draft,
+                                           const std::vector<fs::path>& targets) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto last, ledger.FindBundle(plan.site.guid, plan.site.last_sequence));
   if (!last || last->state != mirror::BundleState::kSigned) return std::optional<ExportResult>();
   TRY_ASSIGN(const bool same, IsSameBundle(mirror, *last, plan, draft));
-  Manifest named = draft;
-  named.sequence = last->sequence;
-  const fs::path path = to / named.DirectoryName();
-  if (!same || path != fs::path(last->path)) return std::optional<ExportResult>();
+  const fs::path path = last->path;
+  const auto to = std::ranges::find(targets, path.parent_path());
+  if (!same || to == targets.end()) return std::optional<ExportResult>();
   const auto bytes = ReadFile(path / "manifest.json", manifests::kMaxManifestBytes);
   std::error_code ignored;
   if (!bytes || Sha256(*bytes) != *last->manifest ||
@@ -119,13 +118,12 @@ Result<std::optional<ExportResult>> Repeat(Mirror& mirror, const ExportPlan& pla
   ExportResult result;
   result.path = path;
   TRY_ASSIGN(result.manifest, manifests::DecodeManifest(*bytes));
-  for (const auto& volume : result.manifest.volumes) {
-    const auto size = fs::file_size(path / volume.name, ignored);
-    if (ignored || size != volume.size) return std::optional<ExportResult>();
-  }
-  TRY(RemoveTree(WorkFolder(mirror, named)));
+  TRY_ASSIGN(const bool there, AreVolumesThere(mirror, *last, result.manifest, *to));
+  if (!there) return std::optional<ExportResult>();
+  TRY(RemoveTree(WorkFolder(mirror, result.manifest) / "objects"));
   result.manifest_sha256 = *last->manifest;
   result.bytes = last->bytes;
+  result.volumes = static_cast<std::uint32_t>(result.manifest.volumes.size());
   result.repeated = true;
   return std::optional(std::move(result));
 }
@@ -152,7 +150,8 @@ Result<BundleOut> ReserveNew(Mirror& mirror, const ExportPlan& plan, const Manif
 
 Result<void> CheckSameOptions(Mirror& mirror, const BundleOut& unfinished, const StoredPlan& plan,
                               const ExportRequest& request) {
-  bool same = plan.volume_bytes == request.volume_bytes && (!request.full || unfinished.full);
+  bool same = (request.volume_bytes == 0 || plan.volume_bytes == request.volume_bytes) &&
+              (!request.full || unfinished.full);
   if (request.since) {
     mirror::Ledger ledger(mirror.db());
     TRY_ASSIGN(const auto bundle, ledger.FindBundle(unfinished.site, *request.since));
@@ -164,24 +163,31 @@ Result<void> CheckSameOptions(Mirror& mirror, const BundleOut& unfinished, const
                   " is unfinished and was begun with other options");
 }
 
-std::uint64_t BytesIn(const fs::path& directory) {
-  std::uint64_t bytes = 0;
-  std::error_code error;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_regular_file(ignored)) bytes += it->file_size(ignored);
-  }
-  return bytes;
-}
+/// What the run before this one, or the one that ended the bundle, wrote behind the volumes.
+constexpr const char* kKept = "small-files";
 
-Result<void> CheckSpace(const std::vector<manifests::IndexLine>& layout, const fs::path& to,
-                        const fs::path& directory) {
-  std::uint64_t needed = 0;
-  for (const auto& line : layout) needed += line.end() - line.offset + 128;
-  needed += needed / 8192 + (1 << 20);
-  const std::uint64_t there = BytesIn(directory);
-  if (there < needed) TRY(CheckFreeSpace(to, needed - there));
-  return {};
+/// Ends a bundle whose volumes all have a place; one that is signed already must come out the same.
+Result<void> Finish(Mirror& mirror, const BundleOut& bundle, const Manifest& draft, MediaRun& run,
+                    manifests::BundleWriter& writer, const manifests::OwnIdentity& identity,
+                    ExportResult& result) {
+  const fs::path kept = WorkFolder(mirror, draft) / kKept;
+  const auto known = ReadFile(kept / "manifest.json", manifests::kMaxManifestBytes);
+  if (bundle.manifest && known && Sha256(*known) == *bundle.manifest) {
+    TRY_ASSIGN(result.manifest, manifests::DecodeManifest(*known));
+    TRY(run.FinishFrom(kept));
+  } else {
+    TRY(run.Finish(kept, [&]() -> Result<void> {
+      TRY_ASSIGN(result.manifest, writer.Finish(draft, identity.key));
+      return {};
+    }));
+  }
+  TRY_ASSIGN(const Bytes bytes, ReadFile(kept / "manifest.json", manifests::kMaxManifestBytes));
+  result.manifest_sha256 = Sha256(bytes);
+  if (!bundle.manifest || *bundle.manifest == result.manifest_sha256) return {};
+  return Fail(ErrorCode::kCorrupt, "plan-lost",
+              "bundle " + std::to_string(bundle.sequence) +
+                  " cannot be written as it was signed any more: expected manifest sha256:" +
+                  bundle.manifest->ToHex() + ", got sha256:" + result.manifest_sha256.ToHex());
 }
 
 Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
@@ -193,21 +199,25 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
                                                 options.stop));
   options.progress->End();
   TRY_ASSIGN(auto layout, manifests::LayOut(objects.plan(), plan.volume_bytes));
-  TRY(CreateDirectories(options.to));
-  ExportResult result;
-  result.path = options.to / plan.draft.DirectoryName();
-  TRY(CheckSpace(layout, options.to, result.path));
-  TRY_ASSIGN(auto writer,
-             manifests::BundleWriter::Create(result.path, work / "journal", std::move(layout)));
+  TRY_ASSIGN(auto writer, manifests::BundleWriter::Create({}, work / "journal", std::move(layout)));
   TRY_ASSIGN(const auto identity,
              manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name,
                                      mirror.keys().signing, mirror.keys().encryption));
   const std::string readme = manifests::BundleReadme(plan.draft, identity.card.Fingerprint());
-  TRY(writer.WriteVolumes(readme, objects, {options.progress, options.stop}));
-  TRY_ASSIGN(result.manifest, writer.Finish(plan.draft, identity.key));
-  result.manifest_sha256 = Sha256(manifests::EncodeManifest(result.manifest));
-  result.read_back = writer.read_back();
-  result.bytes = BytesIn(result.path);
+  MediaRun run(mirror, bundle, {plan.draft, readme, 0}, writer, objects, options);
+  ExportResult result;
+  result.manifest = plan.draft;
+  result.volumes = static_cast<std::uint32_t>(writer.volumes().size());
+  TRY_ASSIGN(result.complete, run.PlaceVolumes());
+  if (result.complete) TRY(Finish(mirror, bundle, plan.draft, run, writer, identity, result));
+  TRY(run.WriteLabels());
+  TRY_ASSIGN(result.media, run.Report());
+  result.path = run.folder();
+  result.pending = run.Pending();
+  result.read_back = run.read_back();
+  result.bytes = run.bytes();
+  // What is large there can be made again; the rest is needed when a medium is lost.
+  TRY(RemoveTree(work / "objects"));
   return result;
 }
 
@@ -216,11 +226,52 @@ JsonValue::Object Summary(const ExportResult& result) {
   return {{"base", manifest.base.generation},
           {"bundle", manifest.DirectoryName()},
           {"bytes", result.bytes},
+          {"complete", result.complete},
           {"content_files", manifest.totals.content_files},
           {"manifest", result.manifest_sha256.ToHex()},
+          {"media", result.media.size()},
+          {"read_back", manifests::ReadBackName(result.read_back)},
           {"revisions", manifest.totals.revisions},
           {"scope", manifests::ScopeName(manifest.scope)},
           {"target", manifest.target.generation}};
+}
+
+/// A signed bundle of which a medium was given up and not written anew.
+Result<std::optional<BundleOut>> LackingMedia(Mirror& mirror, const mirror::Site& site,
+                                              const ExportOptions& options) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(auto last, ledger.Unfinished(site.guid));
+  if (!last) {
+    TRY_ASSIGN(last, ledger.FindBundle(site.guid, site.last_sequence));
+  }
+  const bool alive = last && last->state != mirror::BundleState::kVoid &&
+                     last->state != mirror::BundleState::kAcknowledged;
+  if (options.again && !alive) {
+    return Fail(ErrorCode::kNotFound, "medium-unknown",
+                "no bundle for '" + site.stream + "' is unfinished or on its way");
+  }
+  if (!alive) return std::optional<BundleOut>();
+  mirror::BundleMedia media(mirror.db(), last->site, last->sequence);
+  if (options.again) TRY(media.GiveUp(*options.again, mirror.clock().Now(), options.actor));
+  TRY_ASSIGN(const auto all, media.All());
+  const bool lacks = std::ranges::any_of(
+      all, [](const auto& medium) { return medium.lost && !medium.volumes.empty(); });
+  if (!lacks) last.reset();
+  return last;
+}
+
+/// An unfinished bundle that is asked for with other options: given up when nothing of it lies
+/// anywhere.
+Result<bool> GiveUpUnplaced(Mirror& mirror, const BundleOut& unfinished,
+                            const ExportOptions& options) {
+  mirror::BundleMedia media(mirror.db(), unfinished.site, unfinished.sequence);
+  TRY_ASSIGN(const auto all, media.All());
+  for (const auto& medium : all) {
+    if (!medium.volumes.empty()) return false;
+  }
+  mirror::Ledger ledger(mirror.db());
+  TRY(ledger.Abandon(unfinished.site, unfinished.sequence, mirror.clock().Now(), options.actor));
+  return true;
 }
 
 /// The reserved bundle of an earlier run, or a new one; nullopt with `repeated` set.
@@ -228,12 +279,20 @@ Result<std::optional<BundleOut>> ChooseBundle(Mirror& mirror, const ExportReques
                                               const ExportOptions& options, ExportResult& result) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto site, ledger.FindSite(request.site));
-  TRY_ASSIGN(const auto unfinished, ledger.Unfinished(site.guid));
+  TRY_ASSIGN(auto lacking, LackingMedia(mirror, site, options));
+  TRY_ASSIGN(auto unfinished, ledger.Unfinished(site.guid));
   if (unfinished) {
     TRY_ASSIGN(const StoredPlan plan, DecodePlan(unfinished->plan));
-    TRY(CheckSameOptions(mirror, *unfinished, plan, request));
+    auto same = CheckSameOptions(mirror, *unfinished, plan, request);
+    if (same) {
+      result.resumed = true;
+      return unfinished;
+    }
+    TRY_ASSIGN(const bool given_up, GiveUpUnplaced(mirror, *unfinished, options));
+    if (!given_up) return std::unexpected(std::move(same.error()));
+  } else if (lacking) {
     result.resumed = true;
-    return unfinished;
+    return lacking;
   }
   TRY_ASSIGN(const ExportPlan plan, PlanExport(mirror, request));
   TRY_ASSIGN(const Manifest draft, DraftManifest(mirror, plan));
@@ -268,12 +327,15 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
   result.resumed = chosen.resumed;
   result.missing_files = chosen.missing_files;
   result.dangling = chosen.dangling;
-  TRY(ledger.MarkSigned(*bundle, result.manifest_sha256, result.path.string(), result.bytes,
-                        mirror.clock().Now(),
-                        {options.actor, "export", bundle->site.ToString(),
-                         WriteCanonicalJson(JsonValue(Summary(result)))}));
-  // Last: volumes that the journal names are read back by a repetition, not written again.
-  TRY(RemoveTree(WorkFolder(mirror, result.manifest)));
+  const mirror::AuditEntry audit = {options.actor, result.complete ? "export" : "export.media",
+                                    bundle->site.ToString(),
+                                    WriteCanonicalJson(JsonValue(Summary(result)))};
+  if (result.complete && !bundle->manifest) {
+    TRY(ledger.MarkSigned(*bundle, result.manifest_sha256, result.path.string(), result.bytes,
+                          mirror.clock().Now(), audit));
+  } else {
+    TRY(mirror::AppendAuditAlone(mirror.db(), mirror.clock().Now(), audit));
+  }
   return result;
 }
 
@@ -289,8 +351,8 @@ Result<ExportResult> RunExport(Mirror& mirror, const ExportRequest& request,
     job.Fail(result.error());
     return result;
   }
-  TRY(job.End(mirror::JobResult::kDone, std::nullopt,
-              WriteCanonicalJson(JsonValue(Summary(*result)))));
+  TRY(job.End(result->complete ? mirror::JobResult::kDone : mirror::JobResult::kPartly,
+              std::nullopt, WriteCanonicalJson(JsonValue(Summary(*result)))));
   return result;
 }
 

@@ -1,10 +1,12 @@
 #include "manifests/bundle_writer.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/file.h"
 #include "base/text.h"
 #include "manifests/medium.h"
+#include "manifests/seal_format.h"
 #include "manifests/signature.h"
 #include "manifests/volume_file.h"
 #include "manifests/zstd_stream.h"
@@ -19,14 +21,29 @@ std::unexpected<Error> SourceChanged(const IndexLine& line, std::string_view pro
               "object '" + line.name.ToString() + "': " + std::string(problem));
 }
 
+/// A volume as a sink.
+class VolumeSink : public Sink {
+ public:
+  explicit VolumeSink(VolumeFile& volume) : volume_(volume) {}
+  Result<void> Write(ByteView bytes) override { return volume_.Append(bytes); }
+
+ private:
+  VolumeFile& volume_;
+};
+
+Result<void> WriteZeros(Sink& out, std::uint64_t count) {
+  static constexpr std::array<std::uint8_t, kTarTrailer> kZeros{};
+  return out.Write(ByteView(kZeros).first(static_cast<std::size_t>(count)));
+}
+
 /// Streams objects and parts into a volume and checks them against their planned digests.
 class ObjectWriter {
  public:
   ObjectWriter(ObjectProvider& provider, const WriteOptions& options)
       : provider_(provider), options_(options) {}
 
-  Result<void> Write(IndexLine& line, VolumeFile& volume) {
-    TRY(volume.Append(TarHeader(line)));
+  Result<void> Write(IndexLine& line, Sink& volume) {
+    TRY(volume.Write(TarHeader(line)));
     TRY(OpenSource(line));
     TRY_ASSIGN(const Sha256Digest digest, CopyBytes(line, volume));
     if (line.name.part == 0) {
@@ -40,7 +57,7 @@ class ObjectWriter {
         if (whole != *line.full_sha256) return Mismatch(line, *line.full_sha256, whole);
       }
     }
-    return volume.AppendZeros(line.padding());
+    return WriteZeros(volume, line.padding());
   }
 
  private:
@@ -76,7 +93,7 @@ class ObjectWriter {
     return {};
   }
 
-  Result<Sha256Digest> CopyBytes(const IndexLine& line, VolumeFile& volume) {
+  Result<Sha256Digest> CopyBytes(const IndexLine& line, Sink& volume) {
     Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(line.size, kCopyPiece)));
     Sha256Hasher hash;
     for (std::uint64_t rest = line.size; rest > 0;) {
@@ -89,7 +106,7 @@ class ObjectWriter {
       const ByteView piece = ByteView(buffer).first(count);
       hash.Update(piece);
       if (line.name.part != 0) file_hash_.Update(piece);
-      TRY(volume.Append(piece));
+      TRY(volume.Write(piece));
       rest -= count;
       file_bytes_ += count;
       if (options_.progress != nullptr) options_.progress->Advance(0, count);
@@ -123,15 +140,21 @@ BundleWriter::BundleWriter(fs::path journal, std::vector<IndexLine> layout)
     : journal_(std::move(journal)), layout_(std::move(layout)) {}
 
 Result<BundleWriter> BundleWriter::Create(fs::path directory, fs::path journal,
-                                          std::vector<IndexLine> layout, unsigned parity) {
+                                          std::vector<IndexLine> layout, unsigned parity,
+                                          std::optional<Sealing> sealing) {
   IndexChecker checker;
   for (const IndexLine& line : layout) TRY(checker.Add(line), "layout");
   TRY_ASSIGN(const auto sizes, checker.Finish(), "layout");
   TRY(CreateDirectories(journal));
   BundleWriter writer(std::move(journal), std::move(layout));
   writer.parity_ = parity;
+  writer.sealing_ = std::move(sealing);
   for (std::uint32_t i = 0; i < sizes.size(); ++i) {
-    writer.volumes_.push_back({VolumeName(i + 1), sizes[i], {}});
+    if (writer.sealing_) {
+      writer.volumes_.push_back({VolumeName(i + 1) + kSealedSuffix, SealedSize(sizes[i]), {}});
+    } else {
+      writer.volumes_.push_back({VolumeName(i + 1), sizes[i], {}});
+    }
   }
   if (!directory.empty()) TRY(writer.MoveTo(std::move(directory)));
   return writer;
@@ -144,10 +167,13 @@ Result<void> BundleWriter::MoveTo(fs::path directory) {
 }
 
 Result<void> BundleWriter::RefuseForeignFiles() const {
-  std::vector<std::string> ours = {"README.txt", "index.jsonl.zst", "SHA256SUMS", "manifest.json",
+  std::vector<std::string> ours = {"README.txt", "SHA256SUMS", "manifest.json",
                                    "manifest.json.sig"};
+  for (const char* name : {"index.jsonl.zst", "details.json"}) {
+    ours.push_back(name + std::string(sealing_ ? kSealedSuffix : ""));
+  }
   for (std::uint32_t i = 0; i < volumes_.size(); ++i) {
-    ours.push_back(VolumeName(i + 1));
+    ours.push_back(volumes_[i].name);
     ours.push_back(BlocksName(i + 1));
     if (parity_ != 0) ours.push_back(RepairName(i + 1));
   }
@@ -187,6 +213,12 @@ Result<void> BundleWriter::WriteReadme(std::string_view readme) {
   return WriteSmall("README.txt", AsBytes(readme));
 }
 
+Sha256Digest BundleWriter::PlanOf(std::uint32_t volume) {
+  const Sha256Digest layout = LayoutDigest(LinesOf(volume));
+  if (!sealing_) return layout;
+  return Sha256("sealed\n" + layout.ToHex() + "\n" + sealing_->secret.Fingerprint().ToHex() + "\n");
+}
+
 /// Makes what a record says part of index, sums and manifest.
 void BundleWriter::Take(std::uint32_t volume, const VolumeRecord& record) {
   const std::string& name = volumes_[volume - 1].name;
@@ -199,7 +231,7 @@ void BundleWriter::Take(std::uint32_t volume, const VolumeRecord& record) {
 }
 
 bool BundleWriter::AdoptVolume(std::uint32_t volume) {
-  const auto record = journal_.Find(volume, LinesOf(volume));
+  const auto record = journal_.Find(volume, PlanOf(volume), LinesOf(volume));
   if (!record || !record->sums.contains(volumes_[volume - 1].name)) return false;
   Take(volume, *record);
   return true;
@@ -207,7 +239,7 @@ bool BundleWriter::AdoptVolume(std::uint32_t volume) {
 
 Result<bool> BundleWriter::IsVolumeDone(std::uint32_t volume, std::stop_token stop) {
   const std::string name = volumes_[volume - 1].name;
-  const auto record = journal_.Find(volume, LinesOf(volume));
+  const auto record = journal_.Find(volume, PlanOf(volume), LinesOf(volume));
   if (!record) return false;
   const auto read = ReadBackFile(directory_ / name, read_back_, stop);
   if (!read && read.error().code == ErrorCode::kCancelled) return std::unexpected(read.error());
@@ -261,10 +293,7 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   TRY_ASSIGN(File file, File::Create(directory_ / name));
   RepairWriter repair(LayoutOf(volume));
   VolumeFile out(file, parity_ == 0 ? nullptr : repair.stream());
-  ObjectWriter objects(provider, options);
-  objects.first_offset_of_part_ = BytesBefore(lines.front());
-  for (IndexLine& line : lines) TRY(objects.Write(line, out));
-  TRY(out.AppendZeros(kTarTrailer));
+  TRY(WriteObjects(volume, provider, options, out));
   TRY_ASSIGN(const VolumeDigests written, out.Finish());
   TRY(file.Close());
   bytes_written_ += written.size;
@@ -274,7 +303,7 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   sums_[name] = written.sha256;
   TRY(WriteBlocks(volume, written.blocks, repair, /*streamed=*/true, options.stop));
   TRY(SyncDirectory(directory_));
-  VolumeRecord record{LayoutDigest(lines), written.size, {}, {}};
+  VolumeRecord record{PlanOf(volume), written.size, {}, {}};
   for (const auto& [file_name, digest] : sums_) {
     if (VolumeOfFile(file_name) == volume) record.sums[file_name] = digest;
   }
@@ -284,9 +313,28 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   return journal_.Put(volume, record);
 }
 
+Result<void> BundleWriter::WriteObjects(std::uint32_t volume, ObjectProvider& provider,
+                                        const WriteOptions& options, VolumeFile& out) {
+  const auto lines = LinesOf(volume);
+  ObjectWriter objects(provider, options);
+  objects.first_offset_of_part_ = BytesBefore(lines.front());
+  VolumeSink plain(out);
+  std::optional<SealSink> sealed;
+  if (sealing_) {
+    const std::string name = VolumeName(volume);
+    sealed.emplace(plain, sealing_->secret.Key(), sealing_->secret.Salt(name, PlanOf(volume)),
+                   name);
+  }
+  Sink& sink = sealed ? static_cast<Sink&>(*sealed) : plain;
+  for (IndexLine& line : lines) TRY(objects.Write(line, sink));
+  TRY(WriteZeros(sink, kTarTrailer));
+  if (sealed) TRY(sealed->Finish());
+  return {};
+}
+
 Result<void> BundleWriter::ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
                                           std::stop_token stop) {
-  const std::string name = VolumeName(volume);
+  const std::string& name = volumes_[volume - 1].name;
   TRY_ASSIGN(const VolumeDigests read, ReadBackFile(directory_ / name, read_back_, stop));
   if (read.size == written.size && read.sha256 == written.sha256) return {};
   std::size_t at = 0;
@@ -324,14 +372,41 @@ Result<void> BundleWriter::WriteIndex(IndexSummary& summary) {
   TRY(zstd.Finish());
   summary.lines = layout_.size();
   summary.raw_sha256 = raw.Finish();
-  summary.size = stored.bytes().size();
-  summary.sha256 = Sha256(stored.bytes());
-  return WriteSmall("index.jsonl.zst", stored.bytes());
+  const std::string name = "index.jsonl.zst";
+  if (!sealing_) {
+    summary.size = stored.bytes().size();
+    summary.sha256 = Sha256(stored.bytes());
+    return WriteSmall(name, stored.bytes());
+  }
+  const Bytes sealed = SealText(sealing_->secret, name, stored.bytes());
+  summary.size = sealed.size();
+  summary.sha256 = Sha256(sealed);
+  return WriteSmall(name + kSealedSuffix, sealed);
+}
+
+Result<void> BundleWriter::WriteDetails(Manifest& manifest) {
+  if (manifest.recipients.size() != sealing_->recipients.size()) {
+    return Fail(ErrorCode::kInternal, "keys of " + std::to_string(sealing_->recipients.size()) +
+                                          " recipients for a bundle to " +
+                                          std::to_string(manifest.recipients.size()));
+  }
+  for (std::size_t i = 0; i < manifest.recipients.size(); ++i) {
+    const EncryptionPublicKey& key = sealing_->recipients[i];
+    manifest.recipients[i].key_id = key.Id();
+    TRY_ASSIGN(manifest.recipients[i].sealed_key, sealing_->secret.WrapFor(key),
+               "recipient '" + manifest.recipients[i].name + "'");
+  }
+  const std::string name = "details.json";
+  const std::string text = EncodeDetails(manifest);
+  const Bytes sealed = SealText(sealing_->secret, name, AsBytes(text));
+  manifest.sealed = DetailsSummary{sealed.size(), Sha256(sealed)};
+  return WriteSmall(name + kSealedSuffix, sealed);
 }
 
 /// What is small and without parity of its own lies twice on the last medium.
 Result<void> BundleWriter::WriteCopies() {
   std::vector<CopiedFile> files;
+  sums_.erase(std::string(kCopiesName));
   for (const auto& [name, digest] : sums_) {
     CopiedFile file{name, digest, 0, !VolumeOfFile(name)};
     if (file.is_copied) {
@@ -369,6 +444,7 @@ Result<Manifest> BundleWriter::Finish(Manifest manifest, const SigningKey& key) 
   manifest.index = {};
   TRY(WriteIndex(manifest.index));
   manifest.parity = parity_;
+  if (sealing_) TRY(WriteDetails(manifest));
   if (parity_ != 0) TRY(WriteCopies());
   const std::string sums = EncodeSums(sums_);
   manifest.sums_size = sums.size();
@@ -376,7 +452,8 @@ Result<Manifest> BundleWriter::Finish(Manifest manifest, const SigningKey& key) 
   TRY(WriteSmall("SHA256SUMS", AsBytes(sums)));
   const std::string text = EncodeManifest(manifest);
   // Our own reader must accept what leaves: a manifest it refuses would cost a courier's journey.
-  TRY(DecodeManifest(AsBytes(text)), "manifest to be written");
+  TRY_ASSIGN(Manifest read, DecodeManifest(AsBytes(text)), "manifest to be written");
+  if (sealing_) TRY(DecodeDetails(AsBytes(EncodeDetails(manifest)), read), "details to be written");
   TRY(WriteSmall("manifest.json", AsBytes(text)));
   TRY(WriteSignature(AsBytes(text), key));
   return manifest;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -16,6 +17,8 @@
 #include "manifests/manifest.h"
 #include "manifests/read_back.h"
 #include "manifests/repair_file.h"
+#include "manifests/seal.h"
+#include "manifests/volume_file.h"
 #include "manifests/volume_journal.h"
 
 namespace gapferry::manifests {
@@ -26,6 +29,13 @@ class ObjectProvider {
   virtual ~ObjectProvider() = default;
   /// The bytes of the whole object `name`, from `offset` to its end.
   virtual Result<std::unique_ptr<Source>> Open(const ObjectName& name, std::uint64_t offset) = 0;
+};
+
+/// For whom a bundle is sealed: the secret of the bundle, and the encryption keys of its recipients
+/// in the order of the manifest.
+struct Sealing {
+  BundleSecret secret;
+  std::vector<EncryptionPublicKey> recipients;
 };
 
 struct WriteOptions {
@@ -43,9 +53,11 @@ struct WriteOptions {
 class BundleWriter {
  public:
   /// `layout` as LayOut gave it. Folders are created; `directory` may be empty until MoveTo.
-  /// `parity`: percent of repair blocks, 0 for no repair files.
+  /// `parity`: percent of repair blocks, 0 for no repair files. `sealing`: for whom it is sealed;
+  /// without it the bundle is plain.
   static Result<BundleWriter> Create(std::filesystem::path directory, std::filesystem::path journal,
-                                     std::vector<IndexLine> layout, unsigned parity = 0);
+                                     std::vector<IndexLine> layout, unsigned parity = 0,
+                                     std::optional<Sealing> sealing = {});
 
   /// README.txt and all volumes, into one folder. Fails as WriteVolume.
   Result<void> WriteVolumes(std::string_view readme, ObjectProvider& provider,
@@ -83,16 +95,23 @@ class BundleWriter {
   void Take(std::uint32_t volume, const VolumeRecord& record);
   Result<void> ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
                               std::stop_token stop);
+  Result<void> WriteObjects(std::uint32_t volume, ObjectProvider& provider,
+                            const WriteOptions& options, VolumeFile& out);
   ParityLayout LayoutOf(std::uint32_t volume) const;
   Result<void> WriteBlocks(std::uint32_t volume, ByteView blocks, RepairWriter& repair,
                            bool streamed, std::stop_token stop);
   Result<void> WriteCopies();
   Result<void> WriteSmall(const std::string& name, ByteView bytes);
   Result<void> WriteIndex(IndexSummary& summary);
+  /// The details of a sealed bundle, and its key for each recipient.
+  Result<void> WriteDetails(Manifest& manifest);
+  /// Digest of all that decides the bytes of a volume.
+  Sha256Digest PlanOf(std::uint32_t volume);
   Result<void> WriteSignature(ByteView manifest, const SigningKey& key);
 
   std::filesystem::path directory_;
   VolumeJournal journal_;
+  std::optional<Sealing> sealing_;
   std::vector<IndexLine> layout_;
   std::vector<VolumeSummary> volumes_;
   std::map<std::string, Sha256Digest> sums_;
@@ -102,7 +121,9 @@ class BundleWriter {
 };
 
 /// The README.txt of a bundle: what it is, for whom, how to check it by hand. Depends on nothing
-/// but `manifest` (of which index, volumes and sums are not yet known) and the fingerprint.
-std::string BundleReadme(const Manifest& manifest, std::string_view sender_fingerprint);
+/// but `manifest` (of which index, volumes and sums are not yet known), the fingerprint and the
+/// form; that of a sealed bundle tells none of the details.
+std::string BundleReadme(const Manifest& manifest, std::string_view sender_fingerprint,
+                         VolumeForm form = VolumeForm::kPlain);
 
 }  // namespace gapferry::manifests

@@ -16,8 +16,13 @@ Result<std::vector<BundleMedium>> BundleMedia::All() {
   for (;;) {
     TRY_ASSIGN(const bool row, rows.Step());
     if (!row) break;
-    media.push_back({static_cast<std::uint32_t>(rows.Int(0)), rows.String(1), rows.Bool(2),
-                     rows.Bool(3), rows.String(4), rows.Time(5), {}});
+    media.push_back({static_cast<std::uint32_t>(rows.Int(0)),
+                     rows.String(1),
+                     rows.Bool(2),
+                     rows.Bool(3),
+                     rows.String(4),
+                     rows.Time(5),
+                     {}});
   }
   TRY(rows.Check());
   TRY_ASSIGN(auto volumes, db_.Prepare("SELECT medium, volume, bytes, sha256 FROM bundle_volume "
@@ -43,7 +48,8 @@ Result<std::uint32_t> BundleMedia::Begin(std::string_view path, UtcTime now) {
              db_.QueryInt("SELECT max(medium) FROM bundle_medium WHERE site = ? AND sequence = ?",
                           owner_, sequence_));
   const std::int64_t number = last.value_or(0) + 1;
-  TRY(db_.Run("INSERT INTO bundle_medium (site, sequence, medium, path, begun_at) "
+  TRY(
+      db_.Run("INSERT INTO bundle_medium (site, sequence, medium, path, begun_at) "
               "VALUES (?, ?, ?, ?, ?)",
               owner_, sequence_, number, path, now));
   TRY(tx.Commit());
@@ -53,24 +59,22 @@ Result<std::uint32_t> BundleMedia::Begin(std::string_view path, UtcTime now) {
 Result<void> BundleMedia::Place(std::uint32_t medium, const PlacedVolume& volume,
                                 std::string_view read_back) {
   TRY_ASSIGN(auto tx, Transaction::Begin(db_, TransactionKind::kWrite));
-  TRY(db_.Run("INSERT OR REPLACE INTO bundle_volume (site, sequence, volume, medium, bytes, "
+  TRY(
+      db_.Run("INSERT OR REPLACE INTO bundle_volume (site, sequence, volume, medium, bytes, "
               "sha256) VALUES (?, ?, ?, ?, ?, ?)",
               owner_, sequence_, volume.number, medium, volume.bytes, volume.sha256));
-  TRY(db_.Run("UPDATE bundle_medium SET read_back = ? WHERE site = ? AND sequence = ? AND "
+  TRY(
+      db_.Run("UPDATE bundle_medium SET read_back = ? WHERE site = ? AND sequence = ? AND "
               "medium = ?",
               read_back, owner_, sequence_, medium));
   return tx.Commit();
 }
 
-Result<void> BundleMedia::Displace(std::uint32_t volume) {
-  return db_.Run("DELETE FROM bundle_volume WHERE site = ? AND sequence = ? AND volume = ?", owner_,
-                 sequence_, volume);
-}
-
 Result<void> BundleMedia::MarkManifest(std::uint32_t medium) {
-  return db_.Run("UPDATE bundle_medium SET has_manifest = 1 WHERE site = ? AND sequence = ? AND "
-                 "medium = ?",
-                 owner_, sequence_, medium);
+  return db_.Run(
+      "UPDATE bundle_medium SET has_manifest = 1 WHERE site = ? AND sequence = ? AND "
+      "medium = ?",
+      owner_, sequence_, medium);
 }
 
 Result<void> BundleMedia::GiveUp(std::uint32_t medium, UtcTime now, std::string_view actor) {
@@ -81,14 +85,13 @@ Result<void> BundleMedia::GiveUp(std::uint32_t medium, UtcTime now, std::string_
                           owner_, sequence_, medium));
   if (!path) {
     return Fail(ErrorCode::kNotFound, "medium-unknown",
-                "bundle " + std::to_string(sequence_) + " has no medium " +
-                    std::to_string(medium) + " that counts");
+                "bundle " + std::to_string(sequence_) + " has no medium " + std::to_string(medium) +
+                    " that counts");
   }
-  TRY(db_.Run("UPDATE bundle_medium SET lost = 1, has_manifest = 0 WHERE site = ? AND "
+  TRY(
+      db_.Run("UPDATE bundle_medium SET lost = 1, has_manifest = 0 WHERE site = ? AND "
               "sequence = ? AND medium = ?",
               owner_, sequence_, medium));
-  TRY(db_.Run("DELETE FROM bundle_volume WHERE site = ? AND sequence = ? AND medium = ?", owner_,
-              sequence_, medium));
   TRY(AppendAudit(db_, now,
                   {std::string(actor), "bundle.medium-lost", owner_.ToString(),
                    WriteCanonicalJson(JsonValue::Object{{"medium", std::uint64_t{medium}},

@@ -25,7 +25,7 @@ struct PlacedVolume {
 struct BundleMedium {
   std::uint32_t number = 0;  ///< from 1, in the order they were begun; never used again
   std::string path;          ///< of the folder that `--to` named; another medium may be there later
-  bool lost = false;         ///< given up: what was on it lies elsewhere or must be written again
+  bool lost = false;         ///< given up: the volumes still listed must be written again
   bool has_manifest = false;
   std::string read_back;  ///< how its volumes were read again: manifests::ReadBackName
   UtcTime begun_at;
@@ -44,10 +44,9 @@ class BundleMedia {
   Result<std::uint32_t> Begin(std::string_view path, UtcTime now);
   /// Moves the volume there when it had another place.
   Result<void> Place(std::uint32_t medium, const PlacedVolume& volume, std::string_view read_back);
-  /// The volume is no longer where it was.
-  Result<void> Displace(std::uint32_t volume);
   Result<void> MarkManifest(std::uint32_t medium);
-  /// Its volumes have no place any more. kNotFound when there is no such medium. Audited.
+  /// What is on it does not count any more; its volumes stay listed there until they are placed
+  /// elsewhere. kNotFound (reason "medium-unknown") when no medium of that number counts. Audited.
   Result<void> GiveUp(std::uint32_t medium, UtcTime now, std::string_view actor);
 
  private:

@@ -9,7 +9,9 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/media_support.h"
 #include "cli/return_commands.h"
+#include "exporter/medium_label.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
 
@@ -17,19 +19,6 @@ namespace gapferry::cli {
 namespace {
 
 using nlohmann::json;
-
-/// What fits a medium beside the file system's own needs and the bundle's small files.
-Result<std::uint64_t> ParseVolumeSize(const std::optional<std::string>& text) {
-  if (!text) return 0;
-  if (*text == "fat32") return 4'294'966'784;  // the largest file there, in whole tar blocks
-  if (*text == "dvd") return 4'600'000'000;
-  if (*text == "bd25") return 24'900'000'000;
-  const auto bytes = ParseInt<std::uint64_t>(*text);
-  if (bytes && *bytes > 0) return *bytes;
-  return Fail(ErrorCode::kUsage,
-              "--volume-size takes a number of bytes, fat32, dvd or bd25, not '" +
-                  EscapeForDisplay(*text, 40) + "'");
-}
 
 std::unexpected<Error> WithNext(Error error, const std::string& site) {
   if (error.reason == "diverged" || error.reason == "history-changed") {
@@ -41,8 +30,17 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
         site;
   } else if (error.reason == "site-unknown") {
     error.next = "gapferry site add CARD";
-  } else if (error.reason == "read-back" || error.code == ErrorCode::kNoSpace) {
-    error.next = "the same command goes on where it stopped; take another medium with --to";
+  } else if (error.reason == "file-too-large-for-medium" || error.reason == "medium-too-small") {
+    error.next = "smaller volumes: gapferry export --for " + site +
+                 " --to DIR --volume-size fat32 (or bytes, dvd, bd25); or take a larger medium";
+  } else if (error.reason == "read-back" || error.reason == "medium-failed" ||
+             error.code == ErrorCode::kNoSpace) {
+    error.next =
+        "on the same medium or another one, this goes on where it stopped: gapferry export "
+        "--for " +
+        site + " --to DIR";
+  } else if (error.reason == "medium-unknown") {
+    error.next = "gapferry bundle list";
   }
   return std::unexpected(std::move(error));
 }
@@ -83,18 +81,60 @@ void PrintPlan(Context& context, const exporter::ExportPlan& plan) {
   context.Emit(PlanToJson(plan));
 }
 
-void PrintResult(Context& context, const exporter::ExportResult& result) {
+std::string MediaText(const exporter::ExportResult& result) {
+  std::string text;
+  for (const auto& medium : result.media) {
+    text +=
+        fmt::format("\nmedium {}: {} has volumes {} of {}, {}{} ({})", medium.number, medium.path,
+                    exporter::NumberRanges(medium.volumes), result.volumes,
+                    FormatByteCount(medium.bytes), medium.has_manifest ? ", and the manifest" : "",
+                    medium.read_back.empty() ? "no volume" : medium.read_back);
+  }
+  return text;
+}
+
+json MediaToJson(const exporter::ExportResult& result) {
+  json media = json::array();
+  for (const auto& medium : result.media) {
+    media.push_back({{"medium", medium.number},
+                     {"path", medium.path},
+                     {"volumes", medium.volumes},
+                     {"bytes", medium.bytes},
+                     {"manifest", medium.has_manifest},
+                     {"read_back", medium.read_back},
+                     {"label", medium.label}});
+  }
+  return media;
+}
+
+std::string HowWritten(const exporter::ExportResult& result) {
+  if (result.repeated) return "nothing has changed since it was written: it is named again";
+  return fmt::format("{}; {}", result.resumed ? "an unfinished one, now complete" : "new",
+                     manifests::ReadBackName(result.read_back));
+}
+
+void PrintResult(Context& context, const exporter::ExportResult& result, const std::string& next) {
   const auto& manifest = result.manifest;
-  std::string how = result.repeated  ? "nothing has changed since it was written: it is named again"
-                    : result.resumed ? "an unfinished one, now complete"
-                                     : "new";
-  if (!result.repeated) how += fmt::format("; {}", manifests::ReadBackName(result.read_back));
-  context.Print(fmt::format(
-      "{}\n{} bundle, generation {} to {}: {} documents, {} files, {} in {} "
-      "volumes ({})",
-      result.path.string(), manifests::ScopeName(manifest.scope), manifest.base.generation,
-      manifest.target.generation, manifest.totals.revisions, manifest.totals.content_files,
-      FormatByteCount(result.bytes), manifest.volumes.size(), how));
+  std::string text = result.path.string();
+  if (result.complete) {
+    text += fmt::format(
+        "\n{} bundle, generation {} to {}: {} documents, {} files, {} in {} volumes ({})",
+        manifests::ScopeName(manifest.scope), manifest.base.generation, manifest.target.generation,
+        manifest.totals.revisions, manifest.totals.content_files, FormatByteCount(result.bytes),
+        result.volumes, HowWritten(result));
+  } else {
+    text += fmt::format(
+        "\nbundle {} of stream {} is not complete: volumes {} of {} have no place "
+        "yet\nnext: {}",
+        manifest.sequence, manifest.stream, exporter::NumberRanges(result.pending), result.volumes,
+        next);
+  }
+  if (result.media.size() > 1 || !result.complete) text += MediaText(result);
+  context.Print(text);
+  for (const auto& medium : result.media) {
+    context.Say(
+        fmt::format("label for the courier, also beside the bundle's folder:\n\n{}", medium.label));
+  }
   if (result.missing_files > 0) {
     context.Warn(
         fmt::format("{} files that approvals need are not held here; their updates wait at "
@@ -107,21 +147,46 @@ void PrintResult(Context& context, const exporter::ExportResult& result) {
   }
   context.Emit(
       {{"bundle", result.path.string()},
+       {"complete", result.complete},
        {"sequence", manifest.sequence},
        {"scope", manifests::ScopeName(manifest.scope)},
        {"base", manifest.base.generation},
        {"target", manifest.target.generation},
-       {"manifest_sha256", result.manifest_sha256.ToHex()},
+       {"manifest_sha256", result.complete ? result.manifest_sha256.ToHex() : ""},
        {"revisions", manifest.totals.revisions},
        {"content_files", manifest.totals.content_files},
        {"content_bytes", manifest.totals.content_bytes},
-       {"volumes", manifest.volumes.size()},
+       {"volumes", result.volumes},
+       {"pending_volumes", result.pending},
+       {"media", MediaToJson(result)},
+       {"next", result.complete ? "" : next},
        {"bytes", result.bytes},
        {"read_back", result.read_back == manifests::ReadBack::kDirect ? "direct" : "dropped"},
        {"resumed", result.resumed},
        {"repeated", result.repeated},
        {"missing_files", result.missing_files},
        {"dangling", result.dangling}});
+}
+
+Result<std::uint64_t> SizeOption(Context& context, const std::string& name) {
+  const auto text = context.args().Text(name);
+  if (!text) return 0;
+  return ParseMediaSize("--" + name, *text);
+}
+
+/// Four volumes on a medium leave room for index and manifest on the last one.
+std::uint64_t VolumesFor(std::uint64_t medium_bytes) {
+  constexpr std::uint64_t kTarBlock = 512;
+  return medium_bytes / 100 * 24 / kTarBlock * kTarBlock;
+}
+
+Result<std::optional<std::uint32_t>> MediumOption(Context& context) {
+  const auto number = context.args().Number("again");
+  if (!number) return std::optional<std::uint32_t>();
+  if (*number == 0 || *number > UINT32_MAX) {
+    return Fail(ErrorCode::kUsage, "--again takes the number of a medium, from 1");
+  }
+  return std::optional(static_cast<std::uint32_t>(*number));
 }
 
 Result<ExitCode> Export(Context& context) {
@@ -143,22 +208,35 @@ Result<ExitCode> Export(Context& context) {
   if (request.full && request.since) {
     return Fail(ErrorCode::kUsage, "--full and --since exclude each other");
   }
-  TRY_ASSIGN(request.volume_bytes, ParseVolumeSize(context.args().Text("volume-size")));
+  exporter::ExportOptions options;
+  TRY_ASSIGN(request.volume_bytes, SizeOption(context, "volume-size"));
+  TRY_ASSIGN(options.medium_bytes, SizeOption(context, "medium-size"));
+  if (request.volume_bytes == 0 && options.medium_bytes != 0) {
+    request.volume_bytes = VolumesFor(options.medium_bytes);
+  }
   if (context.args().Has("dry-run")) {
     auto plan = exporter::PlanExport(mirror, request);
     if (!plan) return WithNext(std::move(plan.error()), request.site);
     PrintPlan(context, *plan);
     return ExitCode::kDone;
   }
-  exporter::ExportOptions options;
-  options.to = std::filesystem::absolute(*to);
+  for (const std::string& one : context.args().List("to")) {
+    options.to.push_back(std::filesystem::absolute(one));
+  }
+  TRY_ASSIGN(options.again, MediumOption(context));
+  options.next_medium = [&](const exporter::MediumWanted& wanted) {
+    return AskForMedium(context,
+                        fmt::format("The next medium is for volumes {}, {} in all.", wanted.volumes,
+                                    FormatByteCount(wanted.bytes)),
+                        options.to.back());
+  };
   options.actor = mirror::CurrentActor();
   options.progress = &context.progress();
   options.stop = context.stop();
   auto result = exporter::RunExport(mirror, request, options);
   if (!result) return WithNext(std::move(result.error()), request.site);
-  PrintResult(context, *result);
-  return ExitCode::kDone;
+  PrintResult(context, *result, "gapferry export --for " + request.site + " --to DIR");
+  return result->complete ? ExitCode::kDone : ExitCode::kPartlyDone;
 }
 
 }  // namespace
@@ -176,13 +254,20 @@ std::vector<Command> ExportCommands() {
            "leaves; return.level in gapferry.yaml says how much.",
        .examples = {{"gapferry export --to /media/stick --for plant", "the next bundle"},
                     {"gapferry export --for plant --dry-run", "what it would carry"},
+                    {"gapferry export --for plant --to /media/a --to /media/b --volume-size fat32",
+                     "over two sticks"},
                     {"gapferry export --return --to /media/stick", "behind the gap: the way back"}},
-       .options = {{"--to", Takes::kText, "DIR", "where the new folder or file is made"},
+       .options = {{"--to", Takes::kList, "DIR",
+                    "where the new folder or file is made; several are filled one by one"},
                    {"--for", Takes::kText, "SITE", "stream, name or GUID of a site"},
                    {"--full", Takes::kNothing, {}, "from nothing, whatever was acknowledged"},
                    {"--since", Takes::kNumber, "SEQ", "from where this bundle led"},
                    {"--volume-size", Takes::kText, "SIZE",
                     "largest volume: bytes, fat32, dvd or bd25 (default: one volume)"},
+                   {"--medium-size", Takes::kText, "SIZE",
+                    "for burning: folders medium-1, medium-2, ... in DIR, none larger than this"},
+                   {"--again", Takes::kNumber, "MEDIUM",
+                    "this medium was lost or is bad: write what was on it again"},
                    {"--dry-run", Takes::kNothing, {}, "show the plan, write nothing"},
                    {"--return", Takes::kNothing, {}, "write a return instead of a bundle"},
                    {"--include",
@@ -192,7 +277,8 @@ std::vector<Command> ExportCommands() {
                     false,
                     {"names", "addresses", "hardware"}}},
        .asks = true,
-       .exits = {ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt, ExitCode::kNoSpace},
+       .exits = {ExitCode::kPartlyDone, ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt,
+                 ExitCode::kNoSpace},
        .run = Export}};
 }
 

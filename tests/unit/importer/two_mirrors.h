@@ -141,7 +141,7 @@ class TwoMirrors : public testing::Test {
   Result<exporter::ExportResult> Export(exporter::ExportRequest request = {}) {
     if (request.site.empty()) request.site = "far";
     exporter::ExportOptions options;
-    options.to = dir_.path() / "stick";
+    options.to = {dir_.path() / "stick"};
     options.actor = "user:test";
     return exporter::RunExport(near_, request, options);
   }
