@@ -1,6 +1,6 @@
 #include "importer/arrival.h"
 
-#include "manifests/trust_store.h"
+#include "mirror/trust_log.h"
 
 namespace gapferry::importer {
 namespace {
@@ -28,10 +28,28 @@ std::unexpected<Error> BaseMissing(const Manifest& manifest, std::uint64_t have,
                   " of stream '" + manifest.stream + "' was not imported");
 }
 
+std::unexpected<Error> FastForwarded(const Manifest& manifest, std::uint64_t have) {
+  return Refuse("fast-forwarded",
+                "leads to generation " + std::to_string(manifest.target.generation) +
+                    ", this mirror stands at " + std::to_string(have) +
+                    ", which only a key said that does not count any more: a full bundle leads "
+                    "back");
+}
+
+/// Whether another key than `key`, the one that counts now, signed this bundle of the same sender:
+/// its order binds no more (docs/format.md, "Order"). Without that, whoever stole a key once could
+/// lock a site for ever by a bundle with the highest number.
+Result<bool> IsByEndedKey(mirror::Mirror& mirror, const mirror::BundleIn& bundle,
+                          const manifests::KeyId& key) {
+  TRY_ASSIGN(const auto signed_by, mirror::OriginKeyOf(mirror.db(), bundle.manifest));
+  return signed_by && *signed_by != key.ToHex();
+}
+
 }  // namespace
 
-Result<Arrival> CheckArrival(mirror::Ledger& ledger, const manifests::VerifiedManifest& verified,
+Result<Arrival> CheckArrival(mirror::Mirror& mirror, const manifests::VerifiedManifest& verified,
                              const ArrivalRules& rules) {
+  mirror::Ledger ledger(mirror.db());
   const Manifest& manifest = verified.manifest();
   TRY_ASSIGN(const auto same, ledger.FindImport(verified.digest()));
   if (same) {
@@ -41,8 +59,14 @@ Result<Arrival> CheckArrival(mirror::Ledger& ledger, const manifests::VerifiedMa
   TRY_ASSIGN(const auto current, ledger.LastImport());
   const bool full = manifest.scope == manifests::Scope::kFull;
   if (rules.new_history && full) return Arrival::kNew;
+  const manifests::KeyId key = verified.signatures().origin.key.Id();
   TRY_ASSIGN(const auto last, ledger.LastImport(manifest.sender.guid, manifest.stream));
-  if (last && manifest.sequence <= last->sequence) {
+  bool binds = last.has_value();
+  if (last) {
+    TRY_ASSIGN(const bool ended, IsByEndedKey(mirror, *last, key));
+    binds = !ended;
+  }
+  if (binds && manifest.sequence <= last->sequence) {
     return Refuse("bundle-replayed", "has sequence " + std::to_string(manifest.sequence) +
                                          " of stream '" + manifest.stream +
                                          "', imported was already " +
@@ -53,11 +77,17 @@ Result<Arrival> CheckArrival(mirror::Ledger& ledger, const manifests::VerifiedMa
     return Arrival::kNew;
   }
   const auto have = static_cast<std::uint64_t>(current->target.name.generation);
+  bool stands_on_ended_key = false;
+  if (manifest.sender.guid == current->sender) {
+    TRY_ASSIGN(stands_on_ended_key, IsByEndedKey(mirror, *current, key));
+    if (stands_on_ended_key && full) return Arrival::kNew;
+  }
   if (manifest.sender.guid != current->sender ||
       manifest.target.epoch != current->target.name.epoch) {
     return OtherHistory(manifest);
   }
   if (manifest.target.generation < have) {
+    if (stands_on_ended_key) return FastForwarded(manifest, have);
     return Refuse("bundle-older", "leads to generation " +
                                       std::to_string(manifest.target.generation) +
                                       ", this mirror is at " + std::to_string(have));
@@ -71,21 +101,6 @@ Result<Arrival> CheckArrival(mirror::Ledger& ledger, const manifests::VerifiedMa
     return OtherHistory(manifest);
   }
   return Arrival::kNew;
-}
-
-Result<OwnSide> ReadOwnSide(mirror::Mirror& mirror) {
-  if (!mirror.config().upstream.gap) {
-    return Fail(ErrorCode::kUsage, "no-gap",
-                "this mirror is not fed by bundles: upstream.gap is not set in gapferry.yaml");
-  }
-  TRY_ASSIGN(const auto cards, manifests::ReadTrustedCards(mirror.keys().trusted_folder));
-  if (cards.empty()) {
-    return Fail(ErrorCode::kUntrusted, "no-trust", "no sender is trusted here yet");
-  }
-  std::vector<manifests::Card> trusted;
-  for (const auto& card : cards) trusted.push_back(card.card);
-  TRY_ASSIGN(const auto key, manifests::LoadEncryptionPublicKey(mirror.keys().encryption));
-  return OwnSide{manifests::PolicyOf(trusted), {mirror.identity().guid, key.Id()}};
 }
 
 }  // namespace gapferry::importer

@@ -17,18 +17,10 @@ struct ArrivalRules {
 
 /// Whether a bundle's turn has come (docs/format.md, "Order"): its sequence lies above the last one
 /// imported, it is of the history this mirror follows, and the mirror has reached its base. Fails
-/// with kUntrusted (reasons "bundle-replayed", "bundle-older", "history-changed") or kNotFound
-/// (reason "base-missing", naming what is missing). Reads the ledger only.
-Result<Arrival> CheckArrival(mirror::Ledger& ledger, const manifests::VerifiedManifest& manifest,
+/// with kUntrusted (reasons "bundle-replayed", "bundle-older", "history-changed",
+/// "fast-forwarded") or kNotFound (reason "base-missing", naming what is missing). What a key
+/// signed that was rotated or revoked since binds no order. Changes nothing.
+Result<Arrival> CheckArrival(mirror::Mirror& mirror, const manifests::VerifiedManifest& manifest,
                              const ArrivalRules& rules);
-
-/// The trust policy of a mirror and itself as addressee.
-struct OwnSide {
-  manifests::TrustPolicy policy;
-  manifests::Addressee addressee;
-};
-/// Fails with kUntrusted (reason "no-trust") when no card was added yet, kUsage (reason "no-gap")
-/// on a mirror that is not fed by a gap.
-Result<OwnSide> ReadOwnSide(mirror::Mirror& mirror);
 
 }  // namespace gapferry::importer

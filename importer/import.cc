@@ -7,6 +7,7 @@
 #include "importer/acknowledgement.h"
 #include "importer/arrival.h"
 #include "importer/loader.h"
+#include "importer/own_side.h"
 #include "importer/staging.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
@@ -50,8 +51,8 @@ class Import {
       : mirror_(mirror), path_(path), medium_(path), options_(options), ledger_(mirror.db()) {}
 
   Result<ImportResult> Run() {
-    TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror_));
-    TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own.policy, own.addressee));
+    TRY_ASSIGN(own_, ReadOwnSide(mirror_, &medium_));
+    TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own_.policy, own_.addressee));
     name_ = manifest.manifest().DirectoryName();
     result_.manifest = manifest.manifest();
     result_.signatures = manifest.signatures();
@@ -59,7 +60,7 @@ class Import {
     TRY_ASSIGN(auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
     const auto shared = mirror::ShareProgress(lock, *options_.progress);
     options_.progress = shared.get();
-    TRY_ASSIGN(const Arrival arrival, CheckArrival(ledger_, manifest, {options_.new_history}),
+    TRY_ASSIGN(const Arrival arrival, CheckArrival(mirror_, manifest, {options_.new_history}),
                name_);
     const Sha256Digest digest = manifest.digest();
     started_at_ = mirror_.clock().Now();
@@ -208,6 +209,7 @@ class Import {
 
   mirror::BundleIn Record(const mirror::CommitTransaction& commit, const Sha256Digest& digest,
                           const std::optional<mirror::BundleIn>& last) {
+    TRY(KeepTrust(commit, own_, digest, result_.signatures.origin.key.Id(), options_.actor));
     const Manifest& manifest = result_.manifest;
     mirror::BundleIn in;
     in.sender = manifest.sender.guid;
@@ -281,6 +283,7 @@ Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bund
     TRY(mirror::AppendAuditAlone(
         mirror.db(), mirror.clock().Now(),
         {options.actor, "import.refused", object,
+  OwnSide own_;
          WriteCanonicalJson(JsonValue::Object{{"error", ErrorCodeName(result.error().code)},
                                               {"message", result.error().message},
                                               {"reason", result.error().reason}})}));
@@ -292,13 +295,13 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
                           const ImportOptions& options) {
   manifests::DirectoryMedium medium(bundle);
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror));
+  TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
   DryRun dry;
   dry.manifest = manifest.manifest();
   dry.signatures = manifest.signatures();
   const std::string name = dry.manifest.DirectoryName();
-  TRY_ASSIGN(const Arrival arrival, CheckArrival(ledger, manifest, {options.new_history}), name);
+  TRY_ASSIGN(const Arrival arrival, CheckArrival(mirror, manifest, {options.new_history}), name);
   if (arrival == Arrival::kAlreadyImported) {
     dry.already_imported = true;
     return dry;

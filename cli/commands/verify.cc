@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
-#include "importer/arrival.h"
+#include "importer/own_side.h"
 #include "manifests/bundle_verifier.h"
 #include "manifests/trust_store.h"
 #include "mirror/mirror.h"
@@ -20,13 +20,13 @@ struct Judge {
   std::optional<manifests::Addressee> addressee;  ///< none with --trust: no site of its own
 };
 
-Result<Judge> FindJudge(Context& context) {
+Result<Judge> FindJudge(Context& context, manifests::Medium& medium) {
   Judge judge;
   const auto cards = context.args().List("trust");
   if (cards.empty()) {
     TRY_ASSIGN(const auto path, context.MirrorPath());
     TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path));
-    TRY_ASSIGN(auto own, importer::ReadOwnSide(mirror));
+    TRY_ASSIGN(auto own, importer::ReadOwnSide(mirror, &medium));
     judge.policy = std::move(own.policy);
     judge.addressee = own.addressee;
     return judge;
@@ -56,8 +56,8 @@ std::string SignatureText(const manifests::SignatureReport& report) {
 }
 
 Result<ExitCode> Verify(Context& context) {
-  TRY_ASSIGN(const Judge judge, FindJudge(context));
   manifests::DirectoryMedium medium(*context.args().Text("DIR"));
+  TRY_ASSIGN(const Judge judge, FindJudge(context, medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, judge.policy, judge.addressee));
   const std::string name = manifest.manifest().DirectoryName();
   const std::string signatures = SignatureText(manifest.signatures());
