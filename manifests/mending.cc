@@ -1,0 +1,373 @@
+#include "manifests/mending.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "manifests/index.h"
+#include "manifests/parity.h"
+#include "manifests/repair_file.h"
+
+namespace gapferry::manifests {
+namespace {
+
+constexpr std::uint64_t kMaxSumsBytes = 2 << 20;
+constexpr std::string_view kSumsName = "SHA256SUMS";
+
+class TextFile : public MediumFile {
+ public:
+  explicit TextFile(std::string text) : text_(std::move(text)) {}
+  std::uint64_t size() const override { return text_.size(); }
+  Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const override {
+    if (offset >= text_.size()) return 0;
+    const ByteView rest = AsBytes(text_).subspan(static_cast<std::size_t>(offset));
+    const std::size_t count = std::min(rest.size(), out.size());
+    std::copy_n(rest.begin(), count, out.begin());
+    return count;
+  }
+
+ private:
+  std::string text_;
+};
+
+/// A stretch of another file.
+class PartOfFile : public MediumFile {
+ public:
+  PartOfFile(std::unique_ptr<MediumFile> file, std::uint64_t offset, std::uint64_t size)
+      : file_(std::move(file)), offset_(offset), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const override {
+    if (offset >= size_) return 0;
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size_ - offset));
+    return file_->ReadAt(offset_ + offset, out.first(count));
+  }
+
+ private:
+  std::unique_ptr<MediumFile> file_;
+  std::uint64_t offset_;
+  std::uint64_t size_;
+};
+
+class MendedFile : public MediumFile {
+ public:
+  MendedFile(std::shared_ptr<VolumeMender> mender, std::uint64_t size)
+      : mender_(std::move(mender)), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  Result<std::size_t> ReadAt(std::uint64_t offset, std::span<std::uint8_t> out) const override {
+    return mender_->ReadAt(offset, out);
+  }
+  Result<std::size_t> ReadCarefully(std::uint64_t offset,
+                                    std::span<std::uint8_t> out) const override {
+    return mender_->ReadCarefully(offset, out);
+  }
+
+ private:
+  std::shared_ptr<VolumeMender> mender_;
+  std::uint64_t size_;
+};
+
+/// Nothing when it cannot be read.
+std::optional<Sha256Digest> DigestOf(const MediumFile& file) {
+  Sha256Hasher hash;
+  Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), 1 << 20)));
+  for (std::uint64_t at = 0; at < file.size();) {
+    const auto count = file.ReadAt(at, buffer);
+    if (!count || *count == 0) return std::nullopt;
+    hash.Update(ByteView(buffer).first(*count));
+    at += *count;
+  }
+  return hash.Finish();
+}
+
+std::optional<std::string> ReadText(const MediumFile& file, std::uint64_t limit) {
+  std::string text(static_cast<std::size_t>(std::min(file.size(), limit)), '\0');
+  const auto count = file.ReadAt(0, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()});
+  if (!count) return std::nullopt;
+  text.resize(*count);
+  return text;
+}
+
+bool IsSignedList(std::string_view text, const Manifest& manifest) {
+  return text.size() == manifest.sums_size && Sha256(text) == manifest.sums_sha256;
+}
+
+}  // namespace
+
+MendingMedium::MendingMedium(Medium& medium, MendOptions options)
+    : medium_(medium), options_(std::move(options)) {
+  std::error_code error;
+  if (options_.scratch.empty()) options_.scratch = fs::temp_directory_path(error);
+}
+
+Result<const MendingMedium::Routing*> MendingMedium::FindRouting() {
+  {
+    auto state = state_.Lock();
+    if (state->routing) return &*state->routing;
+  }
+  TRY_ASSIGN(const Bytes bytes, ReadMediumFile(medium_, "manifest.json", kMaxManifestBytes));
+  Routing routing;
+  TRY_ASSIGN(routing.manifest, DecodeManifest(bytes));
+  for (std::uint32_t i = 0; i < routing.manifest.volumes.size(); ++i) {
+    routing.volumes[routing.manifest.volumes[i].name] = i + 1;
+  }
+  auto state = state_.Lock();
+  if (!state->routing) state->routing = std::move(routing);
+  return &*state->routing;
+}
+
+bool MendingMedium::MayMend(const Routing& routing) const {
+  return routing.manifest.parity != 0 || options_.spares != nullptr || options_.reads_on;
+}
+
+void MendingMedium::NoteMended(std::string_view name) {
+  auto state = state_.Lock();
+  const auto place = std::ranges::lower_bound(state->mended, name);
+  if (place == state->mended.end() || *place != name) state->mended.emplace(place, name);
+}
+
+Result<std::vector<std::string>> MendingMedium::List() {
+  TRY_ASSIGN(auto names, medium_.List());
+  const auto routing = FindRouting();
+  if (!routing || !MayMend(**routing)) return names;
+  const auto sums = FindSums(**routing);
+  if (!sums) return names;
+  std::vector<std::string> found;
+  if (!std::ranges::binary_search(names, kSumsName)) found.emplace_back(kSumsName);
+  for (const auto& [name, digest] : **sums) {
+    if (std::ranges::binary_search(names, name) || IsRepairName(name)) continue;
+    // A medium that may lack volumes lacks them until somebody brings them.
+    if (medium_.MayLackVolumes() && VolumeOfFile(name)) continue;
+    if (Open(name)) found.push_back(name);
+  }
+  names.insert(names.end(), found.begin(), found.end());
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<std::unique_ptr<MediumFile>> MendingMedium::Open(std::string_view name) {
+  if (name == "manifest.json" || name == "manifest.json.sig" || IsRepairName(name)) {
+    return medium_.Open(name);
+  }
+  const auto found = FindRouting();
+  if (!found || !MayMend(**found)) return medium_.Open(name);
+  const Routing& routing = **found;
+  const auto volume = routing.volumes.find(name);
+  if (volume == routing.volumes.end()) return OpenSmall(routing, name);
+  TRY_ASSIGN(auto mender, Mender(routing, volume->second));
+  const std::uint64_t stated = mender->layout().volume_bytes;
+  if (mender->IsBeyondRepair() && !options_.reads_on) return medium_.Open(name);
+  // A file that is longer than stated is no damage that anything here mends.
+  const std::uint64_t size = std::max(mender->present_bytes(), stated);
+  return std::unique_ptr<MediumFile>(std::make_unique<MendedFile>(std::move(mender), size));
+}
+
+Result<std::shared_ptr<VolumeMender>> MendingMedium::Mender(const Routing& routing,
+                                                            std::uint32_t volume) {
+  {
+    auto state = state_.Lock();
+    const auto known = state->menders.find(volume);
+    if (known != state->menders.end()) return known->second;
+    // Files of volumes that nobody reads any more are closed; what was found stays.
+    std::erase_if(state->menders, [](const auto& one) {
+      return one.second.use_count() == 1 && one.second->damage().bad.empty() &&
+             one.second->damage().bad_repair_blocks == 0;
+    });
+  }
+  const VolumeSummary& stated = routing.manifest.volumes[volume - 1];
+  VolumeMender::Parts parts;
+  parts.volume = volume;
+  parts.name = stated.name;
+  parts.layout = ParityLayout::Of(stated.size, routing.manifest.parity);
+  parts.spares = options_.spares;
+  parts.scratch = options_.scratch;
+  auto file = medium_.Open(stated.name);
+  const bool is_missing = !file && file.error().code == ErrorCode::kNotFound;
+  if (is_missing && medium_.MayLackVolumes()) return std::unexpected(std::move(file.error()));
+  if (!file && file.error().code == ErrorCode::kCorrupt) {
+    return std::unexpected(std::move(file.error()));
+  }
+  if (file) parts.file = std::move(*file);
+  auto repair = medium_.Open(RepairName(volume));
+  if (repair && routing.manifest.parity != 0) parts.repair = std::move(*repair);
+  parts.load_digests = [this, &routing, volume]() -> Result<Bytes> {
+    const std::string name = BlocksName(volume);
+    TRY_ASSIGN(const Sums* sums, FindSums(routing));
+    TRY_ASSIGN(const auto blocks, OpenSmall(routing, name));
+    const auto digest = DigestOf(*blocks);
+    const auto expected = sums->find(name);
+    if (!digest || expected == sums->end() || *digest != expected->second) {
+      return Fail(ErrorCode::kCorrupt, "file-digest", "'" + name + "' is damaged too");
+    }
+    Bytes bytes(static_cast<std::size_t>(blocks->size()));
+    TRY_ASSIGN(const std::size_t count, blocks->ReadAt(0, bytes));
+    bytes.resize(count);
+    return bytes;
+  };
+  auto mender = std::make_shared<VolumeMender>(std::move(parts));
+  auto state = state_.Lock();
+  return state->menders.try_emplace(volume, std::move(mender)).first->second;
+}
+
+// ---- Small files -------------------------------------------------------------------------------
+
+Result<const MendingMedium::Sums*> MendingMedium::FindSums(const Routing& routing) {
+  {
+    auto state = state_.Lock();
+    if (state->sums) return &*state->sums;
+  }
+  const auto text = ReadSums(routing);
+  if (!text) return Fail(ErrorCode::kCorrupt, "sums-digest", "SHA256SUMS is damaged");
+  Sums sums;
+  for (const std::string_view line : Split(*text, '\n')) {
+    const auto digest = Sha256Digest::FromHex(line.substr(0, 64));
+    if (line.size() > 66 && digest) sums.emplace(line.substr(66), *digest);
+  }
+  auto state = state_.Lock();
+  if (!state->sums) {
+    state->sums = std::move(sums);
+    state->sums_text = *text;
+  }
+  return &*state->sums;
+}
+
+/// As it was signed, wherever it is found.
+std::optional<std::string> MendingMedium::ReadSums(const Routing& routing) {
+  const auto file = medium_.Open(kSumsName);
+  if (file) {
+    auto text = ReadText(**file, kMaxSumsBytes);
+    if (text && IsSignedList(*text, routing.manifest)) return text;
+  }
+  auto text = SumsFromSpares(routing);
+  if (!text) text = SumsFromCopies(routing);
+  if (!text) text = SumsFromFiles(routing);
+  if (text) NoteMended(kSumsName);
+  return text;
+}
+
+std::optional<std::string> MendingMedium::SumsFromSpares(const Routing& routing) const {
+  if (options_.spares == nullptr) return std::nullopt;
+  const auto spare = options_.spares->Open(kSumsName);
+  auto text = spare ? ReadText(**spare, kMaxSumsBytes) : std::nullopt;
+  return text && IsSignedList(*text, routing.manifest) ? text : std::nullopt;
+}
+
+/// repair-0000 lists all sums but its own.
+std::optional<std::string> MendingMedium::SumsFromCopies(const Routing& routing) {
+  if (routing.manifest.parity == 0) return std::nullopt;
+  const auto copies = medium_.Open(kCopiesName);
+  if (!copies) return std::nullopt;
+  const auto head = ReadText(**copies, kMaxCopiesHeader);
+  const auto header = head ? DecodeCopiesHeader(*head) : Fail(ErrorCode::kCorrupt, "");
+  const auto own = DigestOf(**copies);
+  if (!header || !own) return std::nullopt;
+  std::map<std::string, Sha256Digest> sums;
+  for (const CopiedFile& one : header->files) sums[one.name] = one.sha256;
+  sums[std::string(kCopiesName)] = *own;
+  std::string text = EncodeSums(sums);
+  if (!IsSignedList(text, routing.manifest)) return std::nullopt;
+  return text;
+}
+
+/// The list follows from the files when these are sound.
+std::optional<std::string> MendingMedium::SumsFromFiles(const Routing& routing) {
+  const auto names = medium_.List();
+  if (!names) return std::nullopt;
+  std::map<std::string, Sha256Digest> sums;
+  for (const VolumeSummary& volume : routing.manifest.volumes) sums[volume.name] = volume.sha256;
+  for (const std::string& name : *names) {
+    if (name == kSumsName || name.starts_with("manifest.json") || sums.contains(name)) continue;
+    const auto file = medium_.Open(name);
+    const auto digest = file ? DigestOf(**file) : std::nullopt;
+    if (!digest) return std::nullopt;
+    sums[name] = *digest;
+  }
+  std::string text = EncodeSums(sums);
+  if (!IsSignedList(text, routing.manifest)) return std::nullopt;
+  return text;
+}
+
+/// The copy of a blocks file is the end of its repair file; others lie in repair-0000.
+std::unique_ptr<MediumFile> MendingMedium::OpenCopy(const Routing& routing, std::string_view name) {
+  const unsigned parity = routing.manifest.parity;
+  if (parity == 0) return nullptr;
+  const auto volume = VolumeOfFile(name);
+  if (volume && *volume <= routing.manifest.volumes.size()) {
+    const std::uint64_t bytes = routing.manifest.volumes[*volume - 1].size;
+    auto repair = medium_.Open(RepairName(*volume));
+    if (!repair) return nullptr;
+    return std::make_unique<PartOfFile>(std::move(*repair),
+                                        ParityLayout::Of(bytes, parity).repair_bytes(),
+                                        BlocksFileBytes(bytes, parity));
+  }
+  auto copies = medium_.Open(kCopiesName);
+  const auto head = copies ? ReadText(**copies, kMaxCopiesHeader) : std::nullopt;
+  const auto header = head ? DecodeCopiesHeader(*head) : Fail(ErrorCode::kCorrupt, "");
+  if (!header) return nullptr;
+  std::uint64_t at = header->bytes;
+  for (const CopiedFile& one : header->files) {
+    if (one.is_copied && one.name == name) {
+      return std::make_unique<PartOfFile>(std::move(*copies), at, one.size);
+    }
+    at += one.size;
+  }
+  return nullptr;
+}
+
+Result<std::unique_ptr<MediumFile>> MendingMedium::OpenSmall(const Routing& routing,
+                                                             std::string_view name) {
+  const auto sums = FindSums(routing);
+  if (!sums) return medium_.Open(name);
+  if (name == kSumsName) {
+    return std::unique_ptr<MediumFile>(std::make_unique<TextFile>(state_.Lock()->sums_text));
+  }
+  const auto expected = (*sums)->find(name);
+  if (expected == (*sums)->end()) return medium_.Open(name);
+  auto file = medium_.Open(name);
+  if (file && DigestOf(**file) == expected->second) return file;
+  if (options_.spares != nullptr) {
+    auto spare = options_.spares->Open(name);
+    if (spare && DigestOf(**spare) == expected->second) {
+      NoteMended(name);
+      return spare;
+    }
+  }
+  auto copy = OpenCopy(routing, name);
+  if (copy != nullptr && DigestOf(*copy) == expected->second) {
+    NoteMended(name);
+    return copy;
+  }
+  return file;  // as it is: the verifier says what is wrong
+}
+
+// ---- Reports -----------------------------------------------------------------------------------
+
+Result<void> MendingMedium::Survey(bool all, const std::function<Result<void>()>& between) {
+  TRY_ASSIGN(const Routing* routing, FindRouting());
+  for (const auto& [name, number] : routing->volumes) {
+    auto mender = Mender(*routing, number);
+    if (!mender && mender.error().code == ErrorCode::kNotFound) continue;
+    if (!mender) return std::unexpected(std::move(mender.error()));
+    TRY((*mender)->CheckRepairBlocks(between));
+    Bytes bytes(kBlockBytes);
+    for (std::uint64_t block = 0; all && block < (*mender)->layout().blocks; ++block) {
+      TRY(between());
+      const auto read = (*mender)->ReadCarefully(block * kBlockBytes, bytes);
+      if (!read && read.error().reason != "block-lost") return std::unexpected(read.error());
+    }
+  }
+  return {};
+}
+
+std::vector<VolumeDamage> MendingMedium::Damage() const {
+  std::vector<VolumeDamage> out;
+  auto state = state_.Lock();
+  for (const auto& [number, mender] : state->menders) {
+    VolumeDamage damage = mender->damage();
+    if (!damage.bad.empty() || damage.bad_repair_blocks > 0) out.push_back(std::move(damage));
+  }
+  return out;
+}
+
+std::vector<std::string> MendingMedium::MendedFiles() const { return state_.Lock()->mended; }
+
+}  // namespace gapferry::manifests

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/guarded.h"
+#include "manifests/manifest.h"
+#include "manifests/medium.h"
+#include "manifests/volume_mender.h"
+
+namespace gapferry::manifests {
+
+struct MendOptions {
+  std::filesystem::path scratch;             ///< folder for restored blocks; "" takes the system's
+  std::shared_ptr<const SpareParts> spares;  ///< may be null
+  /// Damage is to be reported, not only mended: volumes that are beyond repair are opened too.
+  bool reads_on = false;
+};
+
+/// A bundle's medium seen through its repair files and a repair folder (docs/format.md, "Repair
+/// files"). Sound files pass as they are. Damaged, missing or unreadable ones are given right as
+/// far as that is possible: small files from their copies, blocks of volumes when they are read
+/// carefully. Nothing that it gives needs to be believed: the verifier checks all as ever.
+/// The manifest is read when the first other file is opened, which the verifier does after it has
+/// checked the signatures. Thread-safe. `medium` must outlive it.
+class MendingMedium : public Medium {
+ public:
+  MendingMedium(Medium& medium, MendOptions options);
+
+  std::string Describe() const override { return medium_.Describe(); }
+  Result<std::vector<std::string>> List() override;
+  Result<std::unique_ptr<MediumFile>> Open(std::string_view name) override;
+  bool MayLackVolumes() const override { return medium_.MayLackVolumes(); }
+
+  /// Reads all repair blocks, and with `all` every block of every volume: what no object check has
+  /// looked at. `between` is called often and may end it.
+  Result<void> Survey(bool all, const std::function<Result<void>()>& between);
+  /// Volumes of which blocks are bad, ascending.
+  std::vector<VolumeDamage> Damage() const;
+  /// Small files that were damaged or missing and given right.
+  std::vector<std::string> MendedFiles() const;
+
+ private:
+  struct Routing {
+    Manifest manifest;
+    std::map<std::string, std::uint32_t, std::less<>> volumes;  ///< stored name: number
+  };
+  using Sums = std::map<std::string, Sha256Digest, std::less<>>;
+  struct State {
+    std::optional<Routing> routing;
+    std::optional<Sums> sums;
+    std::string sums_text;
+    std::map<std::uint32_t, std::shared_ptr<VolumeMender>> menders;
+    std::vector<std::string> mended;
+  };
+
+  Result<const Routing*> FindRouting();
+  bool MayMend(const Routing& routing) const;
+  Result<const Sums*> FindSums(const Routing& routing);
+  std::optional<std::string> ReadSums(const Routing& routing);
+  std::optional<std::string> SumsFromSpares(const Routing& routing) const;
+  std::optional<std::string> SumsFromCopies(const Routing& routing);
+  std::optional<std::string> SumsFromFiles(const Routing& routing);
+  Result<std::unique_ptr<MediumFile>> OpenSmall(const Routing& routing, std::string_view name);
+  std::unique_ptr<MediumFile> OpenCopy(const Routing& routing, std::string_view name);
+  Result<std::shared_ptr<VolumeMender>> Mender(const Routing& routing, std::uint32_t volume);
+  void NoteMended(std::string_view name);
+
+  Medium& medium_;
+  MendOptions options_;
+  mutable Guarded<State> state_;
+};
+
+}  // namespace gapferry::manifests
