@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <set>
 
 #include "base/canonical_json.h"
@@ -125,14 +126,21 @@ Result<void> AddReceipts(Mirror& mirror, const Recipient& recipient, ReturnDocum
   TRY_ASSIGN(const auto imports, ledger.Imports(kReceipts));
   TRY_ASSIGN(const auto content, mirror.content().Digest());
   TRY_ASSIGN(const auto published, mirror.catalog().Published());
+  std::map<std::string, std::uint64_t> reached;  // the lowest sequence of each stream so far
   for (const mirror::BundleIn& bundle : imports) {
-    if (bundle.sender != recipient.guid || bundle.stream != recipient.stream) continue;
+    if (bundle.sender != recipient.guid) continue;
     // The last receipt tells where the site stands: nothing from before a new history was accepted.
-    if (!document.receipts.empty() &&
-        (bundle.target.name.epoch != document.receipts.front().target.name.epoch ||
-         bundle.sequence >= document.receipts.back().sequence)) {
-      break;
+    if (!document.receipts.empty()) {
+      const auto& later = document.receipts.back().target.name;
+      const auto stream = reached.find(bundle.stream);
+      if (bundle.target.name.epoch != later.epoch ||
+          bundle.target.name.generation > later.generation ||
+          (stream != reached.end() && bundle.sequence >= stream->second)) {
+        break;
+      }
     }
+    reached[bundle.stream] = bundle.sequence;
+
     mirror::exchange::ReturnReceipt receipt{bundle.stream, bundle.sequence, bundle.manifest,
                                             bundle.target, content,         bundle.imported_at};
     // Where the site stands now, as it is and not as the bundle promised.
@@ -148,13 +156,13 @@ Result<void> AddRequests(Mirror& mirror, ReturnDocument& document) {
   TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror, /*all=*/false));
   for (const auto& file : needed) {
     if (!file.is_held && seen.insert(file.sha1).second) {
-      document.requests.push_back({file.sha1, file.size_bytes});
+      document.requests.push_back({file.sha1, file.size_bytes, /*asked=*/false});
     }
   }
   TRY_ASSIGN(const auto wanted, mirror.content().Wanted());
   for (const Sha1Digest& sha1 : wanted) {
     if (!mirror.content().Holds(sha1) && seen.insert(sha1).second) {
-      document.requests.push_back({sha1, 0});
+      document.requests.push_back({sha1, 0, /*asked=*/true});
     }
   }
   return {};

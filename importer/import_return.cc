@@ -8,6 +8,7 @@
 
 #include "base/canonical_json.h"
 #include "base/file.h"
+#include "importer/our_states.h"
 #include "manifests/card.h"
 #include "manifests/trust_store.h"
 #include "mirror/activity.h"
@@ -225,10 +226,10 @@ mirror::ReturnEffect EffectOf(const TrustedReturn& from) {
   effect.sha256 = from.sha256;
   effect.site_epoch = document.header.site_epoch;
   for (const auto& receipt : document.receipts) {
-    if (receipt.stream != from.site.stream) continue;
     effect.receipts.push_back({receipt.stream, receipt.sequence, receipt.manifest, receipt.target});
   }
-  for (const auto& request : document.requests) effect.requests.push_back(request.sha1);
+  for (const auto& one : document.requests) effect.requests.push_back({one.sha1, one.asked});
+
   effect.removed = document.removed;
   effect.blocks = document.blocks;
   effect.resends = document.resends;
@@ -277,17 +278,8 @@ Result<ReturnResult> Apply(Mirror& mirror, const fs::path& path, const std::stri
   // Two databases: reports first, for they may be repeated; the ledger says that it is done.
   TRY(ReplaceActivity(mirror, from, result.left_alone));
   mirror::Ledger ledger(mirror.db());
-  const auto state_at =
-      [&](const mirror::StateName& name) -> Result<std::optional<mirror::KnownState>> {
-    TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(name));
-    if (knowledge == mirror::StateKnowledge::kOtherHistory) {
-      return std::optional<mirror::KnownState>();
-    }
-    TRY_ASSIGN(const auto state, mirror.catalog().StateAt(name.generation));
-    if (!state) return std::optional<mirror::KnownState>();
-    return std::optional(mirror::KnownState{state->name, state->passed_on_digest});
-  };
-  TRY_ASSIGN(result.applied, ledger.ApplyReturn(effect, state_at, mirror.clock().Now(), actor));
+  TRY_ASSIGN(result.applied,
+             ledger.ApplyReturn(effect, OurStates(mirror), mirror.clock().Now(), actor));
   TRY_ASSIGN(const auto site, ledger.SiteByGuid(from.site.guid));
   result.site = *site;
   return result;

@@ -162,6 +162,7 @@ struct ReturnEffect {
     std::uint64_t sequence = 0;
     Sha256Digest manifest;
     KnownState target;
+    bool brought_files = true;  ///< else nothing is believed of what that bundle carried
   };
   std::vector<Receipt> receipts;  ///< the last is where the site stands
   struct Request {
@@ -201,6 +202,16 @@ struct ReturnEffect {
     WithheldWhy why = WithheldWhy::kRejected;
   };
   std::vector<Withheld> withheld;
+};
+
+/// What a typed receipt code says, once its MAC was checked.
+struct CodeEffect {
+  Guid site;
+  ReturnEffect::Receipt receipt;  ///< of the bundle it names; zero digest: its state is another
+  std::uint16_t epoch = 0;        ///< hint of the site's epoch
+  std::uint32_t state = 0;        ///< first bits of the state digest there
+  bool files_are_missing = false;
+  std::function<std::uint16_t(const Guid& epoch)> hint_of;
 };
 
 /// Sites, groups of sites, bundles, receipts and returns in catalog.db. What a site has is only
@@ -331,6 +342,17 @@ class Ledger {
   Result<bool> HadReturnOf(const Guid& site, const Guid& site_epoch);
   Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                               std::string_view actor);
+  struct CodeApplied {
+    bool is_known = false;  ///< this very code was applied before
+    bool is_late = false;   ///< older than what is known, or of an epoch that the site has left
+    Applied applied;        ///< neither of the two
+  };
+  /// Counts as a return with one receipt would; one that is known or late changes nothing. A new
+  /// epoch means that the site was restored: belief ends, and its returns are counted anew.
+  Result<CodeApplied> ApplyCode(const CodeEffect& effect, const StateLookup& state_at, UtcTime now,
+                                std::string_view actor);
+  /// The hint of the epoch that the last code applied for the site named.
+  Result<std::optional<std::uint16_t>> LastCodeEpoch(const Guid& site);
   // What the last return of a site said, in the order of the format.
   Result<std::vector<ReturnEffect::Block>> Damage(const Guid& site);
   Result<std::vector<ReturnEffect::Blocked>> BlockedAt(const Guid& site);
@@ -347,6 +369,7 @@ class Ledger {
   Result<void> ApplyReports(const ReturnEffect& effect);
   Result<void> Acknowledge(const Guid& site, const ReturnEffect::Receipt& receipt,
                            const Applied& applied);
+  Result<bool> IsOldEpoch(const CodeEffect& effect, const Site& site);
   Database& db_;  // must outlive
 };
 

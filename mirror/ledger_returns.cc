@@ -332,7 +332,7 @@ Result<void> Ledger::Acknowledge(const Guid& site, const ReturnEffect::Receipt& 
                           "r.acknowledged = 0 AND b.manifest = ? AND b.state IN (3, 4)",
                           *owner, receipt.sequence, site, receipt.manifest));
   if (!waits) return {};
-  if (!applied.restored) {
+  if (!applied.restored && receipt.brought_files) {
     TRY(
         db_.Run("INSERT OR IGNORE INTO site_content (site, sha1) SELECT ?, sha1 FROM bundle_pin "
                 "WHERE site = ? AND sequence = ?",

@@ -8,6 +8,8 @@ namespace gapferry::mirror::exchange {
 namespace {
 
 constexpr std::uint64_t kMaxBlocks = 1ULL << 32;
+constexpr std::uint64_t kMaxSequence = 999'999'999;
+constexpr std::size_t kMaxReasonBytes = 200;
 
 JsonValue EncodeState(const KnownState& state) {
   return JsonValue::Object{{"chain", state.name.chain.ToHex()},
@@ -36,7 +38,7 @@ bool IsStream(std::string_view text) {
 }
 
 std::uint64_t ReadSequence(JsonFields& fields) {
-  const std::uint64_t sequence = fields.Count("sequence", 999'999'999);
+  const std::uint64_t sequence = fields.Count("sequence", kMaxSequence);
   if (sequence == 0) fields.Refuse("field 'sequence' is 0");
   return sequence;
 }
@@ -71,23 +73,24 @@ ReturnReceipt ReadReceipt(JsonFields& fields) {
 }
 
 JsonValue::Object EncodeRecord(const ReturnRequest& request) {
-  return {{"record", "request"}, {"sha1", request.sha1.ToHex()}, {"size", request.size_bytes}};
+  return {{"asked", request.asked},
+          {"record", "request"},
+          {"sha1", request.sha1.ToHex()},
+          {"size", request.size_bytes}};
 }
 
 ReturnRequest ReadRequest(JsonFields& fields) {
   ReturnRequest request;
+  request.asked = fields.Flag("asked");
   request.sha1 = fields.Sha1Value("sha1");
   request.size_bytes = fields.Count("size");
   return request;
 }
 
 JsonValue::Object EncodeRecord(const ReturnEffect::Block& block) {
-  return {{"block", block.block},
-          {"count", block.count},
-          {"record", "block"},
-          {"sequence", block.sequence},
-          {"stream", block.stream},
-          {"volume", static_cast<std::uint64_t>(block.volume)}};
+  return {{"block", block.block},   {"count", block.count},
+          {"record", "block"},      {"sequence", block.sequence},
+          {"stream", block.stream}, {"volume", static_cast<std::uint64_t>(block.volume)}};
 }
 
 ReturnEffect::Block ReadBlock(JsonFields& fields) {
@@ -108,19 +111,25 @@ JsonValue::Object EncodeRecord(const ReturnEffect::Resend& resend) {
 
 ReturnEffect::Resend ReadResend(JsonFields& fields) {
   ReturnEffect::Resend resend;
-  resend.sequence = ReadSequence(fields);
+  resend.sequence = fields.Count("sequence", kMaxSequence);
   resend.stream = ReadStream(fields);
   return resend;
 }
 
 JsonValue::Object EncodeRecord(const ReturnEffect::Blocked& blocked) {
-  return {{"record", "blocked"},
-          {"since", blocked.since.ToXml()},
-          {"update", blocked.update.ToString()}};
+  JsonValue::Object members{{"record", "blocked"},
+                            {"since", blocked.since.ToXml()},
+                            {"update", blocked.update.ToString()}};
+  if (!blocked.reason.empty()) members["reason"] = ToAscii(blocked.reason, kMaxReasonBytes);
+  return members;
 }
 
 ReturnEffect::Blocked ReadBlocked(JsonFields& fields) {
   ReturnEffect::Blocked blocked;
+  if (fields.Has("reason")) {
+    blocked.reason = fields.AsciiText("reason", kMaxReasonBytes);
+    if (blocked.reason.empty()) fields.Refuse("field 'reason' is empty");
+  }
   blocked.since = fields.Time("since");
   blocked.update = fields.GuidValue("update");
   return blocked;
@@ -129,12 +138,14 @@ ReturnEffect::Blocked ReadBlocked(JsonFields& fields) {
 JsonValue::Object EncodeRecord(const ReturnEffect::Withheld& withheld) {
   return {{"record", "withheld"},
           {"sha1", withheld.sha1.ToHex()},
+          {"size", withheld.size_bytes},
           {"why", WithheldWhyName(withheld.why)}};
 }
 
 ReturnEffect::Withheld ReadWithheld(JsonFields& fields) {
   ReturnEffect::Withheld withheld;
   withheld.sha1 = fields.Sha1Value("sha1");
+  withheld.size_bytes = fields.Count("size");
   const auto why = ParseWithheldWhy(fields.AsciiText("why", 16));
   if (!why) fields.Refuse("field 'why' is unknown");
   withheld.why = why.value_or(WithheldWhy::kRejected);

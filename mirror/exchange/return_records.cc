@@ -207,6 +207,10 @@ class Reader {
         return;
       case Kind::kBlocked:
         document_.blocked.push_back(ReadBlocked(fields));
+        if (document_.header.level == ReturnLevel::kReceipt &&
+            !document_.blocked.back().reason.empty()) {
+          fields.Refuse("field 'reason' does not belong to level receipt");
+        }
         return;
       case Kind::kWithheld:
         document_.withheld.push_back(ReadWithheld(fields));
@@ -292,6 +296,7 @@ ReturnDocument Redact(ReturnDocument document, const ReturnFields& fields) {
   if (document.header.level == ReturnLevel::kReceipt) {
     document.servers.clear();
     document.activities.clear();
+    for (auto& blocked : document.blocked) blocked.reason.clear();
   }
   if (document.header.level != ReturnLevel::kDetailed) {
     document.computers.clear();

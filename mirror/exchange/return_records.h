@@ -48,6 +48,7 @@ struct ReturnReceipt {
 struct ReturnRequest {
   Sha1Digest sha1;
   std::uint64_t size_bytes = 0;
+  bool asked = false;  ///< by a person or a server below; else approvals here need it
 };
 
 /// Everything a `gapferry-return/1` document says. Servers, computers and status are the site's own

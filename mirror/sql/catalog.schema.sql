@@ -590,6 +590,18 @@ CREATE TABLE return_in (
   applied_at INTEGER NOT NULL,
   PRIMARY KEY (site, sha256)               -- numbers begin again when a site is made anew
 ) STRICT, WITHOUT ROWID;
+-- Connected side: receipt codes that were applied. epoch, state: the bits of the code.
+CREATE TABLE receipt_code_in (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  site BLOB NOT NULL REFERENCES site (guid),
+  epoch INTEGER NOT NULL,
+  stream TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  files_are_missing INTEGER NOT NULL,
+  applied_at INTEGER NOT NULL,
+  UNIQUE (site, epoch, stream, sequence, state, files_are_missing)
+) STRICT;
 -- ===== ledger: end =====
 
 -- ===== evidence (mirror/witness.*, evidence.*, quarantine.*): begin =====

@@ -33,13 +33,14 @@ ReturnReceipt ReceiptOf(std::string stream, std::uint64_t sequence, Generation g
 ReturnDocument Whole() {
   ReturnDocument document = Small();
   document.receipts = {ReceiptOf("plant", 9, 40), ReceiptOf("fleet", 12, 38)};
-  document.requests = {{Sha1Of("wanted"), 5}};
+  document.requests = {{Sha1Of("wanted"), 5, true}};
   document.removed = {Sha1Of("gone")};
   document.blocks = {{"plant", 10, 1, 7, 2}, {"plant", 10, 1, 3, 1}};
   document.resends = {{"plant", 8}};
   document.blocked = {{*Guid::Parse("33333333-3333-4333-8333-333333333333"),
-                       UtcTime::FromUnixSeconds(1'650'000'000)}};
-  document.withheld = {{Sha1Of("bad"), WithheldWhy::kFailed}};
+                       UtcTime::FromUnixSeconds(1'650'000'000),
+                       {}}};
+  document.withheld = {{Sha1Of("bad"), 7, WithheldWhy::kCrashed}};
   return document;
 }
 
@@ -69,7 +70,8 @@ TEST(ReturnRecords, AllOfThemComeBack) {
   EXPECT_EQ(read->blocks.back().count, 2u);
   EXPECT_EQ(read->resends.front().sequence, 8u);
   EXPECT_EQ(read->blocked.front().since, Whole().blocked.front().since);
-  EXPECT_EQ(read->withheld.front().why, WithheldWhy::kFailed);
+  EXPECT_EQ(read->withheld.front().why, WithheldWhy::kCrashed);
+  EXPECT_TRUE(read->requests.front().asked);
   EXPECT_EQ(EncodeReturn(*read), text);
 }
 
@@ -115,12 +117,12 @@ TEST(ReturnRecords, FieldsHaveLimits) {
            {R"("block":3)", R"("block":5)"},  // 5..6 touches 7
            {R"("volume":1)", R"("volume":0)"},
            {R"("stream":"plant")", R"("stream":"-lant")"},
-           {R"("sequence":8)", R"("sequence":0)"},
-           {R"("why":"failed")", R"("why":"tired")"},
+           {R"("sequence":9)", R"("sequence":0)"},
+           {R"("since")", R"("reason":"no","since")"},  // says more than a receipt
+           {R"("why":"crashed")", R"("why":"tired")"},
            {R"("record":"removed")", R"("record":"removes")"}}) {
-    const std::string changed =
-        Replaced(from == R"("block":3)" ? Replaced(text, R"("count":1)", R"("count":2)") : text,
-                 from, to);
+    const std::string changed = Replaced(
+        from == R"("block":3)" ? Replaced(text, R"("count":1)", R"("count":2)") : text, from, to);
     const auto read = DecodeReturn(changed);
     ASSERT_FALSE(read.has_value()) << to;
     EXPECT_EQ(read.error().reason, "return-malformed");
