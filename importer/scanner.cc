@@ -96,7 +96,7 @@ ScanVerdict VerdictOf(const ProcessEnd& end, std::string output) {
   verdict.why = fmt::format("exit code {}", end.code);
   verdict.outcome = end.code == 0   ? ScanOutcome::kClean
                     : end.code == 1 ? ScanOutcome::kRejected
-                                    : ScanOutcome::kFailed;
+                                    : ScanOutcome::kCrashed;
   return verdict;
 }
 
@@ -126,6 +126,7 @@ Result<ScanVerdict> Call(const mirror::Config::Scanner& config, std::span<const 
     KillGroup(*child);
     if (!late) return Fail(ErrorCode::kCancelled, "stopped while files were scanned");
     ScanVerdict verdict;
+    verdict.outcome = ScanOutcome::kTimedOut;
     verdict.why = "did not end within " + mirror::WriteDuration(config.timeout);
     verdict.output = std::move(output);
     return verdict;
@@ -221,7 +222,7 @@ class Round {
       ScanVerdict one = verdict;
       const bool same = before[i].there && MarkOf(items[i].path) == before[i];
       if (one.outcome == ScanOutcome::kClean && !same) {
-        one.outcome = ScanOutcome::kFailed;
+        one.outcome = ScanOutcome::kRejected;
         one.why = "the file was changed or removed while it was scanned";
       }
       board->told.push_back({&items[i], std::move(one)});

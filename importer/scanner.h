@@ -23,12 +23,13 @@ struct ScanItem {
 
 enum class ScanOutcome {
   kClean,     ///< exit code 0
-  kRejected,  ///< exit code 1
-  kFailed,    ///< another exit code, a signal, the time-out, or the file was changed: counts as no
+  kRejected,  ///< exit code 1, or the file was changed or removed meanwhile
+  kCrashed,   ///< another exit code or a signal, which counts as no
+  kTimedOut,  ///< did not end in time, which counts as no
 };
 
 struct ScanVerdict {
-  ScanOutcome outcome = ScanOutcome::kFailed;
+  ScanOutcome outcome = ScanOutcome::kCrashed;
   std::string why;     ///< "exit code 1", "did not end within 10m"
   std::string output;  ///< the beginning of what it printed, at most kMaxScanOutput
 };

@@ -145,11 +145,27 @@ Result<std::unique_ptr<manifests::ObjectSlot>> Staging::Begin(const IndexLine& l
       std::make_unique<Slot>(*this, line, std::move(file)));
 }
 
+std::vector<Staging::StagedObject> Staging::StagedObjects() const {
+  std::vector<StagedObject> out;
+  for (const IndexLine& line : index_.lines()) {
+    const bool is_document = !line.name.IsContent() && line.name.kind != ObjectKind::kAttachment;
+    if (is_document) {
+      out.push_back({line.name.ToString(), PathOf(line.name), line.sha256, std::nullopt});
+    }
+  }
+  for (const auto& [sha1, place] : content_) {
+    if (place.is_held) continue;
+    out.push_back({"content/" + mirror::ContentPath(sha1, place.expected.extension), place.path,
+                   *place.expected.sha256, place.expected});
+  }
+  return out;
+}
+
 Result<std::vector<mirror::VerifiedContent>> Staging::TakeContent() {
   std::vector<mirror::VerifiedContent> out;
   const auto hashed = *hashed_.Lock();
   for (const auto& [sha1, place] : content_) {
-    if (place.is_held) continue;
+    if (place.is_held || place.is_left_out) continue;
     const auto known = hashed.find(sha1);
     if (known == hashed.end()) {
       TRY_ASSIGN(auto verified, mirror::ContentStore::VerifyStaged(place.path, place.expected));

@@ -3,7 +3,9 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "base/guarded.h"
@@ -31,6 +33,17 @@ class Staging : public manifests::ObjectReceiver {
   std::filesystem::path PathOf(const manifests::ObjectName& name) const;
   std::uint64_t bytes_to_copy() const { return bytes_to_copy_; }
 
+  /// What was staged, for the scanner: files that the store holds, and attachments, are not.
+  struct StagedObject {
+    std::string name;
+    std::filesystem::path path;
+    Sha256Digest sha256;
+    std::optional<mirror::ContentExpectation> content;  ///< of content files
+  };
+  std::vector<StagedObject> StagedObjects() const;
+  /// The content file is not taken; it stays where it is until somebody moves or Remove removes it.
+  void LeaveOut(const Sha1Digest& sha1) { content_.at(sha1).is_left_out = true; }
+
   /// The staged content files, whole and verified; call after every volume was verified.
   Result<std::vector<mirror::VerifiedContent>> TakeContent();
   /// Removes the folder of a bundle whose import has ended.
@@ -51,6 +64,7 @@ class Staging : public manifests::ObjectReceiver {
     mirror::ContentExpectation expected;
     std::filesystem::path path;
     bool is_held = false;
+    bool is_left_out = false;
   };
   Staging(mirror::Mirror& mirror, const manifests::VerifiedIndex& index);
   Result<void> Plan();

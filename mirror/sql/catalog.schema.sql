@@ -650,7 +650,7 @@ CREATE TABLE quarantine (
   state INTEGER NOT NULL,                  -- 1 withheld 2 released 3 discarded
   bundle TEXT NOT NULL,                    -- that brought it
   manifest BLOB NOT NULL,
-  reason TEXT NOT NULL,                    -- rejected, crashed, timed-out, changed
+  reason TEXT NOT NULL,                    -- rejected, crashed, timed-out
   output TEXT NOT NULL,                    -- of the scanner, its beginning
   scanner TEXT NOT NULL,                   -- the program
   at INTEGER NOT NULL

@@ -88,9 +88,9 @@ TEST_F(ScannerTest, EachFileGetsItsOwnVerdictWhateverTheBatch) {
     EXPECT_EQ(OutcomeOf("virus"), ScanOutcome::kRejected);
     EXPECT_THAT(verdicts_["virus"].output, HasSubstr("Eicar FOUND"));
     EXPECT_EQ(verdicts_["virus"].why, "exit code 1");
-    EXPECT_EQ(OutcomeOf("odd"), ScanOutcome::kFailed);
+    EXPECT_EQ(OutcomeOf("odd"), ScanOutcome::kCrashed);
     EXPECT_EQ(verdicts_["odd"].why, "exit code 2");
-    EXPECT_EQ(OutcomeOf("crash"), ScanOutcome::kFailed);
+    EXPECT_EQ(OutcomeOf("crash"), ScanOutcome::kCrashed);
     EXPECT_THAT(verdicts_["crash"].why, HasSubstr("Segmentation fault"));
   }
 }
@@ -118,7 +118,7 @@ TEST_F(ScannerTest, LateIsNo) {
   const auto begin = std::chrono::steady_clock::now();
   ASSERT_TRUE(Scan());
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
-  EXPECT_EQ(OutcomeOf("hang"), ScanOutcome::kFailed);
+  EXPECT_EQ(OutcomeOf("hang"), ScanOutcome::kTimedOut);
   EXPECT_EQ(verdicts_["hang"].why, "did not end within 1s");
 }
 
@@ -128,9 +128,9 @@ TEST_F(ScannerTest, AFileThatTheScannerChangedIsNotTaken) {
   Stage("steal", "steal me");
   Stage("clean", "fine");
   ASSERT_TRUE(Scan());
-  EXPECT_EQ(OutcomeOf("cure"), ScanOutcome::kFailed);
+  EXPECT_EQ(OutcomeOf("cure"), ScanOutcome::kRejected);
   EXPECT_THAT(verdicts_["cure"].why, HasSubstr("changed or removed"));
-  EXPECT_EQ(OutcomeOf("steal"), ScanOutcome::kFailed);
+  EXPECT_EQ(OutcomeOf("steal"), ScanOutcome::kRejected);
   EXPECT_EQ(OutcomeOf("clean"), ScanOutcome::kClean);
 }
 
@@ -139,7 +139,7 @@ TEST_F(ScannerTest, AFileThatWasChangedInACallWithOthersIsNotTakenEither) {
   Stage("both", "both");
   Stage("clean", "fine");
   ASSERT_TRUE(Scan());
-  EXPECT_EQ(OutcomeOf("both"), ScanOutcome::kFailed) << "asked about alone it looked clean";
+  EXPECT_EQ(OutcomeOf("both"), ScanOutcome::kRejected) << "asked about alone it looked clean";
   EXPECT_EQ(OutcomeOf("clean"), ScanOutcome::kClean);
 }
 
