@@ -12,8 +12,8 @@ constexpr std::string_view kTemplate =
 Bundle     {directory}
 From       {sender} ({sender_guid})
 For        {recipients}
-Sequence   {sequence} of stream {stream}, {scope}
-State      from generation {base} to generation {target}
+Sequence   {sequence} of stream {stream}
+{contents}
 Created    {created} (by the sender's clock)
 
 
@@ -47,9 +47,18 @@ How to check it by hand, without gapferry
 
     sha256sum -c --strict SHA256SUMS
 
-The volumes are tar files: tar -tf volume-0001.tar lists the first. The format is described in
+{volumes} The format is described in
 docs/format.md of gapferry.
 )README";
+
+constexpr std::string_view kSealedContents =
+    "Contents   sealed: encrypted, only the recipients can read them. Whoever finds this medium\n"
+    "           learns from it what is written here and in manifest.json, and no more.";
+constexpr std::string_view kPlainVolumes =
+    "The volumes are tar files: tar -tf volume-0001.tar lists the first.";
+constexpr std::string_view kSealedVolumes =
+    "These steps show that every byte is as the sender signed it; what the volumes hold, only a\n"
+    "recipient can check, by gapferry verify or import.";
 // clang-format on
 
 std::string Recipients(const Manifest& manifest) {
@@ -63,14 +72,21 @@ std::string Recipients(const Manifest& manifest) {
 
 }  // namespace
 
-std::string BundleReadme(const Manifest& manifest, std::string_view sender_fingerprint) {
+std::string BundleReadme(const Manifest& manifest, std::string_view sender_fingerprint,
+                         VolumeForm form) {
+  const bool sealed = form == VolumeForm::kSealed;
+  const std::string contents =
+      sealed ? std::string(kSealedContents)
+             : fmt::format("Contents   {}, from generation {} to generation {}",
+                           ScopeName(manifest.scope), manifest.base.generation,
+                           manifest.target.generation);
   return fmt::format(
       fmt::runtime(kTemplate), fmt::arg("directory", manifest.DirectoryName()),
       fmt::arg("sender", manifest.sender.name),
       fmt::arg("sender_guid", manifest.sender.guid.ToString()),
       fmt::arg("recipients", Recipients(manifest)), fmt::arg("sequence", manifest.sequence),
-      fmt::arg("stream", manifest.stream), fmt::arg("scope", ScopeName(manifest.scope)),
-      fmt::arg("base", manifest.base.generation), fmt::arg("target", manifest.target.generation),
+      fmt::arg("stream", manifest.stream), fmt::arg("contents", contents),
+      fmt::arg("volumes", sealed ? kSealedVolumes : kPlainVolumes),
       fmt::arg("created", manifest.created.ToXml()), fmt::arg("fingerprint", sender_fingerprint),
       fmt::arg("key_id", manifest.sender.key_id.ToHex()));
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/canonical_json.h"
+#include "manifests/seal_format.h"
 
 namespace gapferry::manifests {
 namespace {
@@ -246,13 +247,13 @@ Result<std::vector<std::uint64_t>> IndexChecker::Finish() {
 }
 
 Result<std::vector<IndexLine>> LayOut(std::span<const PlannedObject> objects,
-                                      std::uint64_t volume_bytes) {
+                                      std::uint64_t volume_bytes, VolumeForm form) {
   if (volume_bytes != 0 && volume_bytes < kMinVolumeBytes) {
     return Fail(ErrorCode::kUsage, "volume-too-small",
                 "volumes of " + std::to_string(volume_bytes) + " bytes; the least is " +
                     std::to_string(kMinVolumeBytes));
   }
-  Layouter layouter(volume_bytes);
+  Layouter layouter(form == VolumeForm::kSealed ? PlainCapacity(volume_bytes) : volume_bytes);
   for (const PlannedObject& object : objects) TRY(layouter.Place(object));
   return layouter.Take();
 }

@@ -75,11 +75,16 @@ struct PlannedObject {
   bool operator==(const PlannedObject&) const = default;
 };
 
+/// How volumes are stored.
+enum class VolumeForm { kPlain, kSealed };
+
 /// Places `objects` (strictly ascending by name) into volumes of at most `volume_bytes` (0: one
 /// volume without limit). Only content is cut; the parts' digests are left empty for the writer.
+/// Sealed volumes hold a little less, so that the stored ones keep the limit.
 /// Fails with kUsage when volume_bytes is below kMinVolumeBytes, when an object that cannot be cut
 /// is larger than a volume, or when more than kMaxVolumes are needed.
 Result<std::vector<IndexLine>> LayOut(std::span<const PlannedObject> objects,
-                                      std::uint64_t volume_bytes);
+                                      std::uint64_t volume_bytes,
+                                      VolumeForm form = VolumeForm::kPlain);
 
 }  // namespace gapferry::manifests

@@ -55,9 +55,13 @@ void Derive(ByteView secret, ByteView salt, std::string_view info, std::span<std
     return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(bytes.data()),
                                              bytes.size());
   };
+  // OpenSSL takes no empty salt; none at all means the same (RFC 5869, 2.2).
   OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-                         octets(OSSL_KDF_PARAM_KEY, secret), octets(OSSL_KDF_PARAM_SALT, salt),
-                         octets(OSSL_KDF_PARAM_INFO, AsBytes(info)), OSSL_PARAM_construct_end()};
+                         octets(OSSL_KDF_PARAM_KEY, secret),
+                         octets(OSSL_KDF_PARAM_INFO, AsBytes(info)),
+                         salt.empty() ? OSSL_PARAM_construct_end()
+                                      : octets(OSSL_KDF_PARAM_SALT, salt),
+                         OSSL_PARAM_construct_end()};
   Require(EVP_KDF_derive(context.get(), out.data(), out.size(), params) == 1, "EVP_KDF_derive");
 }
 

@@ -17,8 +17,8 @@ std::string EncodeRecord(const VolumeRecord& record) {
   for (const auto& [name, digest] : record.sums) {
     sums.emplace_back(JsonValue::Object{{"name", name}, {"sha256", digest.ToHex()}});
   }
-  return WriteCanonicalJson(JsonValue::Object{{"layout", record.layout.ToHex()},
-                                              {"parts", std::move(parts)},
+  return WriteCanonicalJson(JsonValue::Object{{"parts", std::move(parts)},
+                                              {"plan", record.plan.ToHex()},
                                               {"size", record.size},
                                               {"sums", std::move(sums)}}) +
          "\n";
@@ -29,7 +29,7 @@ Result<VolumeRecord> DecodeRecord(std::string_view text) {
   TRY_ASSIGN(const JsonValue value, ParseCanonicalJson(text));
   JsonFields fields(value, "volume record");
   VolumeRecord record;
-  record.layout = fields.Sha256Value("layout");
+  record.plan = fields.Sha256Value("plan");
   for (const JsonValue& part : fields.List("parts", kMaxParts)) {
     const std::string* hex = part.AsString();
     TRY_ASSIGN(const auto digest, Sha256Digest::FromHex(hex == nullptr ? "" : *hex));
@@ -57,12 +57,12 @@ Sha256Digest LayoutDigest(std::span<const IndexLine> lines) {
   return hasher.Finish();
 }
 
-std::optional<VolumeRecord> VolumeJournal::Find(std::uint32_t volume,
+std::optional<VolumeRecord> VolumeJournal::Find(std::uint32_t volume, const Sha256Digest& plan,
                                                 std::span<const IndexLine> lines) const {
   const auto text = ReadTextFile(folder_ / VolumeName(volume), kMaxRecordBytes);
   if (!text) return std::nullopt;
   auto record = DecodeRecord(*text);
-  if (!record || record->layout != LayoutDigest(lines)) return std::nullopt;
+  if (!record || record->plan != plan) return std::nullopt;
   const auto parts = std::ranges::count_if(lines, [](const auto& line) { return line.name.part; });
   if (record->parts.size() != static_cast<std::size_t>(parts)) return std::nullopt;
   return std::move(*record);

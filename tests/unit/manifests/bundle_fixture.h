@@ -53,6 +53,21 @@ inline SigningKey TestKey(const std::filesystem::path& folder, std::uint8_t seed
   return std::move(*key);
 }
 
+/// The same for encryption.
+inline EncryptionKey TestEncryptionKey(const std::filesystem::path& folder, std::uint8_t seed) {
+  Bytes der = *HexDecode("302e020100300506032b656e04220420");
+  der.insert(der.end(), 32, seed);
+  const fs::path path = folder / ("encryption" + std::to_string(seed) + ".pem");
+  EXPECT_TRUE(WriteFileAtomically(path,
+                                  AsBytes("-----BEGIN PRIVATE KEY-----\n" + Base64Encode(der) +
+                                          "\n-----END PRIVATE KEY-----\n"),
+                                  0600)
+                  .has_value());
+  auto key = EncryptionKey::Load(path);
+  EXPECT_TRUE(key.has_value());
+  return std::move(*key);
+}
+
 /// A folder of its own per test, and a small bundle from `Headquarters` to `Ship 7`.
 class BundleTest : public ::testing::Test {
  protected:
@@ -89,10 +104,23 @@ class BundleTest : public ::testing::Test {
     manifest.created = *UtcTime::ParseXml("2026-10-04T16:03:35Z");
     manifest.upstream_sync = {UpstreamSync::Outcome::kSucceeded,
                               *UtcTime::ParseXml("2026-10-04T12:00:00Z")};
-    manifest.acknowledgements = {{addressee_.guid, 4, true, {sender_}}};
+    manifest.acknowledgements = {{addressee_.guid, 4, true, {sender_}, 0, {}}};
     manifest.audit_head = Sha256("audit");
     manifest.totals = {2, 4, 300'009};
     return manifest;
+  }
+
+  /// What is written from now on is sealed for the recipient, who has key `seed`.
+  void SealFor(std::uint8_t seed) {
+    const EncryptionPublicKey key = TestEncryptionKey(root_, seed).public_key();
+    const fs::path secret = root_ / "secret";
+    ASSERT_TRUE(
+        WriteFileAtomically(secret, AsBytes(std::string(64, '5') + "\n"), 0600).has_value());
+    sealing_ = Sealing{*BundleSecret::Load(secret), {key}};
+    addressee_.encryption_key_id = key.Id();
+    addressee_.load_key = [folder = root_, seed](const KeyId&) -> Result<EncryptionKey> {
+      return TestEncryptionKey(folder, seed);
+    };
   }
 
   fs::path Directory() const { return root_ / Draft().DirectoryName(); }
@@ -102,9 +130,11 @@ class BundleTest : public ::testing::Test {
   }
 
   Result<Manifest> WriteTo(const fs::path& directory, std::uint64_t volume_bytes = 0) {
-    TRY_ASSIGN(auto layout, LayOut(provider_.Plan(), volume_bytes));
-    TRY_ASSIGN(auto writer, BundleWriter::Create(directory, root_ / "journal", std::move(layout)));
-    TRY(writer.WriteVolumes(BundleReadme(Draft(), "abcd-efgh"), provider_, {}));
+    const VolumeForm form = sealing_ ? VolumeForm::kSealed : VolumeForm::kPlain;
+    TRY_ASSIGN(auto layout, LayOut(provider_.Plan(), volume_bytes, form));
+    TRY_ASSIGN(auto writer, BundleWriter::Create(directory, root_ / "journal", std::move(layout),
+                                                 parity_, sealing_));
+    TRY(writer.WriteVolumes(BundleReadme(Draft(), "abcd-efgh", form), provider_, {}));
     return writer.Finish(Draft(), *origin_);
   }
 
@@ -159,6 +189,8 @@ class BundleTest : public ::testing::Test {
   TrustPolicy policy_;
   Addressee addressee_;
   MemoryProvider provider_;
+  std::optional<Sealing> sealing_;  ///< how bundles are written
+  unsigned parity_ = 0;
 };
 
 }  // namespace gapferry::manifests
