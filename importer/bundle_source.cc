@@ -1,0 +1,248 @@
+#include "importer/bundle_source.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "importer/arrival.h"
+#include "importer/own_side.h"
+#include "manifests/bundle_verifier.h"
+#include "manifests/medium_set.h"
+
+namespace gapferry::importer {
+namespace {
+
+constexpr std::uint64_t kMaxSmallFile = 1ULL << 30;
+constexpr std::uint64_t kMaxSums = 2 << 20;
+constexpr std::uint64_t kMaxReadme = 256 * 1024;
+constexpr std::size_t kMaxShown = 8;
+
+bool IsFile(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(fs::symlink_status(path, error));
+}
+
+/// What makes a folder a bundle's, or a part of one.
+bool LooksLikeBundle(const fs::path& folder) {
+  if (IsFile(folder / "manifest.json")) return true;
+  if (!IsFile(folder / "README.txt")) return false;
+  const auto names = ListDirectory(folder);
+  return names && std::ranges::any_of(*names, [](const std::string& name) {
+           return manifests::VolumeOfFile(name).has_value();
+         });
+}
+
+Result<std::vector<fs::path>> FoldersAt(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) {
+    return Fail(ErrorCode::kNotFound, "no-bundle",
+                "'" + EscapeForDisplay(path.string(), 400) + "' is no folder");
+  }
+  if (LooksLikeBundle(path)) return std::vector{path};
+  std::vector<fs::path> folders;
+  TRY_ASSIGN(const auto names, ListDirectory(path));
+  for (const std::string& name : names) {
+    const fs::path folder = path / name;
+    if (!name.starts_with("gapferry-") || !fs::is_directory(fs::symlink_status(folder, error))) {
+      continue;
+    }
+    if (LooksLikeBundle(folder)) folders.push_back(folder);
+  }
+  if (!folders.empty()) return folders;
+  return Fail(ErrorCode::kNotFound, "no-bundle",
+              "'" + EscapeForDisplay(path.string(), 400) +
+                  "' is no bundle, and has no folder gapferry-* that is one");
+}
+
+/// What SHA256SUMS says of README.txt: what folders of one bundle have in common.
+std::optional<Sha256Digest> ReadmeListedIn(const fs::path& folder) {
+  const auto text = ReadTextFile(folder / "SHA256SUMS", kMaxSums);
+  if (!text) return std::nullopt;
+  for (const std::string_view line : Split(*text, '\n')) {
+    if (!line.ends_with("  README.txt")) continue;
+    const auto digest = Sha256Digest::FromHex(line.substr(0, 64));
+    if (digest) return *digest;
+  }
+  return std::nullopt;
+}
+
+/// Folders with the same manifest, and those without one that belong to them.
+struct Candidate {
+  std::optional<Sha256Digest> readme;
+  std::vector<fs::path> folders;
+  bool is_named = false;  ///< by what the user gave, and not only by what was kept
+};
+using Candidates = std::map<Sha256Digest, Candidate>;
+
+void AddManifest(Candidates& candidates, const fs::path& folder, bool is_named) {
+  const auto bytes = ReadFile(folder / "manifest.json", manifests::kMaxManifestBytes);
+  // One that cannot be read stands alone, so that verification tells what is wrong.
+  Candidate& one = candidates[bytes ? Sha256(*bytes) : Sha256("unreadable " + folder.string())];
+  if (!one.readme) one.readme = ReadmeListedIn(folder);
+  one.folders.push_back(folder);
+  one.is_named = one.is_named || is_named;
+}
+
+/// Bundles of which some media were read before.
+Result<void> AddKept(mirror::Mirror& mirror, Candidates& candidates) {
+  TRY_ASSIGN(const auto names, ListDirectory(mirror.staging()));
+  for (const std::string& name : names) {
+    const fs::path folder = mirror.staging() / name / kKeptFolder;
+    if (name.starts_with("import-") && IsFile(folder / "manifest.json")) {
+      AddManifest(candidates, folder, false);
+    }
+  }
+  return {};
+}
+
+/// Returns the folders that belong to no manifest that is known.
+std::vector<fs::path> AddRest(Candidates& candidates, const std::vector<fs::path>& rest) {
+  std::vector<fs::path> orphans;
+  for (const fs::path& folder : rest) {
+    const auto readme = ReadFile(folder / "README.txt", kMaxReadme);
+    const auto found = std::ranges::find_if(candidates, [&](const auto& one) {
+      return readme && one.second.readme && Sha256(*readme) == *one.second.readme;
+    });
+    if (found == candidates.end()) {
+      orphans.push_back(folder);
+      continue;
+    }
+    found->second.folders.push_back(folder);
+    found->second.is_named = true;
+  }
+  return orphans;
+}
+
+std::string VolumesIn(const fs::path& folder) {
+  std::set<std::uint32_t> volumes;
+  const auto names = ListDirectory(folder);
+  if (!names) return "";
+  for (const std::string& name : *names) {
+    if (const auto volume = manifests::VolumeOfFile(name)) volumes.insert(*volume);
+  }
+  if (volumes.empty()) return "no volume";
+  return std::to_string(volumes.size()) + " volumes, " + manifests::VolumeName(*volumes.begin()) +
+         " to " + manifests::VolumeName(*volumes.rbegin());
+}
+
+std::unexpected<Error> ManifestElsewhere(const fs::path& folder) {
+  return Fail(ErrorCode::kNotFound, "manifest-elsewhere",
+              "'" + EscapeForDisplay(folder.string(), 400) + "' carries " + VolumesIn(folder) +
+                  " but no manifest.json: the medium that was written last has it, and is read "
+                  "first");
+}
+
+struct Verdict {
+  const Candidate* candidate = nullptr;
+  std::optional<Arrival> arrival;
+  std::uint64_t sequence = 0;
+  std::string why;
+};
+
+Verdict Judge(mirror::Mirror& mirror, const Candidate& candidate, bool new_history) {
+  Verdict verdict{&candidate, {}, 0, {}};
+  manifests::MediumSet medium(candidate.folders, manifests::Lacking::kElsewhere);
+  const auto judged = [&]() -> Result<void> {
+    TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
+    TRY_ASSIGN(const auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
+    verdict.sequence = manifest.manifest().sequence;
+    TRY_ASSIGN(verdict.arrival, CheckArrival(mirror, manifest, {new_history}));
+    return {};
+  }();
+  if (!judged) verdict.why = judged.error().message;
+  if (verdict.arrival == Arrival::kAlreadyImported) verdict.why = "was imported already";
+  return verdict;
+}
+
+/// The one that can be imported, the lowest number first; else the last one that was.
+const Verdict* Choose(const std::vector<Verdict>& verdicts) {
+  const Verdict* chosen = nullptr;
+  for (const Verdict& one : verdicts) {
+    if (one.arrival != Arrival::kNew) continue;
+    if (chosen == nullptr || one.sequence < chosen->sequence) chosen = &one;
+  }
+  if (chosen != nullptr) return chosen;
+  for (const Verdict& one : verdicts) {
+    if (one.arrival != Arrival::kAlreadyImported) continue;
+    if (chosen == nullptr || one.sequence > chosen->sequence) chosen = &one;
+  }
+  return chosen;
+}
+
+Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candidates,
+                                 bool new_history) {
+  BundleSource source;
+  std::vector<Verdict> verdicts;
+  for (const auto& [digest, candidate] : candidates) {
+    verdicts.push_back(Judge(mirror, candidate, new_history));
+  }
+  const Verdict* chosen = Choose(verdicts);
+  std::string listed;
+  for (const Verdict& one : verdicts) {
+    if (&one == chosen) continue;
+    const std::string why = one.why.empty() ? "its turn comes later" : one.why;
+    source.others.push_back({one.candidate->folders.back(), why});
+    if (source.others.size() > kMaxShown) continue;
+    listed += "; " + EscapeForDisplay(one.candidate->folders.back().filename().string(), 100) +
+              ": " + why;
+  }
+  if (chosen == nullptr) {
+    return Fail(ErrorCode::kNotFound, "no-bundle-due",
+                std::to_string(verdicts.size()) +
+                    " bundles lie there, none of which can be "
+                    "imported now" +
+                    listed);
+  }
+  source.folders = chosen->candidate->folders;
+  return source;
+}
+
+}  // namespace
+
+Result<BundleSource> FindBundle(mirror::Mirror& mirror, const std::vector<fs::path>& paths,
+                                bool new_history) {
+  Candidates candidates;
+  std::vector<fs::path> rest;
+  TRY(AddKept(mirror, candidates));
+  for (const fs::path& path : paths) {
+    TRY_ASSIGN(const auto folders, FoldersAt(path));
+    for (const fs::path& folder : folders) {
+      if (IsFile(folder / "manifest.json")) {
+        AddManifest(candidates, folder, true);
+      } else {
+        rest.push_back(folder);
+      }
+    }
+  }
+  const std::vector<fs::path> orphans = AddRest(candidates, rest);
+  std::erase_if(candidates, [](const auto& one) { return !one.second.is_named; });
+  if (candidates.empty()) return ManifestElsewhere(orphans.front());
+  BundleSource source;
+  if (candidates.size() == 1) {
+    source.folders = candidates.begin()->second.folders;
+  } else {
+    TRY_ASSIGN(source, ChooseAmong(mirror, candidates, new_history));
+  }
+  for (const fs::path& folder : orphans) {
+    source.others.push_back({folder, "its manifest lies on another medium"});
+  }
+  return source;
+}
+
+Result<void> KeepSmallFiles(const std::vector<fs::path>& from, const fs::path& folder) {
+  TRY(CreateDirectories(folder));
+  manifests::MediumSet medium(from, manifests::Lacking::kElsewhere);
+  TRY_ASSIGN(const auto names, medium.List());
+  for (const std::string& name : names) {
+    if (manifests::VolumeOfFile(name)) continue;
+    TRY_ASSIGN(const Bytes bytes, manifests::ReadMediumFile(medium, name, kMaxSmallFile));
+    const auto kept = ReadFile(folder / name, kMaxSmallFile);
+    if (!kept || *kept != bytes) TRY(WriteFileAtomically(folder / name, bytes));
+  }
+  return {};
+}
+
+}  // namespace gapferry::importer

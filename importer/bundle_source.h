@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "mirror/mirror.h"
+
+namespace gapferry::importer {
+
+/// A bundle that lies beside the one that is meant, and why it is not.
+struct OtherBundle {
+  std::filesystem::path folder;
+  std::string why;
+};
+
+/// The folders that together are one bundle, as far as media are here.
+struct BundleSource {
+  /// In the order in which files are looked for; the first may be our own copy of the small files
+  /// that an earlier medium brought.
+  std::vector<std::filesystem::path> folders;
+  std::vector<OtherBundle> others;
+};
+
+/// Finds the bundle that is meant by `paths`, each a bundle's folder or the root of a medium with
+/// folders gapferry-*. Of several bundles the one whose turn it is; several folders belong together
+/// when they carry the same manifest, or the README.txt that its sums list. A folder without a
+/// manifest is completed by the copy that an earlier run kept (KeepSmallFiles). What else lies on
+/// a medium is not looked at. Nothing here is trusted: whatever is found is verified as a whole.
+/// Fails with kNotFound: reasons "no-bundle", "manifest-elsewhere" (names what the medium carries),
+/// "no-bundle-due" (several, none of which can be imported now; says why of each).
+Result<BundleSource> FindBundle(mirror::Mirror& mirror,
+                                const std::vector<std::filesystem::path>& paths, bool new_history);
+
+/// Keeps everything but volumes and the files beside them in `folder`, for media that come later.
+/// Call when it was verified; what is read again from there is verified again.
+Result<void> KeepSmallFiles(const std::vector<std::filesystem::path>& from,
+                            const std::filesystem::path& folder);
+
+/// Where the small files of a bundle are kept, below its folder in staging.
+inline constexpr const char* kKeptFolder = "medium";
+
+}  // namespace gapferry::importer
