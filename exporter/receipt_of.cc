@@ -9,7 +9,6 @@
 #include "manifests/trust_store.h"
 #include "mirror/catalog.h"
 #include "mirror/exchange/needed_files.h"
-#include "mirror/ledger.h"
 
 namespace gapferry::exporter {
 namespace {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/result.h"
+#include "mirror/ledger.h"
 #include "mirror/mirror.h"
 
 namespace gapferry::exporter {
