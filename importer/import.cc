@@ -6,17 +6,22 @@
 #include "base/log.h"
 #include "importer/acknowledgement.h"
 #include "importer/arrival.h"
+#include "importer/import_evidence.h"
 #include "importer/loader.h"
 #include "importer/own_side.h"
 #include "importer/staging.h"
 #include "mirror/audit.h"
+#include "mirror/bundle_event.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
+#include "mirror/deadlines.h"
 #include "mirror/exchange/needed_files.h"
+#include "mirror/held_intent.h"
 #include "mirror/intent.h"
 #include "mirror/job_history.h"
 #include "mirror/job_lock.h"
 #include "mirror/ledger.h"
+#include "mirror/proposals.h"
 #include "mirror/removal_guard.h"
 #include "mirror/running_job.h"
 
@@ -51,6 +56,7 @@ class Import {
       : mirror_(mirror), path_(path), medium_(path), options_(options), ledger_(mirror.db()) {}
 
   Result<ImportResult> Run() {
+    TRY(CheckMedium(mirror_, path_));
     TRY_ASSIGN(own_, ReadOwnSide(mirror_, &medium_));
     TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own_.policy, own_.addressee));
     name_ = manifest.manifest().DirectoryName();
@@ -68,12 +74,15 @@ class Import {
     TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium_, std::move(manifest)), name_);
     TRY(mirror_.content().Recover());
     TRY_ASSIGN(const auto staging, Staging::Open(mirror_, index), name_);
+    scan_.emplace(mirror_, digest, name_, options_.actor);
     auto done = Stage(index, *staging);
+    if (done) done = scan_->Run(*staging, *options_.progress, options_.stop);
     if (done) done = LoadAndCommit(index, *staging, lock, digest);
     if (!done) {
       const bool keep =
           !IsRefusal(done.error()) || done.error().reason == "removals-need-acceptance";
       if (!keep) Tidy(staging->Remove(/*content=*/true));
+      if (!keep) Tidy(scan_->Forget());
       return WithContext(std::move(done.error()), name_);
     }
     Tidy(Staging::RemoveFolders(mirror_));
@@ -108,6 +117,7 @@ class Import {
 
   Result<void> LoadAndCommit(const manifests::VerifiedIndex& index, Staging& staging,
                              const mirror::JobLock& lock, const Sha256Digest& digest) {
+    if (Holds()) TRY(mirror::PrepareHold(mirror_, lock));
     TRY_ASSIGN(auto load, mirror::CatalogLoad::Open(mirror_, lock, "import", digest.ToHex()));
     auto done = LoadAndPublish(index, staging, load, digest);
     if (!done && IsRefusal(done.error()) && done.error().reason != "removals-need-acceptance") {
@@ -127,19 +137,31 @@ class Import {
     TRY(CheckDeclarations(mirror_, index));
     TRY(CheckRemovals(load, object.intent));
     object.intent.deadline_floor = mirror_.config().import.deadline_floor;
+    object.intent.not_before = mirror::NotBeforeOf(result_.manifest.created);
+    object.intent.hold = Holds();
     TRY(Rehearse(load, object.intent));
+    contents_ = mirror::ContentsOf(object);
+    TRY(scan_->MoveToQuarantine());
+    result_.withheld = scan_->withheld();
     TRY(PublishContent(staging));
     result_.documents = summary.new_revisions;
     result_.withdrawn = summary.withdrawn;
     TRY(Commit(load, object.intent, digest));
+    Tidy(scan_->Finish());
+    // What an earlier import settled by a clock that was wrong.
+    TRY(mirror::SettleByClock(mirror_, options_.actor));
+    TRY_ASSIGN(result_.proposals, mirror::CountProposals(mirror_));
     return CountMissing();
   }
+
+  /// Where a mirror decides by itself, what comes from above waits anyway.
+  bool Holds() const { return options_.hold && mirror_.config().replica; }
 
   Result<void> CheckRemovals(mirror::CatalogLoad& load, const mirror::IntentImport& intent) {
     mirror::Removals removals;
     removals.withdrawn = load.Withdrawn();
     TRY_ASSIGN(removals.expired, load.NewlyExpired());
-    if (mirror_.intent().Effective() == mirror::IntentOrigin::kUpstream) {
+    if (mirror_.config().replica) {
       for (const Guid& guid : intent.declined) {
         TRY_ASSIGN(const bool before, mirror_.intent().IsDeclined(guid));
         if (!before) removals.declined.push_back(guid);
@@ -165,6 +187,7 @@ class Import {
   /// refused before.
   Result<void> Rehearse(mirror::CatalogLoad& load, const mirror::IntentImport& intent) {
     TRY_ASSIGN(auto commit, load.BeginCommit("import"));
+    if (intent.hold) TRY(mirror::BeginHold(commit));
     TRY(mirror::Intent::Import(commit, intent));
     commit.ExpectStateDigest(result_.manifest.target.state_digest);
     return commit.Rehearse();
@@ -191,9 +214,13 @@ class Import {
                       const Sha256Digest& digest) {
     TRY_ASSIGN(const auto last, ledger_.LastImport());
     TRY_ASSIGN(auto commit, load.BeginCommit("import"));
+    if (intent.hold) TRY(mirror::BeginHold(commit));
     TRY_ASSIGN(result_.intent, mirror::Intent::Import(commit, intent));
+    TRY(commit.db().Run("UPDATE mirror SET bundle_created_at = ?", result_.manifest.created));
     const mirror::BundleIn record = Record(commit, digest, last);
     TRY(ledger_.RecordImport(record));
+    TRY(KeepTrust(commit, own_, digest, result_.signatures.origin.key.Id(), options_.actor));
+    TRY(KeepEvidence(commit, digest));
     TRY(commit.Audit({options_.actor, "import", name_, Detail(digest)}));
     // What serve tells clients about the last synchronisation is read from the job history.
     TRY(mirror_.jobs().AddDone("import", started_at_, record.local_generation, Detail(digest)));
@@ -209,7 +236,6 @@ class Import {
 
   mirror::BundleIn Record(const mirror::CommitTransaction& commit, const Sha256Digest& digest,
                           const std::optional<mirror::BundleIn>& last) {
-    TRY(KeepTrust(commit, own_, digest, result_.signatures.origin.key.Id(), options_.actor));
     const Manifest& manifest = result_.manifest;
     mirror::BundleIn in;
     in.sender = manifest.sender.guid;
@@ -240,6 +266,34 @@ class Import {
     return in;
   }
 
+  Result<void> KeepEvidence(const mirror::CommitTransaction& commit, const Sha256Digest& digest) {
+    const Manifest& manifest = result_.manifest;
+    const auto policy = own_.policy.RuleFor(manifest.sender.guid, manifest.stream);
+    JsonValue::Array moved;
+    for (const auto& one : result_.intent.moved_deadlines) {
+      if (moved.size() == mirror::kEventItems) break;
+      moved.emplace_back(
+          JsonValue::Object{{"given", one.given.ToXml()}, {"update", one.update.ToString()}});
+    }
+    TRY_ASSIGN(facts_, RecordImportFacts(mirror_, {manifest,
+                                                   digest,
+                                                   result_.signatures,
+                                                   policy.rule.ToString(),
+                                                   path_,
+                                                   contents_,
+                                                   scan_->Facts(),
+                                                   {{"content_bytes", result_.content_bytes},
+                                                    {"content_files", result_.content_files},
+                                                    {"documents", result_.documents},
+                                                    {"intent_changes", result_.intent.changed},
+                                                    {"moved_deadlines", std::move(moved)},
+                                                    {"withdrawn", result_.withdrawn}},
+                                                   started_at_,
+                                                   commit.committed_at(),
+                                                   options_.actor}));
+    return {};
+  }
+
   std::string Detail(const Sha256Digest& digest) const {
     const Manifest& manifest = result_.manifest;
     return WriteCanonicalJson(
@@ -248,6 +302,8 @@ class Import {
                           {"content_bytes", result_.content_bytes},
                           {"content_files", result_.content_files},
                           {"documents", result_.documents},
+                          {"facts", facts_.ToHex()},
+                          {"held", Holds()},
                           {"manifest", digest.ToHex()},
                           {"moved_deadlines", result_.intent.moved_deadlines.size()},
                           {"scope", manifests::ScopeName(manifest.scope)},
@@ -267,8 +323,12 @@ class Import {
   manifests::DirectoryMedium medium_;
   ImportOptions options_;
   mirror::Ledger ledger_;
+  OwnSide own_;
   std::string name_;
   UtcTime started_at_;
+  std::optional<ImportScan> scan_;  // since the manifest was verified
+  JsonValue::Object contents_;      // for evidence
+  Sha256Digest facts_;              // of the event that evidence reads
   ImportResult result_;
 };
 
@@ -283,7 +343,6 @@ Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bund
     TRY(mirror::AppendAuditAlone(
         mirror.db(), mirror.clock().Now(),
         {options.actor, "import.refused", object,
-  OwnSide own_;
          WriteCanonicalJson(JsonValue::Object{{"error", ErrorCodeName(result.error().code)},
                                               {"message", result.error().message},
                                               {"reason", result.error().reason}})}));
@@ -295,6 +354,7 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
                           const ImportOptions& options) {
   manifests::DirectoryMedium medium(bundle);
   mirror::Ledger ledger(mirror.db());
+  TRY(CheckMedium(mirror, bundle));
   TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
   DryRun dry;
@@ -307,6 +367,7 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
     return dry;
   }
   TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium, std::move(manifest)), name);
+  TRY(ScanDocuments(mirror, medium, index, *options.progress, options.stop), name);
   TRY_ASSIGN(dry.plan, MakeImportPlan(mirror, medium, index), name);
   return dry;
 }

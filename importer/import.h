@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "importer/import_plan.h"
+#include "importer/import_scan.h"
 #include "manifests/bundle_verifier.h"
 #include "mirror/mirror.h"
 
@@ -17,6 +18,8 @@ namespace gapferry::importer {
 struct ImportOptions {
   std::optional<std::uint64_t> accept_removals;  ///< the number that an earlier run showed
   bool new_history = false;
+  /// Documents and content come in; what was decided above waits until somebody applies it.
+  bool hold = false;
   std::string actor;
   Progress* progress = &NoProgress();
   std::stop_token stop;
@@ -31,7 +34,9 @@ struct ImportResult {
   std::uint64_t content_bytes = 0;
   std::uint64_t missing_files = 0;  ///< declared by what came, not held: their updates wait
   std::uint64_t withdrawn = 0;
+  std::vector<ImportScan::Withheld> withheld;  ///< files in quarantine, their updates wait
   mirror::IntentImported intent;
+  std::uint64_t proposals = 0;        ///< decisions from above that wait here afterwards
   mirror::Generation generation = 0;  ///< ours afterwards
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/canonical_json.h"
 #include "base/file.h"
+#include "importer/import_evidence.h"
 #include "importer/our_states.h"
 #include "manifests/card.h"
 #include "manifests/trust_store.h"
@@ -261,8 +262,10 @@ Result<std::optional<ReturnOutcome>> Seen(Mirror& mirror, const TrustedReturn& f
 }
 
 Result<ReturnResult> Apply(Mirror& mirror, const fs::path& path, const std::string& actor) {
+  TRY(CheckMedium(mirror, path));
   TRY_ASSIGN(TrustedReturn from, ReadTrusted(mirror, path));
   TRY(CheckServers(mirror, from));
+  TRY(RecordReturnHeads(mirror, from.document.header, from.sha256));
   ReturnResult result;
   result.site = from.site;
   result.header = from.document.header;

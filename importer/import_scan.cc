@@ -72,7 +72,6 @@ Result<std::vector<ScanItem>> ImportScan::Unseen(
     TRY_ASSIGN(const bool is_clean, rows.Step());
     if (is_clean) {
       ++resumed_;
-      if (object.content) clean_.push_back(object.content->sha1);
       continue;
     }
     out.push_back({object.name, object.path, object.sha256});
@@ -82,7 +81,6 @@ Result<std::vector<ScanItem>> ImportScan::Unseen(
 
 Result<void> ImportScan::Judge(const Staging::StagedObject& object, const ScanVerdict& verdict) {
   if (verdict.outcome == ScanOutcome::kClean) {
-    if (object.content) clean_.push_back(object.content->sha1);
     return mirror_.db().Run(
         "INSERT OR REPLACE INTO scan_verdict (manifest, sha256, scanner, at) VALUES (?, ?, ?, ?)",
         manifest_, object.sha256, scanner_.Id(), mirror_.clock().Now());
@@ -134,7 +132,7 @@ Result<void> ImportScan::MoveToQuarantine() {
 
 Result<void> ImportScan::Finish() {
   mirror::Quarantine quarantine(mirror_);
-  TRY(quarantine.Resolve(clean_, actor_));
+  TRY(quarantine.Resolve(actor_));
   return Forget();
 }
 

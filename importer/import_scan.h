@@ -41,8 +41,8 @@ class ImportScan {
 
   /// Moves what was left out into quarantine; call when nothing can refuse the bundle any more.
   Result<void> MoveToQuarantine();
-  /// After the commit: files that were withheld before and are clean now are let out of quarantine,
-  /// verdicts are forgotten.
+  /// After the commit: files that were withheld before and came in now leave quarantine, verdicts
+  /// are forgotten.
   Result<void> Finish();
   /// After a refusal: verdicts are forgotten.
   Result<void> Forget();
@@ -66,7 +66,6 @@ class ImportScan {
   std::uint64_t resumed_ = 0;  ///< of them, found clean by an earlier run
   std::vector<mirror::Quarantine::Arrival> arrivals_;
   std::vector<Withheld> withheld_;
-  std::vector<Sha1Digest> clean_;
 };
 
 /// For plans, which stage nothing: copies the documents and the intent object of a bundle to a

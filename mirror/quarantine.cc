@@ -198,11 +198,11 @@ Result<void> Quarantine::Discard(const QuarantinedFile& file, std::string_view a
   return Settle(file, QuarantineState::kDiscarded, "quarantine.discard", actor);
 }
 
-Result<void> Quarantine::Resolve(const std::vector<Sha1Digest>& sha1s, std::string_view actor) {
-  for (const Sha1Digest& sha1 : sha1s) {
-    TRY_ASSIGN(const auto file, Find(sha1));
-    if (!file || file->state != QuarantineState::kWithheld) continue;
-    TRY(Settle(*file, QuarantineState::kReleased, "quarantine.clean", actor));
+Result<void> Quarantine::Resolve(std::string_view actor) {
+  TRY_ASSIGN(const auto files, List(/*all=*/false));
+  for (const QuarantinedFile& file : files) {
+    if (!mirror_.content().Holds(file.sha1)) continue;
+    TRY(Settle(file, QuarantineState::kReleased, "quarantine.clean", actor));
   }
   return {};
 }

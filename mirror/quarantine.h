@@ -69,9 +69,9 @@ class Quarantine {
   Result<void> Release(const QuarantinedFile& file, std::string_view actor);
   /// Deletes a withheld file. Audited.
   Result<void> Discard(const QuarantinedFile& file, std::string_view actor);
-  /// For a file that came again and was found clean: the old copy goes, its row says released.
-  /// Call after the file was published.
-  Result<void> Resolve(const std::vector<Sha1Digest>& sha1s, std::string_view actor);
+  /// Withheld files that the store holds now, since they came again and were let in: the old copy
+  /// goes, its row says released. Audited.
+  Result<void> Resolve(std::string_view actor);
 
   std::filesystem::path PathOf(const QuarantinedFile& file) const;
 

@@ -77,6 +77,7 @@ TEST_F(EvidenceMediumTest, TheDatabaseOfUdevComesFirst) {
 }
 
 TEST_F(EvidenceMediumTest, NothingFoundIsNoError) {
+  fs::create_directories(root_ / "share");
   const MediumFacts share = ReadMedium(root_ / "share/bundle", sources_);
   EXPECT_EQ(share.file_system, "nfs");
   EXPECT_EQ(share.Marks(), "");
