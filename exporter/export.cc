@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "exporter/bundle_objects.h"
 #include "exporter/media_run.h"
+#include "exporter/sealing.h"
+#include "exporter/own_keys.h"
 #include "exporter/stored_plan.h"
 #include "manifests/card.h"
 #include "manifests/zstd_stream.h"
@@ -198,12 +200,18 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
   TRY_ASSIGN(auto objects, BundleObjects::Build(mirror, bundle, plan.volume_bytes, work / "objects",
                                                 options.stop));
   options.progress->End();
-  TRY_ASSIGN(auto layout, manifests::LayOut(objects.plan(), plan.volume_bytes));
-  TRY_ASSIGN(auto writer, manifests::BundleWriter::Create({}, work / "journal", std::move(layout)));
-  TRY_ASSIGN(const auto identity,
-             manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name,
-                                     mirror.keys().signing, mirror.keys().encryption));
-  const std::string readme = manifests::BundleReadme(plan.draft, identity.card.Fingerprint());
+  TRY_ASSIGN(auto layout, manifests::LayOut(objects.plan(), plan.volume_bytes, plan.form()));
+  TRY_ASSIGN(auto sealing, SealingOf(mirror, plan));
+  TRY_ASSIGN(auto writer,
+             manifests::BundleWriter::Create({}, work / "journal", std::move(layout),
+                                             /*parity=*/0, std::move(sealing)));
+  TRY_ASSIGN(
+      const auto identity,
+      manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name, mirror.keys().signing,
+                              mirror.keys().encryption, mirror.identity().key_number));
+  TRY_ASSIGN(std::string trust, CarriedTrust(mirror.keys()));
+  writer.SetTrust(std::move(trust));
+  const std::string readme = manifests::BundleReadme(plan.draft, identity.card.Fingerprint(), plan.form());
   MediaRun run(mirror, bundle, {plan.draft, readme, 0}, writer, objects, options);
   ExportResult result;
   result.manifest = plan.draft;

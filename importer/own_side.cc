@@ -93,6 +93,15 @@ Result<OwnSide> ReadOwnSide(Mirror& mirror, manifests::Medium* medium) {
   TRY_ASSIGN(const auto key, manifests::LoadEncryptionPublicKey(mirror.keys().encryption));
   own.addressee = {mirror.identity().guid, key.Id()};
   TRY_ASSIGN(own.addressee.retired_key_ids, RetiredKeys(mirror));
+  own.addressee.load_key = [keys = mirror.keys(), present = key.Id()](
+                               const manifests::KeyId& id) -> Result<manifests::EncryptionKey> {
+    if (id == present) return manifests::EncryptionKey::Load(keys.encryption);
+    return manifests::EncryptionKey::Load(keys.old_folder / ("encryption-" + id.ToHex() + ".pem"));
+  };
+  own.addressee.load_key = [present = key.Id(), keys = mirror.keys()](const manifests::KeyId& id) {
+    return manifests::EncryptionKey::Load(
+        id == present ? keys.encryption : keys.old_folder / ("encryption-" + id.ToHex() + ".pem"));
+  };
   return own;
 }
 

@@ -8,6 +8,7 @@
 #include "manifests/medium.h"
 #include "manifests/seal_format.h"
 #include "manifests/signature.h"
+#include "manifests/trust_document.h"
 #include "manifests/volume_file.h"
 #include "manifests/zstd_stream.h"
 
@@ -168,7 +169,7 @@ Result<void> BundleWriter::MoveTo(fs::path directory) {
 
 Result<void> BundleWriter::RefuseForeignFiles() const {
   std::vector<std::string> ours = {"README.txt", "SHA256SUMS", "manifest.json",
-                                   "manifest.json.sig"};
+                                   "manifest.json.sig", std::string(kTrustFileName)};
   for (const char* name : {"index.jsonl.zst", "details.json"}) {
     ours.push_back(name + std::string(sealing_ ? kSealedSuffix : ""));
   }
@@ -443,6 +444,7 @@ Result<Manifest> BundleWriter::Finish(Manifest manifest, const SigningKey& key) 
   manifest.volumes = volumes_;
   manifest.index = {};
   TRY(WriteIndex(manifest.index));
+  if (!trust_.empty()) TRY(WriteSmall(std::string(kTrustFileName), AsBytes(trust_)));
   manifest.parity = parity_;
   if (sealing_) TRY(WriteDetails(manifest));
   if (parity_ != 0) TRY(WriteCopies());

@@ -78,6 +78,8 @@ class BundleWriter {
   /// journal does not know it.
   bool AdoptVolume(std::uint32_t volume);
 
+  /// Trust documents that the bundle carries (docs/format.md, "Trust documents"), none when empty.
+  void SetTrust(std::string documents) { trust_ = std::move(documents); }
   /// Fills index, volumes and sums of `manifest`, signs it as origin and writes the rest. Returns
   /// the manifest as written. Every volume was written, done or adopted before.
   Result<Manifest> Finish(Manifest manifest, const SigningKey& key);
@@ -114,6 +116,7 @@ class BundleWriter {
   std::optional<Sealing> sealing_;
   std::vector<IndexLine> layout_;
   std::vector<VolumeSummary> volumes_;
+  std::string trust_;
   std::map<std::string, Sha256Digest> sums_;
   ReadBack read_back_ = ReadBack::kDirect;
   std::uint64_t bytes_written_ = 0;

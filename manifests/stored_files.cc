@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "manifests/block_hasher.h"
 #include "manifests/parity.h"
+#include "manifests/trust_document.h"
 
 namespace gapferry::manifests {
 namespace {
@@ -51,9 +52,11 @@ std::string OtherVolumes(std::string_view text, const Manifest& manifest) {
 }
 
 /// The files whose sums are listed, with the sizes they must have (0: not stated).
-std::map<std::string, std::uint64_t> ExpectedFiles(const Manifest& manifest) {
+std::map<std::string, std::uint64_t> ExpectedFiles(const Sums& sums, const Manifest& manifest) {
   std::map<std::string, std::uint64_t> files;
   files["README.txt"] = 0;
+  // There only when trust documents travel; the sums, which are signed, tell.
+  if (sums.contains(kTrustFileName)) files[std::string(kTrustFileName)] = 0;
   files[StoredName(manifest, "index.jsonl.zst")] = manifest.index.size;
   if (manifest.sealed) files[StoredName(manifest, "details.json")] = manifest.sealed->size;
   for (std::uint32_t i = 0; i < manifest.volumes.size(); ++i) {
@@ -87,7 +90,7 @@ bool IsAmong(const std::set<std::uint32_t>& volumes, std::string_view file) {
 /// Returns the absent volumes, which only a medium that may lack some has.
 Result<std::set<std::uint32_t>> CheckListing(Medium& medium, const Sums& sums,
                                              const Manifest& manifest) {
-  const auto expected = ExpectedFiles(manifest);
+  const auto expected = ExpectedFiles(sums, manifest);
   for (const auto& [name, digest] : sums) {
     if (!expected.contains(name)) {
       return Corrupt("sums-malformed", "SHA256SUMS lists '" + EscapeForDisplay(name, 60) +
@@ -136,7 +139,9 @@ Result<void> CheckSmallFiles(Medium& medium, const Sums& sums, const Manifest& m
     TRY_ASSIGN(const auto file, medium.Open(name));
     MediumSource source(*file);
     HashingSink<Sha256Digest> hash;
-    const std::uint64_t limit = name == "README.txt" ? kMaxReadmeBytes : file->size();
+    std::uint64_t limit = file->size();
+    if (name == "README.txt") limit = kMaxReadmeBytes;
+    if (name == kTrustFileName) limit = kMaxTrustFileBytes;
     TRY(Copy(source, hash, limit), "'" + name + "'");
     const Sha256Digest got = hash.Finish();
     if (got == digest) continue;
