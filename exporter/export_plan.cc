@@ -1,18 +1,14 @@
 #include "exporter/export_plan.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
-#include "manifests/card.h"
-#include "mirror/activity.h"
-#include "mirror/audit.h"
 #include "mirror/catalog.h"
-#include "mirror/content_store.h"
-#include "mirror/exchange/needed_files.h"
+#include "mirror/delta_obstacle.h"
 #include "mirror/intent.h"
-#include "mirror/job_history.h"
-#include "mirror/rollup_state.h"
-#include "mirror/witness.h"
 
 namespace gapferry::exporter {
 namespace {
@@ -23,71 +19,61 @@ using mirror::exchange::RevisionLine;
 
 constexpr int kMaxDangling = 1000;
 
-KnownState PassedOn(const mirror::PublishedState& state) {
-  return {state.name, state.passed_on_digest};
+/// Documents up to here need not be carried: every site has said that it holds this state, or a
+/// person has.
+Result<mirror::Generation> HeldGeneration(Mirror& mirror, const ExportPlan& plan) {
+  if (!plan.full) return plan.base.name.generation;
+  mirror::Generation held = std::numeric_limits<mirror::Generation>::max();
+  for (const mirror::Site& site : plan.site.recipients) {
+    if (!site.acknowledged || !site.diverged.empty()) return 0;
+    TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(site.acknowledged->name));
+    if (knowledge == mirror::StateKnowledge::kOtherHistory) return 0;
+    held = std::min(held, site.acknowledged->name.generation);
+  }
+  return held;
 }
 
-/// Whether a delta may start at `base`, which the site acknowledged or a bundle led to.
-Result<void> CheckBase(Mirror& mirror, const mirror::Site& site, const KnownState& base,
-                       const std::string& what) {
-  if (!site.diverged.empty()) {
-    return Fail(ErrorCode::kUsage, "diverged",
-                "site '" + site.name + "' has diverged: " + site.diverged);
+Result<void> ChooseBase(Mirror& mirror, const ExportRequest& request, ExportPlan& plan,
+                        std::vector<SiteBase>& bases) {
+  for (const mirror::Site& site : plan.site.recipients) {
+    TRY_ASSIGN(auto base, FindSiteBase(mirror, plan.site, site, request));
+    bases.push_back(std::move(base));
   }
-  TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(base.name));
-  if (knowledge != mirror::StateKnowledge::kOtherHistory) return {};
-  return Fail(ErrorCode::kUsage, "history-changed",
-              what + " is not in this mirror's history: it was restored or made anew");
-}
-
-Result<KnownState> SinceBase(Mirror& mirror, const mirror::Site& site, std::uint64_t sequence) {
-  mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto bundle, ledger.FindBundle(site.guid, sequence));
-  if (!bundle) {
-    return Fail(ErrorCode::kNotFound,
-                "stream '" + site.stream + "' has no bundle " + std::to_string(sequence));
-  }
-  if (bundle->state == mirror::BundleState::kVoid) {
-    return Fail(ErrorCode::kUsage, "since-void",
-                "bundle " + std::to_string(sequence) + " of stream '" + site.stream + "' is void");
-  }
-  return bundle->target;
-}
-
-Result<void> ChooseBase(Mirror& mirror, const ExportRequest& request, ExportPlan& plan) {
-  plan.full = request.full || (!request.since && !plan.site.acknowledged);
+  const auto oldest = OldestState(bases);
+  plan.full = !oldest;
   if (plan.full) {
     plan.base.name.epoch = plan.target.name.epoch;
     return {};
   }
-  if (request.since) {
-    TRY_ASSIGN(plan.base, SinceBase(mirror, plan.site, *request.since));
-    return CheckBase(mirror, plan.site, plan.base,
-                     "where bundle " + std::to_string(*request.since) + " of stream '" +
-                         plan.site.stream + "' led");
-  }
-  plan.base = *plan.site.acknowledged;
-  return CheckBase(mirror, plan.site, plan.base, "what site '" + plan.site.name + "' acknowledged");
+  plan.base = *oldest;
+  TRY_ASSIGN(auto obstacle,
+             mirror::DeltaObstacle(mirror, plan.base.name.generation, plan.target.name.generation));
+  if (obstacle) return std::unexpected(std::move(*obstacle));
+  return {};
 }
 
-/// Documents up to here need not be carried: the site has said that it holds this state.
-Result<mirror::Generation> HeldGeneration(Mirror& mirror, const ExportPlan& plan) {
-  if (!plan.full) return plan.base.name.generation;
-  if (!plan.site.acknowledged || !plan.site.diverged.empty()) return 0;
-  TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(plan.site.acknowledged->name));
-  if (knowledge == mirror::StateKnowledge::kOtherHistory) return 0;
-  return plan.site.acknowledged->name.generation;
+/// Numbers that were given up since some site has acknowledged one are worth mentioning.
+Result<std::uint64_t> PassedSequence(mirror::Ledger& ledger, const mirror::Destination& site) {
+  TRY_ASSIGN(const auto bundles, ledger.Bundles(site.guid));
+  std::uint64_t passed = 0;
+  for (const mirror::BundleOut& bundle : bundles) {
+    if (bundle.state == mirror::BundleState::kAcknowledged) passed = bundle.sequence;
+  }
+  return passed;
 }
 
 Result<void> CollectRevisions(Mirror& mirror, ExportPlan& plan) {
   TRY_ASSIGN(const mirror::Generation held, HeldGeneration(mirror, plan));
   std::vector<mirror::RevisionId> carried;
+  std::vector<mirror::RevisionRow> updates;
   TRY(mirror.catalog().ForEachChanged(
       plan.base.name.generation, plan.target.name.generation,
       [&](const mirror::RevisionRow& row) -> Result<void> {
+        if (row.is_unlisted) return {};
         const bool carry = row.generation > held;
         if (carry) carried.push_back(row.id);
         plan.intent.revisions.push_back({row.update, row.document_sha256, row.is_withdrawn, carry});
+        if (row.is_latest && row.is_explicitly_deployable) updates.push_back(row);
         return {};
       }));
   for (const mirror::RevisionId id : carried) {
@@ -96,7 +82,7 @@ Result<void> CollectRevisions(Mirror& mirror, ExportPlan& plan) {
   }
   plan.revisions_listed = plan.intent.revisions.size();
   plan.revisions_carried = carried.size();
-  return {};
+  return CountUpdates(mirror, plan.base.name.generation, updates, plan.updates);
 }
 
 mirror::IncomingDeployment Outgoing(const mirror::Deployment& one) {
@@ -127,74 +113,94 @@ Result<void> CollectIntent(Mirror& mirror, ExportPlan& plan) {
   intent.dead_deployments = std::move(changes.dead_deployments);
   intent.undeclined = std::move(changes.undeclined);
   intent.dead_eulas = std::move(changes.dead_eulas);
+  intent.dead_eulas = std::move(changes.dead_eulas);
   return {};
 }
 
-/// What the site holds by its receipts, and by the word of whoever says that bundle `since` has
-/// arrived; never what the site itself asks for.
-Result<std::set<Sha1Digest>> BelievedFiles(mirror::Ledger& ledger, const mirror::Site& site,
-                                           std::optional<std::uint64_t> since,
-                                           const std::vector<Sha1Digest>& requested) {
-  TRY_ASSIGN(auto believed, ledger.Believed(site.guid));
-  if (!since) return believed;
-  TRY_ASSIGN(const auto pins, ledger.Pins(site.guid, *since));
-  for (const mirror::PinnedFile& file : pins) believed.insert(file.sha1);
-  for (const Sha1Digest& sha1 : requested) believed.erase(sha1);
-  return believed;
-}
-
-Result<void> CollectContent(Mirror& mirror, const ExportRequest& request, ExportPlan& plan) {
-  mirror::Ledger ledger(mirror.db());
-  const bool all = mirror.config().content.download == mirror::ContentPolicy::kAll;
-  TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror, all));
-  TRY_ASSIGN(const auto requested, ledger.Requested(plan.site.guid));
-  TRY_ASSIGN(const auto believed, BelievedFiles(ledger, plan.site, request.since, requested));
-  std::set<Sha1Digest> wanted;
-  for (const auto& file : needed) wanted.insert(file.sha1);
-  for (const Sha1Digest& sha1 : requested) {
-    // A site refuses a file that no update declares.
-    TRY_ASSIGN(const auto declared, mirror::exchange::DeclarationsOf(mirror, sha1));
-    if (!declared.empty()) wanted.insert(sha1);
-  }
-  for (const Sha1Digest& sha1 : wanted) {
-    if (believed.contains(sha1)) {
-      ++plan.believed_files;
-      continue;
+/// Answers whether some revision of an update, or one exactly, is at the receiver once the bundle
+/// is imported. By construction it is unless this mirror lacks it itself; this proves it.
+class Closure {
+ public:
+  Closure(Mirror& mirror, const ExportPlan& plan) : mirror_(mirror), plan_(plan) {
+    for (const RevisionLine& line : plan.intent.revisions) {
+      listed_.insert(line.update);
+      arriving_.insert(line.update.guid);
     }
-    TRY_ASSIGN(const auto file, mirror.content().Find(sha1));
-    if (!file) {
-      ++plan.missing_files;
-      continue;
-    }
-    plan.content.push_back({file->sha1, file->sha256, file->size_bytes, file->extension});
-    plan.content_bytes += file->size_bytes;
   }
-  return {};
-}
 
-/// Every exact revision that a carried one bundles must be listed or at the base. By construction
-/// it is, unless this mirror lacks it itself: that is told to the receiver, not hidden.
+  Result<void> Prove() {
+    for (const RevisionLine& line : plan_.intent.revisions) {
+      if (!line.carried) continue;
+      TRY_ASSIGN(const auto row, mirror_.catalog().Find(line.update));
+      TRY_ASSIGN(const auto relations, mirror_.catalog().Relations(row->id));
+      for (const mirror::Clause& clause : relations->prerequisites) {
+        TRY(ProveClause(line.update, clause));
+      }
+      for (const auto& group : relations->bundled) {
+        for (const protocol::UpdateId& member : group) TRY(ProveMember(line.update, member));
+      }
+    }
+    return {};
+  }
+
+ private:
+  /// Prerequisites and categories: what this mirror has of the alternatives, the receiver has.
+  Result<void> ProveClause(const protocol::UpdateId& update, const mirror::Clause& clause) {
+    for (const Guid& alternative : clause.alternatives) {
+      TRY_ASSIGN(const bool lacks, Lacks(alternative));
+      if (lacks) return Broken(update, "needs " + alternative.ToString());
+    }
+    return {};
+  }
+
+  Result<bool> Lacks(const Guid& guid) {
+    if (arriving_.contains(guid)) return false;
+    const auto [known, added] = lacks_.try_emplace(guid, false);
+    if (!added) return known->second;
+    TRY_ASSIGN(const auto revisions, mirror_.catalog().RevisionsOf(guid));
+    bool here = false;
+    for (const mirror::RevisionRow& row : revisions) {
+      here = here || !row.is_unlisted;
+      if (row.generation <= plan_.base.name.generation) return false;
+    }
+    known->second = here;
+    return here;
+  }
+
+  Result<void> ProveMember(const protocol::UpdateId& update, const protocol::UpdateId& member) {
+    if (listed_.contains(member)) return {};
+    TRY_ASSIGN(const auto known, mirror_.catalog().Find(member));
+    if (!known || known->is_unlisted || known->generation <= plan_.base.name.generation) return {};
+    return Broken(update, "bundles " + member.ToString());
+  }
+
+  static Result<void> Broken(const protocol::UpdateId& update, const std::string& how) {
+    return Fail(ErrorCode::kCorrupt, "closure",
+                "update " + update.ToString() + " " + how + ", which the bundle would not bring");
+  }
+
+  Mirror& mirror_;
+  const ExportPlan& plan_;
+  std::set<protocol::UpdateId> listed_;
+  std::unordered_set<Guid> arriving_;
+  std::unordered_map<Guid, bool> lacks_;
+};
+
+/// What this mirror lacks itself is told to the receiver, not hidden.
 Result<void> ProveClosure(Mirror& mirror, ExportPlan& plan) {
   TRY_ASSIGN(plan.dangling, mirror.catalog().FindDangling(kMaxDangling));
   plan.intent.dangling = plan.dangling.size();
-  std::set<protocol::UpdateId> listed;
-  for (const RevisionLine& line : plan.intent.revisions) listed.insert(line.update);
-  for (const RevisionLine& line : plan.intent.revisions) {
-    if (!line.carried) continue;
-    TRY_ASSIGN(const auto row, mirror.catalog().Find(line.update));
-    TRY_ASSIGN(const auto relations, mirror.catalog().Relations(row->id));
-    for (const auto& group : relations->bundled) {
-      for (const protocol::UpdateId& member : group) {
-        if (listed.contains(member)) continue;
-        TRY_ASSIGN(const auto known, mirror.catalog().Find(member));
-        if (!known || known->generation <= plan.base.name.generation) continue;
-        return Fail(ErrorCode::kCorrupt, "closure",
-                    "update " + line.update.ToString() + " bundles " + member.ToString() +
-                        ", which the bundle would not bring");
-      }
-    }
+  return Closure(mirror, plan).Prove();
+}
+
+Result<std::vector<manifests::EncryptionPublicKey>> EncryptionKeys(
+    const mirror::Destination& site) {
+  std::vector<manifests::EncryptionPublicKey> keys;
+  for (const mirror::Site& one : site.recipients) {
+    TRY_ASSIGN(const auto card, manifests::DecodeCard(one.card), one.stream);
+    keys.push_back(card.encryption_key);
   }
-  return {};
+  return keys;
 }
 
 }  // namespace
@@ -204,117 +210,23 @@ Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
   ExportPlan plan;
   // Approvals go on beside this job: all parts of the plan must be of the same generation.
   TRY_ASSIGN(const auto view, mirror.catalog().BeginRead());
-  TRY_ASSIGN(plan.site, ledger.FindSite(request.site));
+  TRY_ASSIGN(plan.site, ledger.FindDestination(request.site));
+  TRY_ASSIGN(plan.passed_sequence, PassedSequence(ledger, plan.site));
   plan.volume_bytes = request.volume_bytes;
+  if (request.seal.value_or(mirror.config().exporting.encrypt)) {
+    TRY_ASSIGN(plan.seal_for, EncryptionKeys(plan.site));
+  }
   TRY_ASSIGN(const auto published, mirror.catalog().Published());
-  plan.target = PassedOn(published);
-  TRY(ChooseBase(mirror, request, plan));
+  plan.target = {published.name, published.passed_on_digest};
+  std::vector<SiteBase> bases;
+  TRY(ChooseBase(mirror, request, plan, bases));
   plan.intent.full = plan.full;
   TRY(CollectRevisions(mirror, plan));
   TRY(CollectIntent(mirror, plan));
-  TRY(CollectContent(mirror, request, plan));
+  TRY(CountApprovals(mirror, plan.intent.intent, plan.approvals));
+  TRY_ASSIGN(plan.content, PlanContent(mirror, plan.site, bases));
   TRY(ProveClosure(mirror, plan));
   return plan;
-}
-
-Result<manifests::UpstreamSync> LastUpstreamSync(Mirror& mirror, mirror::Generation generation) {
-  using Outcome = manifests::UpstreamSync::Outcome;
-  manifests::UpstreamSync sync;
-  TRY_ASSIGN(auto job, mirror.jobs().Last("sync"));
-  if (job && !job->ended_at) {  // killed, or in this moment: what counts is the one before
-    TRY_ASSIGN(job, mirror.jobs().LastGood("sync"));
-  }
-  if (job && job->ended_at) {
-    const bool good =
-        job->result == mirror::JobResult::kDone || job->result == mirror::JobResult::kPartly;
-    sync.outcome = good ? Outcome::kSucceeded : Outcome::kFailed;
-    sync.at = *job->ended_at;
-    return sync;
-  }
-  mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto at, ledger.UpstreamSyncAt(generation));
-  if (at) sync = {Outcome::kSucceeded, *at};
-  return sync;
-}
-
-namespace {
-
-Result<std::set<Guid>> ServersBelow(mirror::Activity& activity, const Guid& site) {
-  TRY_ASSIGN(const auto servers, activity.Servers());
-  std::set<Guid> below = {site};
-  for (std::size_t before = 0; before != below.size();) {
-    before = below.size();
-    for (const auto& server : servers) {
-      if (below.contains(server.parent)) below.insert(server.id);
-    }
-  }
-  return below;
-}
-
-/// What the site is told about its returns: how much the upstream wants, and which of its computers
-/// the upstream has deleted.
-Result<manifests::Acknowledgement> AcknowledgementFor(Mirror& mirror, const mirror::Site& site) {
-  manifests::Acknowledgement out;
-  out.site = site.guid;
-  out.applied_return = site.applied_return;
-  out.detailed = true;
-  TRY_ASSIGN(const auto seen,
-             mirror::LastWitnessed(mirror.db(), site.guid, mirror.identity().guid));
-  out.seen_records = static_cast<std::uint64_t>(seen.id);
-  out.seen_head = seen.hash;
-  TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
-  mirror::RollupState told(*activity);
-  TRY_ASSIGN(const auto upstream, told.ReadUpstream());
-  if (upstream) out.detailed = upstream->detailed;
-  TRY_ASSIGN(const auto deleted, told.DeletedUpstream());
-  TRY_ASSIGN(const auto below, ServersBelow(*activity, site.guid));
-  std::set<Guid> computers;
-  for (const std::string& id : deleted) {
-    const auto guid = Guid::Parse(id);
-    if (!guid || computers.size() == manifests::kMaxDeletedComputers) continue;
-    TRY_ASSIGN(const auto computer, activity->Find(id));
-    if (computer && below.contains(computer->parent_server)) computers.insert(*guid);
-  }
-  out.deleted_computers.assign(computers.begin(), computers.end());
-  return out;
-}
-
-}  // namespace
-
-Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan) {
-  mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const manifests::Card card, manifests::DecodeCard(plan.site.card));
-  TRY_ASSIGN(const auto key, manifests::LoadSigningPublicKey(mirror.keys().signing));
-  TRY_ASSIGN(const auto head, mirror::ReadAuditHead(mirror.db()));
-  const auto reference = [](const KnownState& state) {
-    return manifests::StateReference{state.name.epoch,
-                                     static_cast<std::uint64_t>(state.name.generation),
-                                     state.name.chain, state.state_digest};
-  };
-  manifests::Manifest draft;
-  draft.stream = plan.site.stream;
-  draft.sequence = plan.site.last_sequence + 1;
-  TRY_ASSIGN(draft.void_sequences,
-             ledger.VoidSince(plan.site.guid, plan.site.acknowledged_sequence));
-  if (draft.void_sequences.size() > manifests::kMaxVoidSequences) {
-    draft.void_sequences.erase(
-        draft.void_sequences.begin(),
-        draft.void_sequences.end() - static_cast<std::ptrdiff_t>(manifests::kMaxVoidSequences));
-  }
-  draft.previous_manifest = plan.site.last_manifest;
-  draft.sender = {mirror.identity().guid, key.Id(), mirror.identity().name};
-  draft.recipients = {{plan.site.guid, card.encryption_key.Id(), plan.site.name}};
-  draft.base = reference(plan.base);
-  draft.target = reference(plan.target);
-  draft.scope = plan.full ? manifests::Scope::kFull : manifests::Scope::kDelta;
-  draft.created = mirror.clock().Now();
-  TRY_ASSIGN(draft.upstream_sync, LastUpstreamSync(mirror, plan.target.name.generation));
-  TRY_ASSIGN(auto acknowledgement, AcknowledgementFor(mirror, plan.site));
-  draft.acknowledgements.push_back(std::move(acknowledgement));
-  draft.audit_head = head.hash;
-  draft.audit_records = static_cast<std::uint64_t>(head.id);
-  draft.totals = {plan.revisions_carried, plan.content.size(), plan.content_bytes};
-  return draft;
 }
 
 }  // namespace gapferry::exporter

@@ -6,45 +6,47 @@
 #include <vector>
 
 #include "base/result.h"
+#include "exporter/export_base.h"
+#include "exporter/export_content.h"
+#include "exporter/export_counts.h"
+#include "manifests/keys.h"
 #include "manifests/manifest.h"
+#include "mirror/catalog.h"
 #include "mirror/exchange/intent_object.h"
 #include "mirror/ledger.h"
 #include "mirror/mirror.h"
 
 namespace gapferry::exporter {
 
-struct ExportRequest {
-  std::string site;  ///< stream, name or GUID
-  bool full = false;
-  /// A delta from the target of this bundle, whose files the site is taken to hold: somebody knows
-  /// that it has arrived.
-  std::optional<std::uint64_t> since;
-  std::uint64_t volume_bytes = 0;  ///< 0: one volume
-};
-
 /// What a bundle would carry. Made from one consistent view of the mirror; changes nothing.
 struct ExportPlan {
-  mirror::Site site;
+  mirror::Destination site;  ///< or the group of sites
   bool full = false;
   mirror::KnownState base;  ///< generation 0: nothing
   mirror::KnownState target;
   std::uint64_t volume_bytes = 0;
+  std::uint64_t passed_sequence = 0;  ///< the last one that all recipients acknowledged
+  /// The recipients' encryption keys, in their order: the bundle is sealed; empty: it is not.
+  std::vector<manifests::EncryptionPublicKey> seal_for;
   mirror::exchange::IntentObject intent;
-  std::vector<mirror::PinnedFile> content;  ///< ascending by SHA-1
-  std::uint64_t content_bytes = 0;
+  ContentPlan content;
+  UpdateCounts updates;
+  ApprovalCounts approvals;
   std::uint64_t revisions_listed = 0;
   std::uint64_t revisions_carried = 0;
   std::uint64_t document_bytes = 0;  ///< of the carried ones, as stored
-  std::uint64_t believed_files = 0;  ///< left out: the site holds them
-  std::uint64_t missing_files = 0;   ///< needed, but not held here
   /// Revisions whose prerequisites or members this mirror does not hold either; at most 1,000.
   std::vector<mirror::Catalog::Dangling> dangling;
+
+  std::uint64_t BytesNeeded() const;  ///< on the media, about
+  std::uint64_t Seconds() const;      ///< a rough estimate
 };
 
-/// The base is the last acknowledged state of the site, nothing else is assumed: without a receipt
-/// the bundle is full. Fails with kNotFound (site, bundle of --since), kUsage (reason "diverged",
-/// "history-changed": only a full bundle helps; "since-void"), kCorrupt (reason "closure") when a
-/// carried revision bundles one that is neither carried nor at the base.
+/// From the oldest state among those of the recipients (FindSiteBase): without a receipt the bundle
+/// is full. Documents and intent are complete whatever a site's settings say; those decide on
+/// files. Fails as FindSiteBase and FindDestination do; kUsage (reason "history-changed") when a
+/// delta cannot lead to the present state; kCorrupt (reason "closure") when a carried revision
+/// refers to one that is neither carried nor at the base.
 Result<ExportPlan> PlanExport(mirror::Mirror& mirror, const ExportRequest& request);
 
 /// The manifest of the plan as far as it is known before the volumes are written.

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/export_plan_view.h"
 #include "cli/media_support.h"
 #include "cli/return_commands.h"
 #include "exporter/medium_label.h"
@@ -21,13 +22,18 @@ namespace {
 using nlohmann::json;
 
 std::unexpected<Error> WithNext(Error error, const std::string& site) {
-  if (error.reason == "diverged" || error.reason == "history-changed") {
+  if (error.reason == "diverged" || error.reason == "history-changed" ||
+      error.reason == "since-void" || error.reason == "since-unfinished") {
     error.next = "gapferry export --full --to DIR --for " + site;
   } else if (error.reason == "unfinished-export") {
     error.next =
         "repeat the command with the options it was begun with, or give the bundle up: "
         "gapferry bundle abandon " +
         site;
+  } else if (error.reason == "bundle-unknown") {
+    error.next = "gapferry site show " + site;
+  } else if (error.reason == "group-empty") {
+    error.next = "gapferry site group add " + site + " SITE...";
   } else if (error.reason == "site-unknown") {
     error.next = "gapferry site add CARD";
   } else if (error.reason == "file-too-large-for-medium" || error.reason == "medium-too-small") {
@@ -43,42 +49,6 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
     error.next = "gapferry bundle list";
   }
   return std::unexpected(std::move(error));
-}
-
-json PlanToJson(const exporter::ExportPlan& plan) {
-  return {{"site", plan.site.stream},
-          {"sequence", plan.site.last_sequence + 1},
-          {"scope", plan.full ? "full" : "delta"},
-          {"base", plan.base.name.generation},
-          {"target", plan.target.name.generation},
-          {"revisions_listed", plan.revisions_listed},
-          {"revisions_carried", plan.revisions_carried},
-          {"document_bytes", plan.document_bytes},
-          {"groups", plan.intent.intent.groups.size()},
-          {"deployments", plan.intent.intent.deployments.size()},
-          {"deployments_ended", plan.intent.intent.dead_deployments.size()},
-          {"declined", plan.intent.intent.declined.size()},
-          {"content_files", plan.content.size()},
-          {"content_bytes", plan.content_bytes},
-          {"held_by_site", plan.believed_files},
-          {"missing_files", plan.missing_files},
-          {"dangling", plan.dangling.size()}};
-}
-
-void PrintPlan(Context& context, const exporter::ExportPlan& plan) {
-  context.Print(fmt::format(
-      "bundle {} for {}: {}, from generation {} to {}\n"
-      "  documents   {} of {} ({} that the site holds are named only)\n"
-      "  approvals   {} now, {} ended\n"
-      "  files       {}, {}; {} that the site holds are left out\n"
-      "  not held    {} files that approvals need are not here",
-      plan.site.last_sequence + 1, EscapeForDisplay(plan.site.name, 64),
-      plan.full ? "full" : "delta", plan.base.name.generation, plan.target.name.generation,
-      plan.revisions_carried, FormatByteCount(plan.document_bytes),
-      plan.revisions_listed - plan.revisions_carried, plan.intent.intent.deployments.size(),
-      plan.intent.intent.dead_deployments.size(), plan.content.size(),
-      FormatByteCount(plan.content_bytes), plan.believed_files, plan.missing_files));
-  context.Emit(PlanToJson(plan));
 }
 
 std::string MediaText(const exporter::ExportResult& result) {
@@ -205,8 +175,12 @@ Result<ExitCode> Export(Context& context) {
   }
   request.full = context.args().Has("full");
   request.since = context.args().Number("since");
-  if (request.full && request.since) {
-    return Fail(ErrorCode::kUsage, "--full and --since exclude each other");
+  if (const auto since = context.args().Text("resend-since")) {
+    TRY_ASSIGN(request.resend_since, ParseResendSince(*since, mirror.clock().Now()));
+  }
+  if (int{request.full} + int{request.since.has_value()} + int{request.resend_since.has_value()} >
+      1) {
+    return Fail(ErrorCode::kUsage, "--full, --since and --resend-since exclude each other");
   }
   exporter::ExportOptions options;
   TRY_ASSIGN(request.volume_bytes, SizeOption(context, "volume-size"));
@@ -217,7 +191,7 @@ Result<ExitCode> Export(Context& context) {
   if (context.args().Has("dry-run")) {
     auto plan = exporter::PlanExport(mirror, request);
     if (!plan) return WithNext(std::move(plan.error()), request.site);
-    PrintPlan(context, *plan);
+    TRY(PrintExportPlan(context, *plan, to ? std::filesystem::path(*to) : ""));
     return ExitCode::kDone;
   }
   for (const std::string& one : context.args().List("to")) {
@@ -259,9 +233,13 @@ std::vector<Command> ExportCommands() {
                     {"gapferry export --return --to /media/stick", "behind the gap: the way back"}},
        .options = {{"--to", Takes::kList, "DIR",
                     "where the new folder or file is made; several are filled one by one"},
-                   {"--for", Takes::kText, "SITE", "stream, name or GUID of a site"},
+                   {"--for", Takes::kText, "SITE",
+                    "stream, name or GUID of a site or of a group of sites"},
                    {"--full", Takes::kNothing, {}, "from nothing, whatever was acknowledged"},
-                   {"--since", Takes::kNumber, "SEQ", "from where this bundle led"},
+                   {"--since", Takes::kNumber, "SEQ",
+                    "from where this bundle led: you know that it has arrived"},
+                   {"--resend-since", Takes::kText, "SEQ|DATE",
+                    "as if bundles from this one on, or of this day and later, were lost"},
                    {"--volume-size", Takes::kText, "SIZE",
                     "largest volume: bytes, fat32, dvd or bd25 (default: one volume)"},
                    {"--medium-size", Takes::kText, "SIZE",

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "mirror/exchange/needed_updates.h"
+#include "mirror/row_reading.h"
 
 namespace gapferry::mirror::exchange {
 
@@ -35,6 +36,15 @@ Result<std::vector<Declaration>> DeclarationsOf(Mirror& mirror, const Sha1Digest
   }
   TRY(rows.Check());
   return out;
+}
+
+Result<std::vector<RevisionId>> DeclaringRevisions(Mirror& mirror, const Sha1Digest& sha1) {
+  TRY_ASSIGN(auto rows,
+             mirror.db().Prepare("SELECT DISTINCT f.revision_id FROM revision_file f JOIN revision "
+                                 "r ON r.id = f.revision_id JOIN change c ON c.id = r.change_id "
+                                 "WHERE f.sha1 = ? AND c.generation IS NOT NULL LIMIT 16"));
+  rows.BindAll(sha1);
+  return ReadAllRows(rows, [](Statement& row) { return row.Int32(0); });
 }
 
 }  // namespace gapferry::mirror::exchange

@@ -21,5 +21,7 @@ struct Declaration {
   std::uint64_t size_bytes = 0;
 };
 Result<std::vector<Declaration>> DeclarationsOf(Mirror& mirror, const Sha1Digest& sha1);
+/// The published revisions that declare it, at most 16.
+Result<std::vector<RevisionId>> DeclaringRevisions(Mirror& mirror, const Sha1Digest& sha1);
 
 }  // namespace gapferry::mirror::exchange
