@@ -6,10 +6,12 @@
 #include "base/log.h"
 #include "importer/acknowledgement.h"
 #include "importer/arrival.h"
+#include "importer/bundle_source.h"
 #include "importer/import_evidence.h"
 #include "importer/loader.h"
 #include "importer/own_side.h"
 #include "importer/staging.h"
+#include "manifests/medium_set.h"
 #include "mirror/audit.h"
 #include "mirror/bundle_event.h"
 #include "mirror/catalog.h"
@@ -48,12 +50,26 @@ bool IsRefusal(const Error& error) {
   }
 }
 
+std::vector<std::filesystem::path> MediaOf(const std::filesystem::path& bundle,
+                                           const ImportOptions& options) {
+  std::vector<std::filesystem::path> media = {bundle};
+  media.insert(media.end(), options.more_media.begin(), options.more_media.end());
+  return media;
+}
+
 /// One import from its medium to its commit. Staged files of a refused bundle are removed; those of
 /// an interrupted one stay.
 class Import {
  public:
-  Import(Mirror& mirror, const std::filesystem::path& path, const ImportOptions& options)
-      : mirror_(mirror), path_(path), medium_(path), options_(options), ledger_(mirror.db()) {}
+  /// Everything must outlive it.
+  Import(Mirror& mirror, const BundleSource& source, const ImportOptions& options,
+         mirror::RunningJob& job)
+      : mirror_(mirror),
+        path_(source.folders.back()),
+        medium_(source.folders, manifests::Lacking::kElsewhere),
+        options_(options),
+        job_(job),
+        ledger_(mirror.db()) {}
 
   Result<ImportResult> Run() {
     TRY(CheckMedium(mirror_, path_));
@@ -62,10 +78,6 @@ class Import {
     name_ = manifest.manifest().DirectoryName();
     result_.manifest = manifest.manifest();
     result_.signatures = manifest.signatures();
-    // Before the order is looked at: no other import may change what it is compared with.
-    TRY_ASSIGN(auto lock, mirror::JobLock::Acquire(mirror_.path(), "import"));
-    const auto shared = mirror::ShareProgress(lock, *options_.progress);
-    options_.progress = shared.get();
     TRY_ASSIGN(const Arrival arrival, CheckArrival(mirror_, manifest, {options_.new_history}),
                name_);
     const Sha256Digest digest = manifest.digest();
@@ -75,9 +87,13 @@ class Import {
     TRY(mirror_.content().Recover());
     TRY_ASSIGN(const auto staging, Staging::Open(mirror_, index), name_);
     scan_.emplace(mirror_, digest, name_, options_.actor);
+    if (!index.absent_volumes().empty()) {
+      TRY(KeepSmallFiles(medium_, staging->folder() / kKeptFolder));
+    }
     auto done = Stage(index, *staging);
+    if (!done && done.error().reason == "volumes-missing") return Partly(*staging, digest);
     if (done) done = scan_->Run(*staging, *options_.progress, options_.stop);
-    if (done) done = LoadAndCommit(index, *staging, lock, digest);
+    if (done) done = LoadAndCommit(index, *staging, digest);
     if (!done) {
       const bool keep =
           !IsRefusal(done.error()) || done.error().reason == "removals-need-acceptance";
@@ -86,6 +102,7 @@ class Import {
       return WithContext(std::move(done.error()), name_);
     }
     Tidy(Staging::RemoveFolders(mirror_));
+    AfterCommit();
     return std::move(result_);
   }
 
@@ -103,7 +120,33 @@ class Import {
     result_.already_imported = true;
     TRY_ASSIGN(const auto published, mirror_.catalog().Published());
     result_.generation = published.name.generation;
+    AfterCommit();
+    TRY(job_.End(mirror::JobResult::kDone, std::nullopt, Detail(digest)));
     return std::move(result_);
+  }
+
+  /// Some media are still to come: what was here is staged, and nothing of it can be seen.
+  Result<ImportResult> Partly(Staging& staging, const Sha256Digest& digest) {
+    TRY(staging.MarkVolumes());
+    TRY(mirror::AppendAuditAlone(mirror_.db(), mirror_.clock().Now(),
+                                 {options_.actor, "import.media", name_, Detail(digest)}));
+    TRY(job_.End(mirror::JobResult::kPartly, std::nullopt, Detail(digest)));
+    return std::move(result_);
+  }
+
+  /// What follows from the bundle, is not part of it, and is done again by the same command: the
+  /// bundle is imported, whatever happens here.
+  void AfterCommit() {
+    const auto note = [&](const Result<void>& done) {
+      if (!done) result_.warnings.push_back(done.error().message);
+    };
+    // Advisory, and said again by every bundle: in a database of its own.
+    for (const auto& one : result_.manifest.acknowledgements) {
+      if (one.site == mirror_.identity().guid) note(ApplyAcknowledgement(mirror_, one));
+    }
+    // What an earlier import settled by a clock that was wrong.
+    note(mirror::SettleByClock(mirror_, options_.actor));
+    note(Count());
   }
 
   Result<void> Stage(const manifests::VerifiedIndex& index, Staging& staging) {
@@ -111,14 +154,16 @@ class Import {
     options.receiver = &staging;
     options.progress = options_.progress;
     options.stop = options_.stop;
+    options.missing = &result_.missing_volumes;
     TRY(manifests::VerifyVolumes(medium_, index, options));
     return {};
   }
 
   Result<void> LoadAndCommit(const manifests::VerifiedIndex& index, Staging& staging,
-                             const mirror::JobLock& lock, const Sha256Digest& digest) {
-    if (Holds()) TRY(mirror::PrepareHold(mirror_, lock));
-    TRY_ASSIGN(auto load, mirror::CatalogLoad::Open(mirror_, lock, "import", digest.ToHex()));
+                             const Sha256Digest& digest) {
+    if (Holds()) TRY(mirror::PrepareHold(mirror_, job_.lock()));
+    TRY_ASSIGN(auto load,
+               mirror::CatalogLoad::Open(mirror_, job_.lock(), "import", digest.ToHex()));
     auto done = LoadAndPublish(index, staging, load, digest);
     if (!done && IsRefusal(done.error()) && done.error().reason != "removals-need-acceptance") {
       Tidy(load.Abandon());
@@ -146,7 +191,7 @@ class Import {
     TRY(PublishContent(staging));
     result_.documents = summary.new_revisions;
     result_.withdrawn = summary.withdrawn;
-    TRY(Commit(load, object.intent, digest));
+    return Commit(load, object.intent, digest);
     Tidy(scan_->Finish());
     // What an earlier import settled by a clock that was wrong.
     TRY(mirror::SettleByClock(mirror_, options_.actor));
@@ -223,14 +268,10 @@ class Import {
     TRY(KeepEvidence(commit, digest));
     TRY(commit.Audit({options_.actor, "import", name_, Detail(digest)}));
     // What serve tells clients about the last synchronisation is read from the job history.
-    TRY(mirror_.jobs().AddDone("import", started_at_, record.local_generation, Detail(digest)));
+    TRY(job_.End(mirror::JobResult::kDone, record.local_generation, Detail(digest)));
     commit.ExpectStateDigest(result_.manifest.target.state_digest);
     TRY_ASSIGN(const auto state, commit.Finish());
     result_.generation = state.generation;
-    // Advisory, and said again by every bundle: after the commit, in a database of its own.
-    for (const auto& one : result_.manifest.acknowledgements) {
-      if (one.site == mirror_.identity().guid) TRY(ApplyAcknowledgement(mirror_, one));
-    }
     return {};
   }
 
@@ -305,13 +346,15 @@ class Import {
                           {"facts", facts_.ToHex()},
                           {"held", Holds()},
                           {"manifest", digest.ToHex()},
+                          {"missing_volumes", result_.missing_volumes.size()},
                           {"moved_deadlines", result_.intent.moved_deadlines.size()},
                           {"scope", manifests::ScopeName(manifest.scope)},
                           {"sender", manifest.sender.guid.ToString()},
                           {"target", manifest.target.generation}});
   }
 
-  Result<void> CountMissing() {
+  Result<void> Count() {
+    TRY_ASSIGN(result_.proposals, mirror::CountProposals(mirror_));
     TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror_, /*all=*/false));
     result_.missing_files = static_cast<std::uint64_t>(
         std::ranges::count(needed, false, &mirror::DeclaredFile::is_held));
@@ -320,8 +363,9 @@ class Import {
 
   Mirror& mirror_;
   const std::filesystem::path path_;
-  manifests::DirectoryMedium medium_;
+  manifests::MediumSet medium_;
   ImportOptions options_;
+  mirror::RunningJob& job_;
   mirror::Ledger ledger_;
   OwnSide own_;
   std::string name_;
@@ -336,28 +380,41 @@ class Import {
 
 Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bundle,
                                const ImportOptions& options) {
-  Import import(mirror, bundle, options);
-  auto result = import.Run();
-  if (!result && IsRefusal(result.error())) {
-    const std::string object = import.name().empty() ? bundle.filename().string() : import.name();
-    TRY(mirror::AppendAuditAlone(
-        mirror.db(), mirror.clock().Now(),
-        {options.actor, "import.refused", object,
-         WriteCanonicalJson(JsonValue::Object{{"error", ErrorCodeName(result.error().code)},
-                                              {"message", result.error().message},
-                                              {"reason", result.error().reason}})}));
-  }
+  TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "import", *options.progress));
+  ImportOptions shared = options;
+  shared.progress = &job.progress();
+  std::string name = bundle.filename().string();
+  auto result = [&]() -> Result<ImportResult> {
+    TRY_ASSIGN(const BundleSource source,
+               FindBundle(mirror, MediaOf(bundle, options), options.new_history));
+    Import import(mirror, source, shared, job);
+    auto done = import.Run();
+    if (!import.name().empty()) name = import.name();
+    if (done) done->others = source.others;
+    return done;
+  }();
+  if (result) return result;
+  job.Fail(result.error());
+  if (!IsRefusal(result.error())) return result;
+  TRY(mirror::AppendAuditAlone(
+      mirror.db(), mirror.clock().Now(),
+      {options.actor, "import.refused", name,
+       WriteCanonicalJson(JsonValue::Object{{"error", ErrorCodeName(result.error().code)},
+                                            {"message", result.error().message},
+                                            {"reason", result.error().reason}})}));
   return result;
 }
 
 Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
                           const ImportOptions& options) {
-  manifests::DirectoryMedium medium(bundle);
-  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const BundleSource source,
+             FindBundle(mirror, MediaOf(bundle, options), options.new_history));
+  manifests::MediumSet medium(source.folders, manifests::Lacking::kElsewhere);
   TRY(CheckMedium(mirror, bundle));
   TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
   DryRun dry;
+  dry.others = source.others;
   dry.manifest = manifest.manifest();
   dry.signatures = manifest.signatures();
   const std::string name = dry.manifest.DirectoryName();
@@ -368,6 +425,7 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
   }
   TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium, std::move(manifest)), name);
   TRY(ScanDocuments(mirror, medium, index, *options.progress, options.stop), name);
+  dry.absent_volumes = index.absent_volumes();
   TRY_ASSIGN(dry.plan, MakeImportPlan(mirror, medium, index), name);
   return dry;
 }
