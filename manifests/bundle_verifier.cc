@@ -145,14 +145,16 @@ Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& polic
   return out;
 }
 
-Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest) {
+Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest, OnDamage on_damage) {
   VerifiedIndex out(std::move(manifest));
   const Manifest& stated = out.manifest_.manifest();
   if (!out.manifest_.has_details()) {
     return Fail(ErrorCode::kUntrusted, "seal-closed",
                 "is sealed, and none of the keys here opens it");
   }
-  TRY_ASSIGN(out.absent_volumes_, CheckStoredFiles(medium, stated));
+  TRY_ASSIGN(out.absent_volumes_,
+             CheckStoredFiles(medium, stated,
+                              on_damage == OnDamage::kGoOn ? &out.damaged_files_ : nullptr));
   OpenedMedium opened(medium, out.manifest_.seal_key());
   TRY_ASSIGN(out.lines_, ReadIndex(opened, stated));
   return out;

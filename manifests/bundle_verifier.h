@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -62,6 +63,11 @@ class VerifiedManifest {
 Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& policy,
                                         const std::optional<Addressee>& recipient);
 
+/// Whether damage ends a check, or the check goes on to find all of it.
+enum class OnDamage { kRefuse, kGoOn };
+/// Small files and what is wrong with each.
+using DamagedFiles = std::map<std::string, Error>;
+
 /// A manifest and everything that it names except the insides of volumes: exactly the listed files
 /// are there, sums, blocks and README match, the index is complete. Only VerifyIndex makes one.
 class VerifiedIndex {
@@ -70,12 +76,16 @@ class VerifiedIndex {
   const std::vector<IndexLine>& lines() const { return lines_; }
   /// Volumes that are not there; only where the medium may lack some.
   const std::set<std::uint32_t>& absent_volumes() const { return absent_volumes_; }
+  /// Only with OnDamage::kGoOn: README.txt and blocks files that are not as they were signed.
+  /// VerifyVolumes then ends with the first of these failures at the latest.
+  const DamagedFiles& damaged_files() const { return damaged_files_; }
 
  private:
-  friend Result<VerifiedIndex> VerifyIndex(Medium&, VerifiedManifest);
+  friend Result<VerifiedIndex> VerifyIndex(Medium&, VerifiedManifest, OnDamage);
   VerifiedManifest manifest_;
   std::vector<IndexLine> lines_;
   std::set<std::uint32_t> absent_volumes_;
+  DamagedFiles damaged_files_;
   explicit VerifiedIndex(VerifiedManifest manifest) : manifest_(std::move(manifest)) {}
 };
 
@@ -86,7 +96,8 @@ class VerifiedIndex {
 /// "index-parts", "index-volumes", "seal-damaged"; kUntrusted (reason "seal-closed") for a sealed
 /// bundle that was not opened. `medium` gives the files as they are stored; sealed ones are opened
 /// here and in what follows.
-Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest);
+Result<VerifiedIndex> VerifyIndex(Medium& medium, VerifiedManifest manifest,
+                                  OnDamage on_damage = OnDamage::kRefuse);
 
 /// What can be checked of a sealed bundle without a key: the same as VerifyIndex but for the index,
 /// and the digest of every volume. Volumes that are not there are left out where the medium may

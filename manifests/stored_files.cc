@@ -87,9 +87,40 @@ bool IsAmong(const std::set<std::uint32_t>& volumes, std::string_view file) {
   return volume && volumes.contains(*volume);
 }
 
+/// Passes a failure on, or notes it when the file is not needed to read the others.
+Result<void> NoteOrFail(DamagedFiles* damaged, std::string_view name, Error error) {
+  if (damaged == nullptr || (name != "README.txt" && !name.starts_with("blocks-"))) {
+    return std::unexpected(std::move(error));
+  }
+  damaged->try_emplace(std::string(name), std::move(error));
+  return {};
+}
+
+Result<void> CheckSize(Medium& medium, const std::string& name, std::uint64_t size) {
+  TRY_ASSIGN(const auto file, medium.Open(name));
+  if (size == 0 || file->size() == size) return {};
+  return Corrupt("file-size", "'" + name + "' has " + std::to_string(file->size()) +
+                                  " bytes, expected " + std::to_string(size));
+}
+
+Result<void> CheckDigest(Medium& medium, const std::string& name, const Sha256Digest& digest) {
+  TRY_ASSIGN(const auto file, medium.Open(name));
+  MediumSource source(*file);
+  HashingSink<Sha256Digest> hash;
+  std::uint64_t limit = file->size();
+  if (name == "README.txt") limit = kMaxReadmeBytes;
+  if (name == kTrustFileName) limit = kMaxTrustFileBytes;
+  TRY(Copy(source, hash, limit), "'" + name + "'");
+  const Sha256Digest got = hash.Finish();
+  if (got == digest) return {};
+  return Corrupt(name.starts_with("index.jsonl.zst") ? "index-digest" : "file-digest",
+                 "'" + name + "': digest mismatch: expected sha256:" + digest.ToHex() +
+                     ", got sha256:" + got.ToHex());
+}
+
 /// Returns the absent volumes, which only a medium that may lack some has.
 Result<std::set<std::uint32_t>> CheckListing(Medium& medium, const Sums& sums,
-                                             const Manifest& manifest) {
+                                             const Manifest& manifest, DamagedFiles* damaged) {
   const auto expected = ExpectedFiles(sums, manifest);
   for (const auto& [name, digest] : sums) {
     if (!expected.contains(name)) {
@@ -114,21 +145,20 @@ Result<std::set<std::uint32_t>> CheckListing(Medium& medium, const Sums& sums,
     }
     // Damage of what mends damage keeps nobody from reading a sound bundle.
     if (IsAmong(absent, name) || IsRepairName(name)) continue;
-    if (!std::ranges::binary_search(present, name)) {
-      return Corrupt("file-missing", "'" + name + "' is missing");
+    Result<void> good;
+    if (std::ranges::binary_search(present, name)) {
+      good = CheckSize(medium, name, size);
+    } else {
+      good = Corrupt("file-missing", "'" + name + "' is missing");
     }
-    TRY_ASSIGN(const auto file, medium.Open(name));
-    if (size != 0 && file->size() != size) {
-      return Corrupt("file-size", "'" + name + "' has " + std::to_string(file->size()) +
-                                      " bytes, expected " + std::to_string(size));
-    }
+    if (!good) TRY(NoteOrFail(damaged, name, std::move(good.error())));
   }
   return absent;
 }
 
 /// Everything but volumes: these are checked object by object through the index, once.
 Result<void> CheckSmallFiles(Medium& medium, const Sums& sums, const Manifest& manifest,
-                             const std::set<std::uint32_t>& absent) {
+                             const std::set<std::uint32_t>& absent, DamagedFiles* damaged) {
   for (const auto& [name, digest] : sums) {
     const auto volume = std::ranges::find(manifest.volumes, name, &VolumeSummary::name);
     if (volume != manifest.volumes.end()) {
@@ -136,18 +166,8 @@ Result<void> CheckSmallFiles(Medium& medium, const Sums& sums, const Manifest& m
       return Corrupt("sums-malformed", "SHA256SUMS and the manifest disagree about '" + name + "'");
     }
     if (IsAmong(absent, name) || IsRepairName(name)) continue;
-    TRY_ASSIGN(const auto file, medium.Open(name));
-    MediumSource source(*file);
-    HashingSink<Sha256Digest> hash;
-    std::uint64_t limit = file->size();
-    if (name == "README.txt") limit = kMaxReadmeBytes;
-    if (name == kTrustFileName) limit = kMaxTrustFileBytes;
-    TRY(Copy(source, hash, limit), "'" + name + "'");
-    const Sha256Digest got = hash.Finish();
-    if (got == digest) continue;
-    return Corrupt(name.starts_with("index.jsonl.zst") ? "index-digest" : "file-digest",
-                   "'" + name + "': digest mismatch: expected sha256:" + digest.ToHex() +
-                       ", got sha256:" + got.ToHex());
+    auto good = CheckDigest(medium, name, digest);
+    if (!good) TRY(NoteOrFail(damaged, name, std::move(good.error())));
   }
   return {};
 }
@@ -187,7 +207,8 @@ Result<Bytes> ReadRequired(Medium& medium, std::string_view name, std::uint64_t 
   return bytes;
 }
 
-Result<std::set<std::uint32_t>> CheckStoredFiles(Medium& medium, const Manifest& manifest) {
+Result<std::set<std::uint32_t>> CheckStoredFiles(Medium& medium, const Manifest& manifest,
+                                                 DamagedFiles* damaged) {
   TRY_ASSIGN(const Bytes bytes, ReadRequired(medium, "SHA256SUMS", kMaxSumsBytes));
   const Sha256Digest digest = Sha256(bytes);
   if (digest != manifest.sums_sha256 || bytes.size() != manifest.sums_size) {
@@ -196,8 +217,8 @@ Result<std::set<std::uint32_t>> CheckStoredFiles(Medium& medium, const Manifest&
                                       digest.ToHex() + OtherVolumes(AsText(bytes), manifest));
   }
   TRY_ASSIGN(const Sums sums, DecodeSums(AsText(bytes)));
-  TRY_ASSIGN(auto absent, CheckListing(medium, sums, manifest));
-  TRY(CheckSmallFiles(medium, sums, manifest, absent));
+  TRY_ASSIGN(auto absent, CheckListing(medium, sums, manifest, damaged));
+  TRY(CheckSmallFiles(medium, sums, manifest, absent, damaged));
   return absent;
 }
 

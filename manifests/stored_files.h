@@ -44,7 +44,9 @@ Result<Bytes> ReadRequired(Medium& medium, std::string_view name, std::uint64_t 
 
 /// SHA256SUMS against the manifest, the listing, sizes, and digests of all files but volumes;
 /// sealed files as they are stored. Fails as VerifyIndex. Returns the volumes that are not there,
-/// which only a medium that may lack some has.
-Result<std::set<std::uint32_t>> CheckStoredFiles(Medium& medium, const Manifest& manifest);
+/// which only a medium that may lack some has. With `damaged`, files that are not needed to read
+/// the others (README.txt, blocks files) are noted there instead.
+Result<std::set<std::uint32_t>> CheckStoredFiles(Medium& medium, const Manifest& manifest,
+                                                 DamagedFiles* damaged = nullptr);
 
 }  // namespace gapferry::manifests

@@ -139,6 +139,8 @@ class VolumeVerifier {
       std::ranges::sort(options_.damaged->items, {}, &DamagedObjects::Item::line);
     }
     if (shared->failure) return std::unexpected(std::move(*shared->failure));
+    if (!index_.damaged_files().empty())
+      return std::unexpected(index_.damaged_files().begin()->second);
     if (!shared->missing.empty()) return Missing(shared->missing);
     return VerifiedBundle(std::move(index), bytes_read_);
   }
