@@ -232,9 +232,8 @@ Result<BundleSource> FindBundle(mirror::Mirror& mirror, const std::vector<fs::pa
   return source;
 }
 
-Result<void> KeepSmallFiles(const std::vector<fs::path>& from, const fs::path& folder) {
+Result<void> KeepSmallFiles(manifests::Medium& medium, const fs::path& folder) {
   TRY(CreateDirectories(folder));
-  manifests::MediumSet medium(from, manifests::Lacking::kElsewhere);
   TRY_ASSIGN(const auto names, medium.List());
   for (const std::string& name : names) {
     if (manifests::VolumeOfFile(name)) continue;

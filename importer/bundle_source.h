@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "manifests/medium.h"
 #include "mirror/mirror.h"
 
 namespace gapferry::importer {
@@ -35,8 +36,7 @@ Result<BundleSource> FindBundle(mirror::Mirror& mirror,
 
 /// Keeps everything but volumes and the files beside them in `folder`, for media that come later.
 /// Call when it was verified; what is read again from there is verified again.
-Result<void> KeepSmallFiles(const std::vector<std::filesystem::path>& from,
-                            const std::filesystem::path& folder);
+Result<void> KeepSmallFiles(manifests::Medium& medium, const std::filesystem::path& folder);
 
 /// Where the small files of a bundle are kept, below its folder in staging.
 inline constexpr const char* kKeptFolder = "medium";

@@ -137,7 +137,7 @@ class Import {
   /// What follows from the bundle, is not part of it, and is done again by the same command: the
   /// bundle is imported, whatever happens here.
   void AfterCommit() {
-    const auto note = [&](const Result<void>& done) {
+    const auto note = [&](const auto& done) {
       if (!done) result_.warnings.push_back(done.error().message);
     };
     // Advisory, and said again by every bundle: in a database of its own.
@@ -191,12 +191,9 @@ class Import {
     TRY(PublishContent(staging));
     result_.documents = summary.new_revisions;
     result_.withdrawn = summary.withdrawn;
-    return Commit(load, object.intent, digest);
+    TRY(Commit(load, object.intent, digest));
     Tidy(scan_->Finish());
-    // What an earlier import settled by a clock that was wrong.
-    TRY(mirror::SettleByClock(mirror_, options_.actor));
-    TRY_ASSIGN(result_.proposals, mirror::CountProposals(mirror_));
-    return CountMissing();
+    return {};
   }
 
   /// Where a mirror decides by itself, what comes from above waits anyway.

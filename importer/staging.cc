@@ -58,6 +58,11 @@ Result<std::unique_ptr<Staging>> Staging::Open(mirror::Mirror& mirror,
   TRY(staging->Plan());
   TRY(CreateDirectories(staging->folder_));
   TRY(CheckFreeSpace(staging->folder_, staging->bytes_to_copy_));
+  for (const std::uint32_t volume : index.absent_volumes()) {
+    std::error_code error;
+    if (fs::exists(staging->MarkOf(volume), error)) staging->marked_.insert(volume);
+  }
+  staging->is_all_here_ = staging->marked_.size() == index.absent_volumes().size();
   return staging;
 }
 
@@ -107,8 +112,35 @@ std::uint64_t Staging::OffsetOf(const IndexLine& line) const {
   return found == part_offsets_.end() ? 0 : found->second;
 }
 
+fs::path Staging::MarkOf(std::uint32_t volume) const {
+  return folder_ / (manifests::VolumeName(volume) + ".staged");
+}
+
+Result<void> Staging::MarkVolumes() {
+  const std::size_t volumes = index_.manifest().manifest().volumes.size();
+  for (std::uint32_t volume = 1; volume <= volumes; ++volume) {
+    if (index_.absent_volumes().contains(volume)) continue;
+    TRY(WriteFileAtomically(MarkOf(volume), {}));
+  }
+  return {};
+}
+
 Result<bool> Staging::Has(const IndexLine& line) {
+  if (marked_.contains(line.volume)) return HasFromBefore(line);
   if (line.name.IsContent() && content_.at(line.name.sha1).is_held) return false;
+  return IsStaged(line);
+}
+
+/// Files that the store holds, and attachments, were compared when their medium was here.
+Result<bool> Staging::HasFromBefore(const IndexLine& line) {
+  const bool is_held = line.name.IsContent() && content_.at(line.name.sha1).is_held;
+  if (!is_all_here_ || is_held || line.name.kind == ObjectKind::kAttachment) return true;
+  TRY_ASSIGN(const bool staged, IsStaged(line));
+  if (!staged) TRY(RemoveFile(MarkOf(line.volume)));  // its medium must come once more
+  return staged;
+}
+
+Result<bool> Staging::IsStaged(const IndexLine& line) {
   auto file = File::OpenRead(FileOf(line));
   if (!file && file.error().code == ErrorCode::kNotFound) return false;
   if (!file) return std::unexpected(std::move(file.error()));

@@ -19,7 +19,9 @@ namespace gapferry::importer {
 /// Copies the objects of a bundle into staging while they are checked: content to where the content
 /// store collects files, the rest to a folder of the bundle. What an earlier run copied is hashed
 /// again and not read from the medium. Content that the store holds is checked and not copied.
-/// The receiver's functions are thread-safe; the rest belongs to one thread.
+/// Volumes whose medium was here before are marked: their objects count as had, and are hashed
+/// again in the run that has everything. The receiver's functions are thread-safe; the rest belongs
+/// to one thread.
 class Staging : public manifests::ObjectReceiver {
  public:
   /// Fails with kNoSpace before anything is copied. `index` and `mirror` must outlive it.
@@ -28,6 +30,10 @@ class Staging : public manifests::ObjectReceiver {
 
   Result<bool> Has(const manifests::IndexLine& line) override;
   Result<std::unique_ptr<manifests::ObjectSlot>> Begin(const manifests::IndexLine& line) override;
+
+  /// Notes that every volume of the media that are here was staged.
+  Result<void> MarkVolumes();
+  const std::filesystem::path& folder() const { return folder_; }
 
   /// Where an intent or metadata object lies.
   std::filesystem::path PathOf(const manifests::ObjectName& name) const;
@@ -68,6 +74,9 @@ class Staging : public manifests::ObjectReceiver {
   };
   Staging(mirror::Mirror& mirror, const manifests::VerifiedIndex& index);
   Result<void> Plan();
+  Result<bool> HasFromBefore(const manifests::IndexLine& line);
+  Result<bool> IsStaged(const manifests::IndexLine& line);
+  std::filesystem::path MarkOf(std::uint32_t volume) const;
   std::filesystem::path FileOf(const manifests::IndexLine& line) const;
   std::uint64_t OffsetOf(const manifests::IndexLine& line) const;
 
@@ -78,6 +87,8 @@ class Staging : public manifests::ObjectReceiver {
   std::map<Sha1Digest, Place> content_;
   std::map<manifests::ObjectName, std::uint64_t> part_offsets_;
   std::uint64_t bytes_to_copy_ = 0;
+  std::set<std::uint32_t> marked_;  ///< volumes of media that were here before
+  bool is_all_here_ = true;         ///< every volume is here or was
   // Filled by the workers.
   Guarded<std::map<Sha1Digest, Digests>> hashed_;
 };
