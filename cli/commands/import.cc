@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/media_support.h"
 #include "cli/return_commands.h"
 #include "importer/import_return.h"
 #include "mirror/audit.h"
@@ -27,6 +28,16 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
   } else if (error.reason == "history-changed") {
     error.next = "when the sender confirms it, with a full bundle: gapferry import " + path +
                  " --new-history";
+  } else if (error.reason == "manifest-elsewhere") {
+    error.next = "first: gapferry import PATH-OF-THE-LAST-MEDIUM; then: gapferry import " + path;
+  } else if (error.reason == "no-bundle" || error.reason == "bundle-unfinished") {
+    error.next = "name the folder gapferry-STREAM-NUMBER, or the medium it lies on";
+  } else if (error.reason == "volumes-missing") {
+    error.next = "name the other media, too: gapferry import " + path + " PATH2 --dry-run";
+  } else if (error.reason == "medium-unreadable") {
+    error.next = "put the medium in again and repeat the command: it goes on where it stopped";
+  } else if (error.code == ErrorCode::kNoSpace) {
+    error.next = "make room and repeat the command: it goes on where it stopped";
   } else if (error.code == ErrorCode::kCorrupt) {
     error.next = "take another copy of the medium; nothing was changed here";
   } else if (error.reason == "no-gap") {
@@ -85,12 +96,17 @@ json PlanToJson(const importer::DryRun& dry) {
                                    {"ended", group.ended}});
   }
   for (const auto& moved : plan.moved_deadlines) {
-    object["moved_deadlines"].push_back({{"update", moved.update.ToString()},
-                                         {"group", moved.group.ToString()},
-                                         {"given", moved.given.ToXml()},
-                                         {"effective", moved.effective.ToXml()}});
+    object["moved_deadlines"].push_back(
+        {{"update", moved.update.ToString()},
+         {"group", moved.group.ToString()},
+         {"given", moved.given.ToXml()},
+         {"effective", moved.effective ? moved.effective->ToXml() : ""}});
   }
   return object;
+}
+
+std::string EffectiveText(const std::optional<UtcTime>& effective) {
+  return effective ? effective->ToXml() : "when this machine's clock can be believed";
 }
 
 void AppendItems(std::string& text, const char* what, const std::vector<ImportPlan::Item>& items) {
@@ -131,7 +147,7 @@ std::string PlanText(const importer::DryRun& dry, bool needs_decision) {
   }
   for (const auto& moved : plan.moved_deadlines) {
     text += fmt::format("  deadline   {} moves from {} to {}\n", moved.update.ToString(),
-                        moved.given.ToXml(), moved.effective.ToXml());
+                        moved.given.ToXml(), EffectiveText(moved.effective));
   }
   text += fmt::format("  files      {} to copy, {}; {} are held already\n", plan.content_files,
                       FormatByteCount(plan.content_bytes), plan.held_files);
@@ -157,10 +173,30 @@ std::string PlanText(const importer::DryRun& dry, bool needs_decision) {
   return text;
 }
 
+std::string VolumeList(const std::set<std::uint32_t>& volumes) {
+  std::string text;
+  for (auto at = volumes.begin(); at != volumes.end();) {
+    const std::uint32_t first = *at;
+    std::uint32_t last = first;
+    while (++at != volumes.end() && *at == last + 1) ++last;
+    text += (text.empty() ? "" : ", ") + std::to_string(first);
+    if (last != first) text += "-" + std::to_string(last);
+  }
+  return text;
+}
+
+void TellOthers(Context& context, const std::vector<importer::OtherBundle>& others) {
+  for (const auto& other : others) {
+    context.Say(fmt::format("not looked at: '{}': {}", EscapeForDisplay(other.folder.string(), 400),
+                            EscapeForDisplay(other.why, 400)));
+  }
+}
+
 Result<ExitCode> DryRun(Context& context, mirror::Mirror& mirror, const std::string& path,
                         const importer::ImportOptions& options) {
   auto dry = importer::PlanImport(mirror, path, options);
   if (!dry) return WithNext(std::move(dry.error()), path);
+  TellOthers(context, dry->others);
   const bool needs_decision = dry->plan.removals.needs_consent;
   if (dry->already_imported) {
     context.Print(dry->manifest.DirectoryName() + " was imported already");
@@ -169,14 +205,55 @@ Result<ExitCode> DryRun(Context& context, mirror::Mirror& mirror, const std::str
   }
   json object = PlanToJson(*dry);
   object["needs_decision"] = needs_decision;
+  object["absent_volumes"] = dry->absent_volumes;
   context.Emit(object);
   return ExitCode::kDone;
 }
 
+/// What is here is staged; the rest of the media are still to come.
+ExitCode TellPart(Context& context, const importer::ImportResult& result) {
+  const std::string name = result.manifest.DirectoryName();
+  const std::string missing = VolumeList(result.missing_volumes);
+  const std::string next = "gapferry import PATH-OF-THE-NEXT-MEDIUM";
+  context.Print(
+      fmt::format("{}: volumes {} of {} are on media that are still to come; what was here is "
+                  "checked and kept, "
+                  "nothing of it can be seen yet\nnext: {}",
+                  name, missing, result.manifest.volumes.size(), next));
+  context.Emit({{"bundle", name},
+                {"complete", false},
+                {"already_imported", false},
+                {"missing_volumes", result.missing_volumes},
+                {"volumes", result.manifest.volumes.size()},
+                {"next", next}});
+  return ExitCode::kPartlyDone;
+}
+
+/// One medium after the other, as far as there is somebody to ask.
+Result<importer::ImportResult> ImportMedia(Context& context, mirror::Mirror& mirror,
+                                           std::filesystem::path path,
+                                           importer::ImportOptions options) {
+  for (;;) {
+    auto result = importer::RunImport(mirror, path, options);
+    if (!result) return WithNext(std::move(result.error()), path.string());
+    TellOthers(context, result->others);
+    if (result->missing_volumes.empty()) return result;
+    TRY_ASSIGN(const auto next, AskForMedium(context,
+                                             fmt::format("{}: volumes {} are still to come.",
+                                                         result->manifest.DirectoryName(),
+                                                         VolumeList(result->missing_volumes)),
+                                             path));
+    if (!next) return result;
+    path = *next;
+    options.more_media.clear();
+  }
+}
+
 Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const std::string& path,
                               const importer::ImportOptions& options) {
-  auto result = importer::RunImport(mirror, path, options);
-  if (!result) return WithNext(std::move(result.error()), path);
+  TRY_ASSIGN(const auto imported, ImportMedia(context, mirror, path, options));
+  const auto* result = &imported;
+  if (!result->missing_volumes.empty()) return TellPart(context, *result);
   const std::string name = result->manifest.DirectoryName();
   if (result->already_imported) {
     context.Print(name + " was imported already; nothing changed");
@@ -188,7 +265,7 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
         FormatByteCount(result->content_bytes), result->intent.changed);
     for (const auto& moved : result->intent.moved_deadlines) {
       text += fmt::format("\ndeadline of {} moved from {} to {}", moved.update.ToString(),
-                          moved.given.ToXml(), moved.effective.ToXml());
+                          moved.given.ToXml(), EffectiveText(moved.effective));
     }
     context.Print(text);
   }
@@ -198,8 +275,14 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
                     "them",
                     result->missing_files));
   }
+  for (const std::string& warning : result->warnings) {
+    context.Warn(fmt::format("{} is imported, but: {}; the same command tries it again", name,
+                             EscapeForDisplay(warning, 400)));
+  }
   context.Emit({{"bundle", name},
+                {"complete", true},
                 {"already_imported", result->already_imported},
+                {"warnings", result->warnings},
                 {"generation", result->generation},
                 {"documents", result->documents},
                 {"content_files", result->content_files},
@@ -217,6 +300,8 @@ Result<ExitCode> Import(Context& context) {
   const std::string path = *context.args().Text("PATH");
   if (importer::IsReturnFile(path)) return ImportReturn(context, mirror, path);
   importer::ImportOptions options;
+  const auto media = context.args().List("PATH");
+  options.more_media.assign(media.begin() + 1, media.end());
   options.accept_removals = context.args().Number("accept-removals");
   options.new_history = context.args().Has("new-history");
   options.actor = mirror::CurrentActor();
@@ -232,17 +317,25 @@ std::vector<Command> ImportCommands() {
   return {
       {.path = {"import"},
        .summary = "import a bundle (a folder) or a return (a file)",
-       .description = "A bundle is verified completely, copied once, and becomes visible in one "
-                      "moment; refused, "
-                      "it leaves nothing behind but a line in the audit trail. The same command "
-                      "goes on after an "
-                      "interruption, and changes nothing when the bundle was imported before.",
+       .description =
+           "A bundle is verified completely, copied once, and becomes visible in one "
+           "moment; refused, "
+           "it leaves nothing behind but a line in the audit trail. The same command "
+           "goes on after an "
+           "interruption, and changes nothing when the bundle was imported before. A bundle "
+           "on several media is imported medium by medium, the one with the manifest "
+           "first and the others in any order.",
        .examples = {{"gapferry import /media/stick/gapferry-plant-000007 --dry-run",
                      "what would change, what is needed, how long it takes"},
                     {"gapferry import /media/stick/gapferry-plant-000007", "imports it"},
+                    {"gapferry import /media/stick", "finds the bundle whose turn it is"},
                     {"gapferry import /media/stick/return-plant-000003.jsonl",
                      "connected side: what a site says"}},
-       .options = {{"PATH", Takes::kText, {}, "a bundle's folder, or a return-*.jsonl file", true},
+       .options = {{"PATH",
+                    Takes::kList,
+                    {},
+                    "a bundle's folder, a medium it lies on, several of them, or a return-*.jsonl",
+                    true},
                    {"--dry-run", Takes::kNothing, {}, "show the plan, change nothing"},
                    {"--accept-removals", Takes::kNumber, "N",
                     "let this many updates go, the number that a run before showed"},
@@ -251,8 +344,8 @@ std::vector<Command> ImportCommands() {
                     {},
                     "accept a full bundle of a sender that was restored or made anew"}},
        .asks = true,
-       .exits = {ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt, ExitCode::kUntrusted,
-                 ExitCode::kNoSpace},
+       .exits = {ExitCode::kPartlyDone, ExitCode::kNotFound, ExitCode::kBusy, ExitCode::kCorrupt,
+                 ExitCode::kUntrusted, ExitCode::kNoSpace},
        .run = Import}};
 }
 
