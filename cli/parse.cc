@@ -132,6 +132,7 @@ class Adapter {
     }
     CLI::Option* added = app_.add_option(option.name, values);
     added->expected(option.takes == Takes::kList ? -1 : 1)->type_size(1);
+    if (option.takes != Takes::kList) added->allow_extra_args(false);  // the next word is another's
     if (IsOption(option)) {
       // One value each time it is given, so that words after it stay arguments.
       added->expected(1)->allow_extra_args(false);

@@ -41,6 +41,11 @@ std::vector<Command> Commands() {
                                       "gapferry update list"});
        }});
   commands.push_back({.path = {"update", "list"}, .summary = "lists", .examples = {}});
+  commands.push_back({.path = {"receipt", "enter"},
+                      .summary = "enters",
+                      .examples = {},
+                      .options = {{.name = "SITE", .takes = Takes::kText, .required = true},
+                                  {.name = "CODE", .takes = Takes::kList, .required = true}}});
   return commands;
 }
 
@@ -73,6 +78,13 @@ TEST(CommandLine, TakesGlobalOptionsBeforeTheCommandAndArgumentsAfterOptions) {
   const auto after_text = Parse({"update", "approve", "--group", "G", "--action", "install", "a"});
   ASSERT_TRUE(after_text) << after_text.error().message;
   EXPECT_THAT(after_text->arguments.List("ID"), ElementsAre("a"));
+}
+
+TEST(CommandLine, ASingleArgumentLeavesTheRestToAList) {
+  const auto parsed = Parse({"receipt", "enter", "plant", "4K7Q", "0M2X"});
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->arguments.Text("SITE"), "plant");
+  EXPECT_THAT(parsed->arguments.List("CODE"), ElementsAre("4K7Q", "0M2X"));
 }
 
 TEST(CommandLine, KeepsWordsBehindTwoDashes) {
