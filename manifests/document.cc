@@ -20,6 +20,8 @@ std::string_view DocumentTypeName(DocumentType type) {
       return "gapferry-rotation";
     case DocumentType::kRevocation:
       return "gapferry-revocation";
+    case DocumentType::kEvidence:
+      return "gapferry-evidence";
   }
   return "";
 }

@@ -11,7 +11,7 @@ namespace gapferry::manifests {
 
 /// The kinds of document that are signed. Each begins with `{"_type":"<name>/<version>"`, so that a
 /// signature over one kind can never pass for another (docs/format.md, "Signed documents").
-enum class DocumentType { kCard, kManifest, kDetails, kReturn, kRotation, kRevocation };
+enum class DocumentType { kCard, kManifest, kDetails, kReturn, kRotation, kRevocation, kEvidence };
 std::string_view DocumentTypeName(DocumentType type);  ///< "gapferry-manifest"
 
 /// What this program writes; it reads this version and the two before.
