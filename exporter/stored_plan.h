@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
+#include "manifests/index.h"
+#include "manifests/keys.h"
 #include "manifests/manifest.h"
 
 namespace gapferry::exporter {
@@ -14,6 +17,11 @@ namespace gapferry::exporter {
 struct StoredPlan {
   manifests::Manifest draft;
   std::uint64_t volume_bytes = 0;  ///< 0: one volume
+  /// Of the recipients, in the order of the manifest: the bundle is sealed for them; empty: plain.
+  std::vector<manifests::EncryptionPublicKey> seal_for;
+  manifests::VolumeForm form() const {
+    return seal_for.empty() ? manifests::VolumeForm::kPlain : manifests::VolumeForm::kSealed;
+  }
 };
 
 std::string EncodePlan(const StoredPlan& plan);

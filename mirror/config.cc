@@ -489,6 +489,9 @@ void ReadRest(Section& root, Config& config) {
   content.Take("bandwidth", config.content.bandwidth, ParseBandwidth);
   content.Take("window", config.content.window, ParseWindow);
   content.Finish();
+  Section exporting = root.Sub("export");
+  exporting.Take("encrypt", config.exporting.encrypt, ParseBool);
+  exporting.Finish();
   Section import = root.Sub("import");
   import.TakeDuration("deadline_floor", config.import.deadline_floor);
   import.TakeBytes("max_document_bytes", config.import.max_document_bytes);
@@ -676,7 +679,8 @@ std::string WriteConfig(const Config& c) {
       Optional("client_certificate", c.upstream.client_certificate.string(), "keys/client.pem"),
       Optional("client_key", c.upstream.client_key.string(), "keys/client.key"), c.replica);
   out += fmt::format(
-      "# The private key that signs cards, bundles and returns: a file, or a key on a PKCS#11 token\n"
+      "# The private key that signs cards, bundles and returns: a file, or a key on a PKCS#11 "
+      "token\n"
       "# (pkcs11:token=LABEL;object=LABEL?module-path=FILE). Absent: keys/signing.pem.\n"
       "keys:\n  {}\n\n",
       Optional("signing", c.keys_signing, "pkcs11:token=gapferry;object=signing"));
@@ -692,6 +696,13 @@ std::string WriteConfig(const Config& c) {
       "  bandwidth: {}                 # bytes per second of all downloads, such as 500K or 2M; 0: "
       "no limit\n"
       "  {}   # local time of day for downloads; absent: at any time\n\n"
+      "# true: bundles are encrypted for their recipients, so that a lost medium tells nothing. "
+      "Every\n"
+      "# recipient opens them by itself; tools like tar, and scanners on the way, cannot look "
+      "inside.\n"
+      "# The options --encrypt and --no-encrypt of export decide for one bundle.\n"
+      "export:\n"
+      "  encrypt: {}\n\n"
       "import:\n"
       "  deadline_floor: {}           # no deadline arrives earlier than this after the import\n"
       "  max_document_bytes: {}   # of one update's metadata, decoded\n"
@@ -700,7 +711,7 @@ std::string WriteConfig(const Config& c) {
       ReturnLevelName(c.return_level), PolicyName(c.content.download), c.content.express,
       SourceName(c.content.source), c.content.ask_upstream, ByteCount(c.content.bandwidth),
       Optional("window", c.content.window ? c.content.window->ToString() : "", "22:00-05:00"),
-      Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
+      c.exporting.encrypt, Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
       ByteCount(c.import.max_file_bytes), c.import.warn_after_days);
   out += WriteScannerSection(c.import.scanner) + "\n" + WriteMediaSection(c.media);
   out += WriteScheduleSection(c.schedule) + "\n";

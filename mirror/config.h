@@ -132,6 +132,10 @@ struct Config {
     std::vector<std::string> allowed;
   } media;
 
+  struct Exporting {
+    bool encrypt = false;  ///< for the recipients, unless a command says otherwise
+  } exporting;
+
   struct Import {
     std::chrono::hours deadline_floor{7 * 24};
     std::uint64_t max_document_bytes = 256ULL << 20;  ///< decoded

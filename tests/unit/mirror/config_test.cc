@@ -37,6 +37,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.import.warn_after_days = 10;
   config.return_level = ReturnLevel::kDetailed;
   config.content.download = ContentPolicy::kAll;
+  config.exporting.encrypt = true;
   config.import.deadline_floor = std::chrono::hours(36);
   config.import.scanner = {
       {"/opt/av/scan", "--quiet \"x\"", "{}"}, std::chrono::minutes(3), 4, OnReject::kWithhold};
@@ -73,6 +74,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_TRUE(read->replica);
   EXPECT_EQ(read->keys_signing, config.keys_signing);
   EXPECT_EQ(read->import.warn_after_days, 10U);
+  EXPECT_TRUE(read->exporting.encrypt);
   EXPECT_EQ(read->import.deadline_floor, std::chrono::hours(36));
   EXPECT_EQ(read->import.scanner, config.import.scanner);
   EXPECT_EQ(read->media.allowed, config.media.allowed);
