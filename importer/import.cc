@@ -13,6 +13,7 @@
 #include "importer/staging.h"
 #include "manifests/medium_set.h"
 #include "mirror/audit.h"
+#include "mirror/bundle_damage.h"
 #include "mirror/bundle_event.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
@@ -66,13 +67,15 @@ class Import {
          mirror::RunningJob& job)
       : mirror_(mirror),
         path_(source.folders.back()),
-        medium_(source.folders, manifests::Lacking::kElsewhere),
+        media_(source.folders, manifests::Lacking::kElsewhere),
+        medium_(media_, {.scratch = mirror.staging()}),
         options_(options),
         job_(job),
         ledger_(mirror.db()) {}
 
   Result<ImportResult> Run() {
     TRY(CheckMedium(mirror_, path_));
+    TRY(UseRepairFolders(medium_, media_, options_.repair));
     TRY_ASSIGN(own_, ReadOwnSide(mirror_, &medium_));
     TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own_.policy, own_.addressee));
     name_ = manifest.manifest().DirectoryName();
@@ -107,6 +110,16 @@ class Import {
   }
 
   const std::string& name() const { return name_; }
+
+  /// After a refusal for damage. What cannot be remembered must not hide the refusal.
+  void NoteDamage() {
+    if (name_.empty()) return;
+    const auto noted =
+        RememberDamage(mirror_, medium_, result_.manifest, *options_.progress, options_.stop);
+    if (noted) return;
+    Log(LogLevel::kWarning, "damaged blocks are not remembered", {{"why", noted.error().message}});
+  }
+  MendedDamage damage() const { return {medium_.Damage(), medium_.MendedFiles()}; }
 
  private:
   /// What is left lying costs space and is removed by the next job; it must not hide the outcome.
@@ -261,6 +274,7 @@ class Import {
     TRY(commit.db().Run("UPDATE mirror SET bundle_created_at = ?", result_.manifest.created));
     const mirror::BundleIn record = Record(commit, digest, last);
     TRY(ledger_.RecordImport(record));
+    TRY(mirror::ForgetBundleDamage(commit.db(), record.sender, record.stream, record.sequence));
     TRY(KeepTrust(commit, own_, digest, result_.signatures.origin.key.Id(), options_.actor));
     TRY(KeepEvidence(commit, digest));
     TRY(commit.Audit({options_.actor, "import", name_, Detail(digest)}));
@@ -360,7 +374,8 @@ class Import {
 
   Mirror& mirror_;
   const std::filesystem::path path_;
-  manifests::MediumSet medium_;
+  manifests::MediumSet media_;
+  manifests::MendingMedium medium_;  // media_ with repairs
   ImportOptions options_;
   mirror::RunningJob& job_;
   mirror::Ledger ledger_;
@@ -388,6 +403,8 @@ Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bund
     auto done = import.Run();
     if (!import.name().empty()) name = import.name();
     if (done) done->others = source.others;
+    if (done) done->mended = import.damage();
+    if (!done && IsDamage(done.error())) import.NoteDamage();
     return done;
   }();
   if (result) return result;
@@ -406,8 +423,10 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
                           const ImportOptions& options) {
   TRY_ASSIGN(const BundleSource source,
              FindBundle(mirror, MediaOf(bundle, options), options.new_history));
-  manifests::MediumSet medium(source.folders, manifests::Lacking::kElsewhere);
+  manifests::MediumSet media(source.folders, manifests::Lacking::kElsewhere);
+  manifests::MendingMedium medium(media, {.scratch = mirror.staging()});
   TRY(CheckMedium(mirror, bundle));
+  TRY(UseRepairFolders(medium, media, options.repair));
   TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
   DryRun dry;
@@ -423,7 +442,7 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
   TRY_ASSIGN(const auto index, manifests::VerifyIndex(medium, std::move(manifest)), name);
   TRY(ScanDocuments(mirror, medium, index, *options.progress, options.stop), name);
   dry.absent_volumes = index.absent_volumes();
-  TRY_ASSIGN(dry.plan, MakeImportPlan(mirror, medium, index), name);
+  TRY_ASSIGN(dry.plan, MakeImportPlan(mirror, medium, index, options.hold), name);
   return dry;
 }
 

@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "importer/bundle_source.h"
+#include "importer/import_damage.h"
 #include "importer/import_plan.h"
 #include "importer/import_scan.h"
 #include "manifests/bundle_verifier.h"
@@ -20,6 +21,7 @@ namespace gapferry::importer {
 
 struct ImportOptions {
   std::vector<std::filesystem::path> more_media;  ///< of the same bundle, here at the same time
+  std::vector<std::filesystem::path> repair;      ///< repair folders for this bundle
   std::optional<std::uint64_t> accept_removals;   ///< the number that an earlier run showed
   bool new_history = false;
   /// Documents and content come in; what was decided above waits until somebody applies it.
@@ -37,6 +39,7 @@ struct ImportResult {
   /// and the next call with other media goes on.
   std::set<std::uint32_t> missing_volumes;
   std::vector<OtherBundle> others;    ///< that lie beside it
+  MendedDamage mended;                ///< read right all the same
   std::vector<std::string> warnings;  ///< of what follows an import and could not be done now
   std::uint64_t documents = 0;
   std::uint64_t content_files = 0;

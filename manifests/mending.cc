@@ -125,6 +125,12 @@ void MendingMedium::NoteMended(std::string_view name) {
   if (place == state->mended.end() || *place != name) state->mended.emplace(place, name);
 }
 
+/// A volume that is missing here is no damage: somebody will bring it.
+bool MendingMedium::IsElsewhere(std::uint32_t volume) const {
+  return medium_.MayLackVolumes() &&
+         (options_.spares == nullptr || !options_.spares->HasBlocksOf(volume));
+}
+
 Result<std::vector<std::string>> MendingMedium::List() {
   TRY_ASSIGN(auto names, medium_.List());
   const auto routing = FindRouting();
@@ -136,7 +142,8 @@ Result<std::vector<std::string>> MendingMedium::List() {
   for (const auto& [name, digest] : **sums) {
     if (std::ranges::binary_search(names, name) || IsRepairName(name)) continue;
     // A medium that may lack volumes lacks them until somebody brings them.
-    if (medium_.MayLackVolumes() && VolumeOfFile(name)) continue;
+    const auto volume = VolumeOfFile(name);
+    if (volume && IsElsewhere(*volume)) continue;
     if (Open(name)) found.push_back(name);
   }
   names.insert(names.end(), found.begin(), found.end());
@@ -182,7 +189,7 @@ Result<std::shared_ptr<VolumeMender>> MendingMedium::Mender(const Routing& routi
   parts.scratch = options_.scratch;
   auto file = medium_.Open(stated.name);
   const bool is_missing = !file && file.error().code == ErrorCode::kNotFound;
-  if (is_missing && medium_.MayLackVolumes()) return std::unexpected(std::move(file.error()));
+  if (is_missing && IsElsewhere(volume)) return std::unexpected(std::move(file.error()));
   if (!file && file.error().code == ErrorCode::kCorrupt) {
     return std::unexpected(std::move(file.error()));
   }

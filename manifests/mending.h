@@ -16,8 +16,8 @@
 namespace gapferry::manifests {
 
 struct MendOptions {
-  std::filesystem::path scratch;             ///< folder for restored blocks; "" takes the system's
-  std::shared_ptr<const SpareParts> spares;  ///< may be null
+  std::filesystem::path scratch = {};  ///< folder for restored blocks; "" takes the system's
+  std::shared_ptr<const SpareParts> spares = {};  ///< may be null
   /// Damage is to be reported, not only mended: volumes that are beyond repair are opened too.
   bool reads_on = false;
 };
@@ -31,6 +31,9 @@ struct MendOptions {
 class MendingMedium : public Medium {
  public:
   MendingMedium(Medium& medium, MendOptions options);
+
+  /// Before anything was opened.
+  void UseSpares(std::shared_ptr<const SpareParts> spares) { options_.spares = std::move(spares); }
 
   std::string Describe() const override { return medium_.Describe(); }
   Result<std::vector<std::string>> List() override;
@@ -60,6 +63,7 @@ class MendingMedium : public Medium {
   };
 
   Result<const Routing*> FindRouting();
+  bool IsElsewhere(std::uint32_t volume) const;
   bool MayMend(const Routing& routing) const;
   Result<const Sums*> FindSums(const Routing& routing);
   std::optional<std::string> ReadSums(const Routing& routing);

@@ -22,6 +22,11 @@ class SeveralFolders : public SpareParts {
     return false;
   }
 
+  bool HasBlocksOf(std::uint32_t volume) const override {
+    return std::ranges::any_of(folders_,
+                               [&](const auto& folder) { return folder->HasBlocksOf(volume); });
+  }
+
   Result<std::unique_ptr<MediumFile>> Open(std::string_view name) const override {
     for (const auto& folder : folders_) {
       auto found = folder->Open(name);
@@ -73,6 +78,10 @@ Result<bool> RepairFolder::ReadBlock(std::uint32_t volume, std::uint64_t block,
   const std::uint64_t at = (offsets_[index] + block - run.block) * kBlockBytes;
   TRY_ASSIGN(const std::size_t count, blocks_.ReadAt(at, out));
   return count == out.size();
+}
+
+bool RepairFolder::HasBlocksOf(std::uint32_t volume) const {
+  return std::ranges::find(list_.runs, volume, &BlockRun::volume) != list_.runs.end();
 }
 
 Result<std::unique_ptr<MediumFile>> RepairFolder::Open(std::string_view name) const {

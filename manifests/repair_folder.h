@@ -25,6 +25,7 @@ class RepairFolder : public SpareParts {
   const RepairRequest& list() const { return list_; }
   Result<bool> ReadBlock(std::uint32_t volume, std::uint64_t block,
                          std::span<std::uint8_t> out) const override;
+  bool HasBlocksOf(std::uint32_t volume) const override;
   Result<std::unique_ptr<MediumFile>> Open(std::string_view name) const override;
 
  private:

@@ -27,6 +27,7 @@ class SpareParts {
   /// False when it has no such block; `out` is as large as the block.
   virtual Result<bool> ReadBlock(std::uint32_t volume, std::uint64_t block,
                                  std::span<std::uint8_t> out) const = 0;
+  virtual bool HasBlocksOf(std::uint32_t volume) const = 0;
   /// A small file; kNotFound when it has none.
   virtual Result<std::unique_ptr<MediumFile>> Open(std::string_view name) const = 0;
 };

@@ -524,6 +524,18 @@ CREATE TABLE site_damage (
   PRIMARY KEY (site, stream, sequence, volume, block)
 ) STRICT, WITHOUT ROWID;
 
+-- Disconnected side: blocks of bundles that could not be read when their import was refused. The
+-- next return asks for them; gone once this bundle or a later one of its stream was imported.
+CREATE TABLE bundle_damage (
+  sender BLOB NOT NULL,
+  stream TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  volume INTEGER NOT NULL,
+  block INTEGER NOT NULL,                  -- the first of the run, from 0
+  count INTEGER NOT NULL,
+  PRIMARY KEY (sender, stream, sequence, volume, block)
+) STRICT, WITHOUT ROWID;
+
 -- Updates that the site does not offer, as its last return said.
 CREATE TABLE site_blocked (
   site BLOB NOT NULL REFERENCES site (guid),
