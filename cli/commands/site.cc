@@ -1,12 +1,14 @@
 // gapferry site add|list|show: the destinations of bundles.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/site_view.h"
 #include "manifests/card.h"
 #include "mirror/audit.h"
 #include "mirror/catalog.h"
@@ -18,29 +20,10 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kShownRequests = 10;
+
 std::string TimeOr(const std::optional<UtcTime>& time, const char* otherwise) {
   return time ? time->ToXml() : otherwise;
-}
-
-json ToJson(const mirror::Site& site) {
-  json object = {{"guid", site.guid.ToString()},
-                 {"stream", site.stream},
-                 {"name", site.name},
-                 {"added_at", site.added_at.ToXml()},
-                 {"last_sequence", site.last_sequence},
-                 {"acknowledged", nullptr},
-                 {"applied_return", site.applied_return},
-                 {"last_return_at", nullptr},
-                 {"diverged", site.diverged}};
-  if (site.acknowledged) {
-    object["acknowledged"] = {{"sequence", site.acknowledged_sequence},
-                              {"epoch", site.acknowledged->name.epoch.ToString()},
-                              {"generation", site.acknowledged->name.generation},
-                              {"state_digest", site.acknowledged->state_digest.ToHex()},
-                              {"at", TimeOr(site.acknowledged_at, "")}};
-  }
-  if (site.last_return_at) object["last_return_at"] = site.last_return_at->ToXml();
-  return object;
 }
 
 json ToJson(const mirror::BundleOut& bundle) {
@@ -72,7 +55,7 @@ Result<ExitCode> Add(Context& context) {
   TRY_ASSIGN(const auto site, ledger.AddSite(card.guid, card.name, bytes, mirror.clock().Now(),
                                              mirror::CurrentActor()));
   context.Print(fmt::format("site {} is known as '{}'", name, site.stream));
-  json object = ToJson(site);
+  json object = SiteToJson(site);
   object["fingerprint"] = card.Fingerprint();
   context.Emit(object);
   return ExitCode::kDone;
@@ -96,10 +79,56 @@ Result<ExitCode> List(Context& context) {
          acked ? std::to_string(published.name.generation - site.acknowledged->name.generation)
                : "-",
          TimeOr(site.last_return_at, "never")});
-    context.Emit(ToJson(site));
+    context.Emit(SiteToJson(site));
   }
   context.Print(sites.empty() ? "no sites" : FormatTable(rows));
   return ExitCode::kDone;
+}
+
+/// What the site's last return asked for and told, for people.
+Result<std::string> Reports(mirror::Ledger& ledger, const mirror::Site& site, json& object) {
+  TRY_ASSIGN(const auto requested, ledger.Requested(site.guid));
+  TRY_ASSIGN(const auto damage, ledger.Damage(site.guid));
+  TRY_ASSIGN(const auto blocked, ledger.BlockedAt(site.guid));
+  TRY_ASSIGN(const auto withheld, ledger.WithheldAt(site.guid));
+  json requests = json::array();
+  std::uint64_t asked = 0;
+  for (const auto& one : requested) {
+    requests.push_back({{"sha1", one.sha1.ToHex()}, {"asked", one.asked}});
+    asked += one.asked ? 1U : 0U;
+  }
+  object["requested_files"] = requested.size();
+  object["requests"] = requests;
+  object["damaged_runs"] = damage.size();
+  object["blocked_updates"] = blocked.size();
+  object["withheld_files"] = withheld.size();
+  std::string text =
+      fmt::format("asks for     {} files, {} of them by name\n", requested.size(), asked);
+  for (std::size_t i = 0; i < requested.size() && i < kShownRequests; ++i) {
+    text +=
+        "             " + requested[i].sha1.ToHex() + (requested[i].asked ? " (by name)\n" : "\n");
+  }
+  if (requested.size() > kShownRequests) {
+    text += fmt::format("             and {} more\n", requested.size() - kShownRequests);
+  }
+  if (!damage.empty()) {
+    text += fmt::format("damaged      {} runs of blocks that it could not read\n", damage.size());
+  }
+  if (!blocked.empty()) text += fmt::format("blocks       {} updates\n", blocked.size());
+  if (!withheld.empty()) text += fmt::format("withholds    {} files\n", withheld.size());
+  return text;
+}
+
+Result<std::string> GroupsOf(mirror::Ledger& ledger, const mirror::Site& site, json& object) {
+  TRY_ASSIGN(const auto groups, ledger.Groups());
+  std::string text;
+  object["groups"] = json::array();
+  for (const auto& group : groups) {
+    if (!std::ranges::binary_search(group.members, site.guid)) continue;
+    object["groups"].push_back(group.stream);
+    text += (text.empty() ? "" : ", ") + group.stream;
+  }
+  return text.empty() ? text : "groups       " + text + "\n";
 }
 
 Result<ExitCode> Show(Context& context) {
@@ -110,11 +139,9 @@ Result<ExitCode> Show(Context& context) {
   TRY_ASSIGN(const auto bundles, ledger.Bundles(site.guid));
   TRY_ASSIGN(const auto card, manifests::DecodeCard(site.card));
   TRY_ASSIGN(const auto believed, ledger.Believed(site.guid));
-  TRY_ASSIGN(const auto requested, ledger.Requested(site.guid));
-  json object = ToJson(site);
+  json object = SiteToJson(site);
   object["fingerprint"] = card.Fingerprint();
   object["believed_files"] = believed.size();
-  object["requested_files"] = requested.size();
   object["bundles"] = json::array();
   std::vector<std::vector<std::string>> rows = {
       {"BUNDLE", "STATE", "SCOPE", "FROM", "TO", "SIZE", "WRITTEN TO"}};
@@ -137,10 +164,12 @@ Result<ExitCode> Show(Context& context) {
     text += "receipt      none yet: the next bundle is a full one\n";
   }
   if (!site.diverged.empty()) text += "diverged     " + site.diverged + "\n";
-  text += fmt::format("last return  {} ({})\nholds        {} files by its receipts, asks for {}\n",
-                      site.applied_return, TimeOr(site.last_return_at, "never"), believed.size(),
-                      requested.size());
-  context.Print(text + FormatTable(rows));
+  text += fmt::format("last return  {} ({})\nholds        {} files by its receipts\n",
+                      site.applied_return, TimeOr(site.last_return_at, "never"), believed.size());
+  TRY_ASSIGN(const std::string reports, Reports(ledger, site, object));
+  TRY_ASSIGN(const std::string groups, GroupsOf(ledger, site, object));
+  TRY_ASSIGN(const std::string settings, SettingsText(mirror, site.settings));
+  context.Print(text + reports + groups + settings + FormatTable(rows));
   context.Emit(object);
   return ExitCode::kDone;
 }
