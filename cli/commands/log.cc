@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/command.h"
@@ -11,7 +12,9 @@
 #include "cli/job_view.h"
 #include "cli/when.h"
 #include "mirror/audit.h"
+#include "mirror/evidence_log.h"
 #include "mirror/job_history.h"
+#include "mirror/witness.h"
 
 namespace gapferry::cli {
 namespace {
@@ -230,8 +233,56 @@ Result<void> PrintEntries(Context& context, mirror::Mirror& mirror,
   return {};
 }
 
+/// For the partner, or for a security officer.
+Result<ExitCode> Export(Context& context, mirror::Mirror& mirror, const std::string& path) {
+  TRY_ASSIGN(AtomicFile file, AtomicFile::Create(fs::absolute(path)));
+  FileSink sink(file.file());
+  TRY_ASSIGN(const auto header,
+             mirror::WriteLog(
+                 mirror.db(),
+                 {mirror.identity().guid, mirror.identity().name, mirror.clock().Now(), {}}, sink));
+  TRY(file.Commit());
+  context.Print(fmt::format("{}: {}, head {}\non the other side: gapferry evidence verify FILE",
+                            path, Plural(static_cast<std::uint64_t>(header.head.id), "record"),
+                            header.head.hash.ToHex()));
+  context.Emit({{"log", fs::absolute(path).string()},
+                {"records", header.head.id},
+                {"head", header.head.hash.ToHex()}});
+  return ExitCode::kDone;
+}
+
+/// The chain in itself, and against what partners say they saw of it.
+Result<ExitCode> Verify(Context& context, mirror::Mirror& mirror) {
+  constexpr const char* kKeep =
+      "copy the mirror directory as it is, and tell the security officer; 'gapferry log --export "
+      "FILE' and the partner's 'gapferry evidence verify FILE' say what fits";
+  auto head = mirror::VerifyAudit(mirror.db());
+  if (!head) return WithNext(std::move(head.error()), kKeep);
+  auto seen = mirror::CheckOwnChain(mirror.db(), mirror.identity().guid);
+  if (!seen) return WithNext(std::move(seen.error()), kKeep);
+  std::string text =
+      fmt::format("{} in one chain, head {}\n",
+                  Plural(static_cast<std::uint64_t>(head->id), "record"), head->hash.ToHex());
+  text += *seen ? fmt::format("record {} and all before it are as {} saw them ({})",
+                              (*seen)->head.id, (*seen)->witness.ToString(), (*seen)->Source())
+                : std::string("no partner has told yet that it saw any of them");
+  context.Print(text);
+  json object = {{"records", head->id},
+                 {"head", head->hash.ToHex()},
+                 {"witnessed_up_to", nullptr},
+                 {"witness", nullptr}};
+  if (*seen) {
+    object["witnessed_up_to"] = (*seen)->head.id;
+    object["witness"] = (*seen)->witness.ToString();
+  }
+  context.Emit(object);
+  return ExitCode::kDone;
+}
+
 Result<ExitCode> RunLog(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
+  if (const auto path = context.args().Text("export")) return Export(context, mirror, *path);
+  if (context.args().Has("verify")) return Verify(context, mirror);
   Filter filter;
   const std::uint64_t limit = context.args().Number("limit").value_or(kDefaultLimit);
   filter.limit =
@@ -263,23 +314,30 @@ Result<ExitCode> RunLog(Context& context) {
 }  // namespace
 
 std::vector<Command> LogCommands() {
-  return {{.path = {"log"},
-           .summary = "who did what, and what jobs ran, newest first",
-           .description =
-               "Every administrative action, sync, export and import leaves a record in a chain of "
-               "hashes, which\n'gapferry store check' verifies. Jobs are listed beside them "
-               "with who started\nthem and what came of them, also those that failed, were stopped "
-               "or killed. Times are UTC.",
-           .examples = {{"gapferry log"},
-                        {"gapferry log approve --since 7d", "approvals of the last week"},
-                        {"gapferry log --jobs --limit 5"},
-                        {"gapferry log --jobs schedule failed", "what went wrong by itself"}},
-           .options = {{"TEXT", Takes::kList, {}, "words that occur in an entry, all of them"},
-                       {"--limit", Takes::kNumber, "N", "at most so many (default 30, 0: all)"},
-                       {"--since", Takes::kText, "WHEN", "not older: 7d, 12h, 2w, 2030-01-31"},
-                       {"--jobs", Takes::kNothing, {}, "jobs only"}},
-           .exits = {ExitCode::kNotFound},
-           .run = RunLog}};
+  return {
+      {.path = {"log"},
+       .summary = "who did what, and what jobs ran, newest first",
+       .description =
+           "Every administrative action, sync, export and import leaves a record in a chain of "
+           "hashes, which\n--verify and 'gapferry store check' walk. Jobs are listed beside them "
+           "with who started\nthem and what came of them, also those that failed, were stopped "
+           "or killed. Times are UTC.",
+       .examples = {{"gapferry log"},
+                    {"gapferry log approve --since 7d", "approvals of the last week"},
+                    {"gapferry log --jobs --limit 5"},
+                    {"gapferry log --jobs schedule failed", "what went wrong by itself"},
+                    {"gapferry log --export plant.log", "the whole trail, for the partner"}},
+       .options = {{"TEXT", Takes::kList, {}, "words that occur in an entry, all of them"},
+                   {"--limit", Takes::kNumber, "N", "at most so many (default 30, 0: all)"},
+                   {"--since", Takes::kText, "WHEN", "not older: 7d, 12h, 2w, 2030-01-31"},
+                   {"--jobs", Takes::kNothing, {}, "jobs only"},
+                   {"--verify",
+                    Takes::kNothing,
+                    {},
+                    "check the chain of records instead, and against what partners saw of it"},
+                   {"--export", Takes::kText, "FILE", "write all records to a file instead"}},
+       .exits = {ExitCode::kNotFound, ExitCode::kCorrupt},
+       .run = RunLog}};
 }
 
 }  // namespace gapferry::cli
