@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "cli/context.h"
 #include "cli/help.h"
 #include "cli/parse.h"
+#include "cli/trust_next.h"
 
 namespace gapferry::cli {
 namespace {
@@ -25,7 +27,8 @@ bool IsAboutAnOption(const Error& error) {
 
 /// The next step of failures that every command may meet.
 std::string NextStep(const Error& error) {
-  if (!error.next.empty() || error.reason != "job-running") return error.next;
+  if (!error.next.empty()) return error.next;
+  if (error.reason != "job-running") return std::string(NextOfTrust(error.reason));
   return "wait until it has ended ('gapferry job show' says how far it is), or stop it with "
          "'gapferry job cancel'; it goes on where it stopped";
 }
@@ -65,6 +68,10 @@ ExitCode RunInvocation(Invocation invocation, std::span<const Command> commands,
     return ExitCode::kDone;
   }
   SetLogLevel(LevelFor(invocation.global.verbose));
+  if (invocation.global.passphrase_file) {
+    // For all that loads a key in this process and in the jobs that it starts.
+    ::setenv("GAPFERRY_PASSPHRASE_FILE", invocation.global.passphrase_file->c_str(), 1);
+  }
   const bool json = invocation.global.json;
   Result<ExitCode> result = [&]() -> Result<ExitCode> {
     Context context(std::move(invocation.arguments), invocation.global, stop);

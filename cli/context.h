@@ -22,6 +22,7 @@ struct GlobalOptions {
   bool quiet = false;
   int verbose = 0;  ///< number of -v
   bool yes = false;
+  std::optional<std::string> passphrase_file = {};  ///< of private keys
 };
 
 /// What a command runs with: its arguments, the mirror it works on, and where results, talk and

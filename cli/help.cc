@@ -55,6 +55,8 @@ void AppendOptions(std::string& text, const Command& command) {
   if (command.asks) options.emplace_back("--yes", "answers every question with yes");
   options.emplace_back("--mirror DIR",
                        "the mirror; else GAPFERRY_MIRROR, else the current directory");
+  options.emplace_back("--passphrase-file FILE",
+                       "of private keys; else GAPFERRY_PASSPHRASE_FILE, else the terminal");
   options.emplace_back("--json", "results as JSON on stdout, talk as JSON lines on stderr");
   options.emplace_back("--quiet", "no talk, no progress");
   options.emplace_back("-v", "more on stderr; twice for each item");

@@ -22,7 +22,9 @@ std::string Key(const Option& option) {
 }
 
 /// Whether the next word belongs to `word`, an option that may stand before the command.
-bool TakesNextWord(std::string_view word) { return word == "--mirror"; }
+bool TakesNextWord(std::string_view word) {
+  return word == "--mirror" || word == "--passphrase-file";
+}
 
 /// The positions of the words that name `command`, or nothing. Only global options may stand
 /// between them.
@@ -88,6 +90,7 @@ class Adapter {
     for (const Option& option : command.options) Declare(option);
     if (command.asks) app_.add_flag("--yes", global_.yes);
     app_.add_option("--mirror", mirror_)->take_last();
+    app_.add_option("--passphrase-file", passphrase_file_)->take_last();
     app_.add_flag("--json", global_.json);
     app_.add_flag("--quiet", global_.quiet);
     app_.add_flag("-v,--verbose", global_.verbose);
@@ -116,6 +119,7 @@ class Adapter {
     }
     for (const Option& option : command_.options) TRY(Check(option));
     if (!mirror_.empty()) global_.mirror = mirror_;
+    if (!passphrase_file_.empty()) global_.passphrase_file = passphrase_file_;
     invocation.global = global_;
     Values values;
     for (const Option& option : command_.options) values[Key(option)] = given_.at(option.name);
@@ -188,6 +192,7 @@ class Adapter {
   CLI::App app_;
   std::map<std::string, std::vector<std::string>> given_;
   std::string mirror_;
+  std::string passphrase_file_;
   bool help_ = false;
   GlobalOptions global_;
 };
