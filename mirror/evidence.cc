@@ -30,14 +30,6 @@ std::string Clean(std::string_view text) {
 
 // ---- Finding -----------------------------------------------------------------------------------
 
-Result<bool> WasRefused(Database& db, const std::string& name) {
-  TRY_ASSIGN(const auto found,
-             db.QueryInt("SELECT 1 FROM audit WHERE action = 'import.refused' AND "
-                         "object = ? LIMIT 1",
-                         name));
-  return found.has_value();
-}
-
 Result<std::vector<EvidenceSubject>> SubjectsOut(Ledger& ledger, std::uint64_t sequence) {
   std::vector<EvidenceSubject> out;
   TRY_ASSIGN(const auto sites, ledger.Sites());
