@@ -52,6 +52,7 @@ json PlanToJson(const ExportPlan& plan) {
   json object = {{"site", plan.site.stream},
                  {"recipients", recipients},
                  {"sequence", plan.site.last_sequence + 1},
+                 {"encrypted", !plan.seal_for.empty()},
                  {"scope", plan.full ? "full" : "delta"},
                  {"base", plan.base.name.generation},
                  {"target", plan.target.name.generation},

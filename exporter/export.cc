@@ -6,14 +6,16 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "exporter/bundle_objects.h"
+#include "exporter/export_evidence.h"
 #include "exporter/media_run.h"
-#include "exporter/sealing.h"
 #include "exporter/own_keys.h"
+#include "exporter/sealing.h"
 #include "exporter/stored_plan.h"
 #include "manifests/card.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/audit.h"
 #include "mirror/bundle_media.h"
+#include "mirror/delta_obstacle.h"
 #include "mirror/running_job.h"
 
 namespace gapferry::exporter {
@@ -77,7 +79,8 @@ Result<bool> IsSameBundle(Mirror& mirror, const BundleOut& last, const ExportPla
   draft.previous_manifest = stored.draft.previous_manifest;
   draft.audit_head = stored.draft.audit_head;
   draft.audit_records = stored.draft.audit_records;
-  return pins == plan.content && stored.volume_bytes == plan.volume_bytes && draft == stored.draft;
+  return pins == plan.content.files && stored.volume_bytes == plan.volume_bytes &&
+         draft == stored.draft && stored.seal_for == plan.seal_for;
 }
 
 /// Whether the volumes that were put on the medium at `to` still lie there, as far as sizes tell.
@@ -119,13 +122,14 @@ Result<std::optional<ExportResult>> Repeat(Mirror& mirror, const ExportPlan& pla
   }
   ExportResult result;
   result.path = path;
-  TRY_ASSIGN(result.manifest, manifests::DecodeManifest(*bytes));
+  TRY_ASSIGN(result.manifest, ReadWritten(*bytes, draft));
   TRY_ASSIGN(const bool there, AreVolumesThere(mirror, *last, result.manifest, *to));
   if (!there) return std::optional<ExportResult>();
   TRY(RemoveTree(WorkFolder(mirror, result.manifest) / "objects"));
   result.manifest_sha256 = *last->manifest;
   result.bytes = last->bytes;
   result.volumes = static_cast<std::uint32_t>(result.manifest.volumes.size());
+  result.sealed = result.manifest.sealed.has_value();
   result.repeated = true;
   return std::optional(std::move(result));
 }
@@ -134,14 +138,15 @@ Result<BundleOut> ReserveNew(Mirror& mirror, const ExportPlan& plan, const Manif
   TRY_ASSIGN(const Bytes intent, EncodeIntent(plan.intent));
   BundleOut bundle;
   bundle.site = plan.site.guid;
+  for (const auto& one : plan.site.recipients) bundle.recipients.push_back(one.guid);
   bundle.full = plan.full;
   bundle.base = plan.base;
   bundle.target = plan.target;
-  bundle.plan = EncodePlan({draft, plan.volume_bytes});
-  bundle.plan_digest = PlanDigest(bundle.plan, intent, plan.content);
+  bundle.plan = EncodePlan({draft, plan.volume_bytes, plan.seal_for});
+  bundle.plan_digest = PlanDigest(bundle.plan, intent, plan.content.files);
   bundle.reserved_at = mirror.clock().Now();
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(BundleOut reserved, ledger.Reserve(std::move(bundle), plan.content, intent));
+  TRY_ASSIGN(BundleOut reserved, ledger.Reserve(std::move(bundle), plan.content.files, intent));
   if (reserved.sequence != draft.sequence) {
     return Fail(ErrorCode::kInternal, "the ledger gave number " +
                                           std::to_string(reserved.sequence) + ", planned was " +
@@ -153,11 +158,11 @@ Result<BundleOut> ReserveNew(Mirror& mirror, const ExportPlan& plan, const Manif
 Result<void> CheckSameOptions(Mirror& mirror, const BundleOut& unfinished, const StoredPlan& plan,
                               const ExportRequest& request) {
   bool same = (request.volume_bytes == 0 || plan.volume_bytes == request.volume_bytes) &&
-              (!request.full || unfinished.full);
-  if (request.since) {
-    mirror::Ledger ledger(mirror.db());
-    TRY_ASSIGN(const auto bundle, ledger.FindBundle(unfinished.site, *request.since));
-    same = same && !unfinished.full && bundle && bundle->target == unfinished.base;
+              (!request.full || unfinished.full) &&
+              (!request.seal || *request.seal != plan.seal_for.empty());
+  if (request.since || request.resend_since) {
+    TRY_ASSIGN(const auto base, BaseOf(mirror, request));
+    same = same && (base ? !unfinished.full && *base == unfinished.base : unfinished.full);
   }
   if (same) return {};
   return Fail(ErrorCode::kUsage, "unfinished-export",
@@ -175,7 +180,7 @@ Result<void> Finish(Mirror& mirror, const BundleOut& bundle, const Manifest& dra
   const fs::path kept = WorkFolder(mirror, draft) / kKept;
   const auto known = ReadFile(kept / "manifest.json", manifests::kMaxManifestBytes);
   if (bundle.manifest && known && Sha256(*known) == *bundle.manifest) {
-    TRY_ASSIGN(result.manifest, manifests::DecodeManifest(*known));
+    TRY_ASSIGN(result.manifest, ReadWritten(*known, draft));
     TRY(run.FinishFrom(kept));
   } else {
     TRY(run.Finish(kept, [&]() -> Result<void> {
@@ -202,19 +207,20 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
   options.progress->End();
   TRY_ASSIGN(auto layout, manifests::LayOut(objects.plan(), plan.volume_bytes, plan.form()));
   TRY_ASSIGN(auto sealing, SealingOf(mirror, plan));
-  TRY_ASSIGN(auto writer,
-             manifests::BundleWriter::Create({}, work / "journal", std::move(layout),
-                                             /*parity=*/0, std::move(sealing)));
+  TRY_ASSIGN(auto writer, manifests::BundleWriter::Create({}, work / "journal", std::move(layout),
+                                                          /*parity=*/0, std::move(sealing)));
   TRY_ASSIGN(
       const auto identity,
       manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name, mirror.keys().signing,
                               mirror.keys().encryption, mirror.identity().key_number));
   TRY_ASSIGN(std::string trust, CarriedTrust(mirror.keys()));
   writer.SetTrust(std::move(trust));
-  const std::string readme = manifests::BundleReadme(plan.draft, identity.card.Fingerprint(), plan.form());
+  const std::string readme =
+      manifests::BundleReadme(plan.draft, identity.card.Fingerprint(), plan.form());
   MediaRun run(mirror, bundle, {plan.draft, readme, 0}, writer, objects, options);
   ExportResult result;
   result.manifest = plan.draft;
+  result.sealed = !plan.seal_for.empty();
   result.volumes = static_cast<std::uint32_t>(writer.volumes().size());
   TRY_ASSIGN(result.complete, run.PlaceVolumes());
   if (result.complete) TRY(Finish(mirror, bundle, plan.draft, run, writer, identity, result));
@@ -245,7 +251,7 @@ JsonValue::Object Summary(const ExportResult& result) {
 }
 
 /// A signed bundle of which a medium was given up and not written anew.
-Result<std::optional<BundleOut>> LackingMedia(Mirror& mirror, const mirror::Site& site,
+Result<std::optional<BundleOut>> LackingMedia(Mirror& mirror, const mirror::Destination& site,
                                               const ExportOptions& options) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(auto last, ledger.Unfinished(site.guid));
@@ -286,7 +292,7 @@ Result<bool> GiveUpUnplaced(Mirror& mirror, const BundleOut& unfinished,
 Result<std::optional<BundleOut>> ChooseBundle(Mirror& mirror, const ExportRequest& request,
                                               const ExportOptions& options, ExportResult& result) {
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto site, ledger.FindSite(request.site));
+  TRY_ASSIGN(const auto site, ledger.FindDestination(request.site));
   TRY_ASSIGN(auto lacking, LackingMedia(mirror, site, options));
   TRY_ASSIGN(auto unfinished, ledger.Unfinished(site.guid));
   if (unfinished) {
@@ -305,19 +311,23 @@ Result<std::optional<BundleOut>> ChooseBundle(Mirror& mirror, const ExportReques
   TRY_ASSIGN(const ExportPlan plan, PlanExport(mirror, request));
   TRY_ASSIGN(const Manifest draft, DraftManifest(mirror, plan));
   TRY_ASSIGN(auto repeated, Repeat(mirror, plan, draft, options.to));
-  result.missing_files = plan.missing_files;
+  result.missing_files = plan.content.missing;
   result.dangling = plan.dangling.size();
   if (repeated) {
     result = std::move(*repeated);
     return std::optional<BundleOut>();
   }
   TidyWorkFolders(mirror, draft);
+  TRY(TidySecrets(mirror, plan.site));
   TRY_ASSIGN(BundleOut bundle, ReserveNew(mirror, plan, draft));
   return std::optional(std::move(bundle));
 }
 
 Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
                             const ExportOptions& options) {
+  const UtcTime started = mirror.clock().Now();
+  for (const auto& to : options.to) TRY(CheckExportMedium(mirror, to));
+  TRY(mirror::CommitConfiguration(mirror, options.actor));
   ExportResult chosen;
   TRY_ASSIGN(const auto bundle, ChooseBundle(mirror, request, options, chosen));
   if (!bundle) return chosen;
@@ -326,6 +336,10 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
   if (!written) {
     // No repetition can finish such a plan, and nothing of it was written: its number is given up,
     // so that the next command may ask for larger volumes.
+    if (written.error().reason == "source-changed") {
+      TRY_ASSIGN(const StoredPlan plan, DecodePlan(bundle->plan));
+      TRY(ForgetSecret(mirror, plan.draft));
+    }
     if (written.error().reason == "volume-too-small") {
       TRY(ledger.Abandon(bundle->site, bundle->sequence, mirror.clock().Now(), options.actor));
     }
@@ -335,6 +349,7 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
   result.resumed = chosen.resumed;
   result.missing_files = chosen.missing_files;
   result.dangling = chosen.dangling;
+  TRY(RecordExportFacts(mirror, *bundle, result, options, started));
   const mirror::AuditEntry audit = {options.actor, result.complete ? "export" : "export.media",
                                     bundle->site.ToString(),
                                     WriteCanonicalJson(JsonValue(Summary(result)))};
@@ -354,6 +369,13 @@ Result<ExportResult> RunExport(Mirror& mirror, const ExportRequest& request,
   TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "export", *options.progress));
   ExportOptions shared = options;
   shared.progress = &job.progress();
+  if (options.next_medium) {
+    shared.next_medium = [&](const MediumWanted& wanted) -> Result<std::optional<fs::path>> {
+      TRY_ASSIGN(auto next, options.next_medium(wanted));
+      if (next) TRY(CheckExportMedium(mirror, *next));
+      return next;
+    };
+  }
   auto result = Export(mirror, request, shared);
   if (!result) {
     job.Fail(result.error());

@@ -57,6 +57,7 @@ struct ExportResult {
   std::vector<std::uint32_t> pending;  ///< volumes that have no place yet
   std::uint32_t volumes = 0;
   manifests::Manifest manifest;
+  bool sealed = false;
   Sha256Digest manifest_sha256;
   std::uint64_t bytes = 0;  ///< of all files
   manifests::ReadBack read_back = manifests::ReadBack::kDirect;

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "manifests/card.h"
 #include "mirror/catalog.h"
 #include "mirror/delta_obstacle.h"
 #include "mirror/intent.h"

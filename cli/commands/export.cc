@@ -119,6 +119,7 @@ void PrintResult(Context& context, const exporter::ExportResult& result, const s
       {{"bundle", result.path.string()},
        {"complete", result.complete},
        {"sequence", manifest.sequence},
+       {"encrypted", result.sealed},
        {"scope", manifests::ScopeName(manifest.scope)},
        {"base", manifest.base.generation},
        {"target", manifest.target.generation},
@@ -182,6 +183,12 @@ Result<ExitCode> Export(Context& context) {
       1) {
     return Fail(ErrorCode::kUsage, "--full, --since and --resend-since exclude each other");
   }
+  if (context.args().Has("encrypt") || context.args().Has("no-encrypt")) {
+    request.seal = context.args().Has("encrypt");
+    if (*request.seal && context.args().Has("no-encrypt")) {
+      return Fail(ErrorCode::kUsage, "--encrypt and --no-encrypt exclude each other");
+    }
+  }
   exporter::ExportOptions options;
   TRY_ASSIGN(request.volume_bytes, SizeOption(context, "volume-size"));
   TRY_ASSIGN(options.medium_bytes, SizeOption(context, "medium-size"));
@@ -242,6 +249,8 @@ std::vector<Command> ExportCommands() {
                     "as if bundles from this one on, or of this day and later, were lost"},
                    {"--volume-size", Takes::kText, "SIZE",
                     "largest volume: bytes, fat32, dvd or bd25 (default: one volume)"},
+                   {"--encrypt", Takes::kNothing, {}, "only the recipients can read it"},
+                   {"--no-encrypt", Takes::kNothing, {}, "whatever export.encrypt says"},
                    {"--medium-size", Takes::kText, "SIZE",
                     "for burning: folders medium-1, medium-2, ... in DIR, none larger than this"},
                    {"--again", Takes::kNumber, "MEDIUM",
