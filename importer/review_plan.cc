@@ -208,8 +208,7 @@ Result<ReviewMemory> ReadReviewMemory(const std::filesystem::path& path) {
 
 Result<void> WriteReviewMemory(const std::filesystem::path& path, const ReviewMemory& memory) {
   const std::string text =
-      WriteCanonicalJson(JsonValue::Object{{"bundles", ListOf(memory.bundles)},
-                                           {"commands", ListOf(memory.kinds.commands)},
+      WriteCanonicalJson(JsonValue::Object{{"commands", ListOf(memory.kinds.commands)},
                                            {"handlers", ListOf(memory.kinds.handlers)},
                                            {"publishers", ListOf(memory.kinds.publishers)}});
   return WriteFileAtomically(path, AsBytes(text + "\n"), 0600);
