@@ -22,13 +22,19 @@ Result<JsonValue::Object> ContentsOfPlan(mirror::Mirror& mirror, const mirror::B
   return mirror::ContentsOf(object);
 }
 
-Result<bool> IsKept(mirror::Mirror& mirror, const mirror::BundleEvent& event) {
-  TRY_ASSIGN(
-      const auto found,
-      mirror.db().QueryInt("SELECT 1 FROM bundle_event WHERE manifest = ? AND kind = ? AND "
-                           "facts = ?",
-                           event.manifest, event.kind, WriteCanonicalJson(JsonValue(event.facts))));
-  return found.has_value();
+/// Each medium of the bundle, those of earlier runs as far as the system still knows them.
+JsonValue::Array MediaOf(const ExportResult& result) {
+  JsonValue::Array out;
+  for (const ExportMedium& one : result.media) {
+    JsonValue::Object medium = mirror::ReadMedium(one.path).ToJson();
+    medium["bytes"] = one.bytes;
+    medium["manifest"] = one.has_manifest;
+    medium["number"] = static_cast<std::uint64_t>(one.number);
+    medium["read_back"] = one.read_back;
+    medium["volumes"] = one.volumes.size();
+    out.emplace_back(std::move(medium));
+  }
+  return out;
 }
 
 }  // namespace
@@ -50,7 +56,7 @@ Result<void> RecordExportFacts(mirror::Mirror& mirror, const mirror::BundleOut& 
   event.actor = options.actor;
   event.facts = {{"bytes", result.bytes},
                  {"created", manifest.created.ToXml()},
-                 {"medium", mirror::ReadMedium(result.path).ToJson()},
+                 {"media", MediaOf(result)},
                  {"read_back", manifests::ReadBackName(result.read_back)},
                  {"started", started.ToXml()}};
   if (result.complete) {
@@ -67,8 +73,6 @@ Result<void> RecordExportFacts(mirror::Mirror& mirror, const mirror::BundleOut& 
                                                        {"name", manifest.sender.name},
                                                        {"role", "origin"}}}}};
   }
-  TRY_ASSIGN(const bool kept, IsKept(mirror, event));
-  if (kept) return {};
   TRY_ASSIGN(auto tx, mirror::Transaction::Begin(mirror.db(), mirror::TransactionKind::kWrite));
   TRY_ASSIGN(const Sha256Digest digest, mirror::RecordBundleEvent(mirror.db(), event));
   TRY(mirror::AppendAudit(mirror.db(), event.at,

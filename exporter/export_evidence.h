@@ -16,7 +16,7 @@ Result<void> CheckExportMedium(mirror::Mirror& mirror, const std::filesystem::pa
 
 /// Keeps what a run of export knows for evidence: the medium, how it was read back, and, once the
 /// bundle is complete, what is in it. Call before the bundle is marked as signed, while its intent
-/// object is there. The same run twice is kept once.
+/// object is there.
 Result<void> RecordExportFacts(mirror::Mirror& mirror, const mirror::BundleOut& bundle,
                                const ExportResult& result, const ExportOptions& options,
                                UtcTime started);

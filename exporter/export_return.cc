@@ -16,6 +16,7 @@
 #include "mirror/content_store.h"
 #include "mirror/exchange/needed_files.h"
 #include "mirror/intent.h"
+#include "mirror/quarantine.h"
 #include "mirror/rollup_state.h"
 #include "mirror/witness.h"
 
@@ -151,8 +152,19 @@ Result<void> AddReceipts(Mirror& mirror, const Recipient& recipient, ReturnDocum
   return {};
 }
 
+/// Files that came and that the scanner rejected: they are not asked for, they are here.
+Result<void> AddWithheld(Mirror& mirror, ReturnDocument& document) {
+  mirror::Quarantine quarantine(mirror);
+  TRY_ASSIGN(const auto files, quarantine.List(/*all=*/false));
+  for (const auto& file : files) {
+    document.withheld.push_back({file.sha1, file.size_bytes, file.why});
+  }
+  return {};
+}
+
 Result<void> AddRequests(Mirror& mirror, ReturnDocument& document) {
   std::set<Sha1Digest> seen;
+  for (const auto& file : document.withheld) seen.insert(file.sha1);
   TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror, /*all=*/false));
   for (const auto& file : needed) {
     if (!file.is_held && seen.insert(file.sha1).second) {
@@ -173,6 +185,7 @@ Result<std::string> Compose(Mirror& mirror, const Recipient& recipient, const Re
   ReturnDocument document;
   document.header = header;
   TRY(AddReceipts(mirror, recipient, document));
+  TRY(AddWithheld(mirror, document));
   TRY(AddRequests(mirror, document));
   if (header.level != mirror::ReturnLevel::kReceipt) {
     TRY_ASSIGN(mirror::Activity * activity, mirror.activity());

@@ -71,10 +71,16 @@ class Import {
         medium_(media_, {.scratch = mirror.staging()}),
         options_(options),
         job_(job),
-        ledger_(mirror.db()) {}
+        ledger_(mirror.db()) {
+    // Our own copy of the small files is no medium.
+    const std::string staging = mirror.staging().string();
+    std::ranges::copy_if(source.folders, std::back_inserter(given_), [&](const auto& folder) {
+      return !folder.string().starts_with(staging + "/");
+    });
+  }
 
   Result<ImportResult> Run() {
-    TRY(CheckMedium(mirror_, path_));
+    for (const auto& medium : given_) TRY(CheckMedium(mirror_, medium));
     TRY(UseRepairFolders(medium_, media_, options_.repair));
     TRY_ASSIGN(own_, ReadOwnSide(mirror_, &medium_));
     TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own_.policy, own_.addressee));
@@ -141,6 +147,7 @@ class Import {
   /// Some media are still to come: what was here is staged, and nothing of it can be seen.
   Result<ImportResult> Partly(Staging& staging, const Sha256Digest& digest) {
     TRY(staging.MarkVolumes());
+    TRY(RecordImportMedium(mirror_, digest, given_, options_.actor));
     TRY(mirror::AppendAuditAlone(mirror_.db(), mirror_.clock().Now(),
                                  {options_.actor, "import.media", name_, Detail(digest)}));
     TRY(job_.End(mirror::JobResult::kPartly, std::nullopt, Detail(digest)));
@@ -331,7 +338,7 @@ class Import {
                                                    digest,
                                                    result_.signatures,
                                                    policy.rule.ToString(),
-                                                   path_,
+                                                   given_,
                                                    contents_,
                                                    scan_->Facts(),
                                                    {{"content_bytes", result_.content_bytes},
@@ -340,6 +347,7 @@ class Import {
                                                     {"intent_changes", result_.intent.changed},
                                                     {"moved_deadlines", std::move(moved)},
                                                     {"withdrawn", result_.withdrawn}},
+                                                   MendedText(damage()),
                                                    started_at_,
                                                    commit.committed_at(),
                                                    options_.actor}));
@@ -374,6 +382,7 @@ class Import {
 
   Mirror& mirror_;
   const std::filesystem::path path_;
+  std::vector<std::filesystem::path> given_;  // folders of media
   manifests::MediumSet media_;
   manifests::MendingMedium medium_;  // media_ with repairs
   ImportOptions options_;
@@ -404,7 +413,7 @@ Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bund
     if (!import.name().empty()) name = import.name();
     if (done) done->others = source.others;
     if (done) done->mended = import.damage();
-    if (!done && IsDamage(done.error())) import.NoteDamage();
+    if (!done && manifests::IsDamage(done.error())) import.NoteDamage();
     return done;
   }();
   if (result) return result;
@@ -421,11 +430,11 @@ Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bund
 
 Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
                           const ImportOptions& options) {
+  for (const auto& one : MediaOf(bundle, options)) TRY(CheckMedium(mirror, one));
   TRY_ASSIGN(const BundleSource source,
              FindBundle(mirror, MediaOf(bundle, options), options.new_history));
   manifests::MediumSet media(source.folders, manifests::Lacking::kElsewhere);
   manifests::MendingMedium medium(media, {.scratch = mirror.staging()});
-  TRY(CheckMedium(mirror, bundle));
   TRY(UseRepairFolders(medium, media, options.repair));
   TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));

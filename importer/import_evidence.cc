@@ -14,6 +14,12 @@ JsonValue Signer(const manifests::TrustedKey& key) {
                            {"role", manifests::SignerRoleName(key.role)}};
 }
 
+JsonValue::Array MediaOf(const std::vector<std::filesystem::path>& media) {
+  JsonValue::Array out;
+  for (const auto& path : media) out.emplace_back(mirror::ReadMedium(path).ToJson());
+  return out;
+}
+
 /// The sender's chain as we see it, and ours as the sender saw it.
 Result<void> RecordHeads(mirror::Mirror& mirror, const ImportFacts& facts) {
   const manifests::Manifest& manifest = facts.manifest;
@@ -78,12 +84,38 @@ Result<Sha256Digest> RecordImportFacts(mirror::Mirror& mirror, const ImportFacts
                  {"counts", facts.counts},
                  {"details", manifests::EncodeDetails(facts.manifest)},
                  {"manifest", manifests::EncodeManifest(facts.manifest)},
-                 {"medium", mirror::ReadMedium(facts.path).ToJson()},
+                 {"media", MediaOf(facts.media)},
                  {"policy", facts.policy},
                  {"scanner", facts.scanner},
                  {"signatures", SignersOf(facts.signatures)},
                  {"started", facts.started.ToXml()}};
+  event.facts["created"] = facts.manifest.created.ToXml();
+  if (!facts.repaired.empty()) event.facts["repaired"] = facts.repaired;
   return mirror::RecordBundleEvent(mirror.db(), event);
+}
+
+Result<void> RecordImportMedium(mirror::Mirror& mirror, const Sha256Digest& manifest,
+                                const std::vector<std::filesystem::path>& media,
+                                const std::string& actor) {
+  mirror::BundleEvent event;
+  event.manifest = manifest;
+  event.kind = "import-medium";
+  event.at = mirror.clock().Now();
+  event.actor = actor;
+  event.facts = {{"media", MediaOf(media)}};
+  TRY(mirror::RecordBundleEvent(mirror.db(), event));
+  return {};
+}
+
+std::string MendedText(const MendedDamage& damage) {
+  std::string text;
+  const auto add = [&text](const std::string& what) { text += (text.empty() ? "" : ", ") + what; };
+  for (const auto& volume : damage.volumes) {
+    const std::uint64_t blocks = volume.from_parity + volume.from_spares;
+    if (blocks > 0) add(std::to_string(blocks) + " blocks of " + volume.name);
+  }
+  for (const std::string& file : damage.files) add(file);
+  return text.empty() ? text : text + " were restored";
 }
 
 Result<void> CheckMedium(mirror::Mirror& mirror, const std::filesystem::path& path) {

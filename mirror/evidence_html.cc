@@ -186,7 +186,9 @@ class Writer {
     page_.Row("From, to (this side's clock)",
               Shown(Plain(facts, "started")) + " – " + Shown(Plain(event, "at")));
     page_.Row("The sender's clock said", Shown(Plain(facts, "created")));
-    Medium(ObjectAt(facts, "medium"));
+    for (const JsonValue& item : ListAt(facts, "media")) {
+      if (item.AsObject() != nullptr) Medium(*item.AsObject());
+    }
     for (const auto& [name, key] : {std::pair{"Read back", "read_back"},
                                     {"Volumes here", "volumes"},
                                     {"Bytes written", "bytes"},
@@ -203,14 +205,15 @@ class Writer {
   }
 
   void Medium(const Object& medium) {
-    page_.Row("Medium", "path " + Code(Plain(medium, "path")) + "<br>mounted at " +
-                            Code(Plain(medium, "mount_point")) + ", file system " +
-                            Shown(Plain(medium, "file_system")) + ", label " +
-                            Shown(Plain(medium, "label")) + ", UUID " +
-                            Code(Plain(medium, "uuid")) + "<br>device " +
-                            Code(Plain(medium, "device")) + ", " + Shown(Plain(medium, "vendor")) +
-                            " " + Shown(Plain(medium, "model")) + "<br><b>serial number</b> " +
-                            Code(Plain(medium, "serial")));
+    const std::string number = Plain(medium, "number");
+    page_.Row(number.empty() ? "Medium" : "Medium " + number,
+              "path " + Code(Plain(medium, "path")) + "<br>mounted at " +
+                  Code(Plain(medium, "mount_point")) + ", file system " +
+                  Shown(Plain(medium, "file_system")) + ", label " + Shown(Plain(medium, "label")) +
+                  ", UUID " + Code(Plain(medium, "uuid")) + "<br>device " +
+                  Code(Plain(medium, "device")) + ", " + Shown(Plain(medium, "vendor")) + " " +
+                  Shown(Plain(medium, "model")) + "<br><b>serial number</b> " +
+                  Code(Plain(medium, "serial")));
   }
 
   void Signatures(const Object& signatures) {

@@ -34,7 +34,7 @@ Object Hostile() {
       {"kind", kHostile},
       {"facts",
        Object{{"contents", contents},
-              {"medium", medium},
+              {"media", Array{medium}},
               {"policy", kHostile},
               {"scanner", scanner},
               {"signatures", Object{{"counted", Array{signer}}, {"unknown", Array{signer}}}}}}};
