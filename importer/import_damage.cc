@@ -1,8 +1,5 @@
 #include "importer/import_damage.h"
 
-#include <algorithm>
-#include <array>
-
 #include "manifests/manifest.h"
 #include "manifests/repair_folder.h"
 #include "mirror/bundle_damage.h"
@@ -17,16 +14,6 @@ Result<void> UseRepairFolders(manifests::MendingMedium& medium, manifests::Mediu
   TRY_ASSIGN(auto spares, manifests::OpenRepairFolders(folders, Sha256(manifest)));
   medium.UseSpares(std::move(spares));
   return {};
-}
-
-bool IsDamage(const Error& error) {
-  static constexpr std::array<std::string_view, 13> kReasons = {
-      "block-lost",      "file-digest",    "file-missing",    "file-size",    "header-damaged",
-      "index-digest",    "object-damaged", "padding-damaged", "seal-damaged", "sums-digest",
-      "trailer-damaged", "volume-digest",  "volume-short"};
-  return (error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kInternal) &&
-         (error.reason == "medium-unreadable" ||
-          std::ranges::find(kReasons, error.reason) != kReasons.end());
 }
 
 Result<void> RememberDamage(mirror::Mirror& mirror, manifests::MendingMedium& medium,

@@ -24,10 +24,6 @@ struct MendedDamage {
 Result<void> UseRepairFolders(manifests::MendingMedium& medium, manifests::Medium& raw,
                               const std::vector<std::filesystem::path>& folders);
 
-/// Whether a refusal says that bytes of the medium are not what was signed: other copies of them
-/// help.
-bool IsDamage(const Error& error);
-
 /// After a refusal for damage: looks at every block of the volumes that are here, and remembers the
 /// lost ones, so that the next return asks for them. Nothing when the bundle cannot be named.
 Result<void> RememberDamage(mirror::Mirror& mirror, manifests::MendingMedium& medium,

@@ -1,6 +1,7 @@
 #include "manifests/mending.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/text.h"
 #include "manifests/index.h"
@@ -92,6 +93,16 @@ bool IsSignedList(std::string_view text, const Manifest& manifest) {
 }
 
 }  // namespace
+
+bool IsDamage(const Error& error) {
+  static constexpr std::array<std::string_view, 13> kReasons = {
+      "block-lost",      "file-digest",    "file-missing",    "file-size",    "header-damaged",
+      "index-digest",    "object-damaged", "padding-damaged", "seal-damaged", "sums-digest",
+      "trailer-damaged", "volume-digest",  "volume-short"};
+  return error.reason == "medium-unreadable" ||
+         (error.code == ErrorCode::kCorrupt &&
+          std::ranges::find(kReasons, error.reason) != kReasons.end());
+}
 
 MendingMedium::MendingMedium(Medium& medium, MendOptions options)
     : medium_(medium), options_(std::move(options)) {
@@ -196,23 +207,25 @@ Result<std::shared_ptr<VolumeMender>> MendingMedium::Mender(const Routing& routi
   if (file) parts.file = std::move(*file);
   auto repair = medium_.Open(RepairName(volume));
   if (repair && routing.manifest.parity != 0) parts.repair = std::move(*repair);
-  parts.load_digests = [this, &routing, volume]() -> Result<Bytes> {
-    const std::string name = BlocksName(volume);
-    TRY_ASSIGN(const Sums* sums, FindSums(routing));
-    TRY_ASSIGN(const auto blocks, OpenSmall(routing, name));
-    const auto digest = DigestOf(*blocks);
-    const auto expected = sums->find(name);
-    if (!digest || expected == sums->end() || *digest != expected->second) {
-      return Fail(ErrorCode::kCorrupt, "file-digest", "'" + name + "' is damaged too");
-    }
-    Bytes bytes(static_cast<std::size_t>(blocks->size()));
-    TRY_ASSIGN(const std::size_t count, blocks->ReadAt(0, bytes));
-    bytes.resize(count);
-    return bytes;
-  };
+  parts.load_digests = [this, &routing, volume] { return ReadBlocksFile(routing, volume); };
   auto mender = std::make_shared<VolumeMender>(std::move(parts));
   auto state = state_.Lock();
   return state->menders.try_emplace(volume, std::move(mender)).first->second;
+}
+
+Result<Bytes> MendingMedium::ReadBlocksFile(const Routing& routing, std::uint32_t volume) {
+  const std::string name = BlocksName(volume);
+  TRY_ASSIGN(const Sums* sums, FindSums(routing));
+  TRY_ASSIGN(const auto blocks, OpenSmall(routing, name));
+  const auto digest = DigestOf(*blocks);
+  const auto expected = sums->find(name);
+  if (!digest || expected == sums->end() || *digest != expected->second) {
+    return Fail(ErrorCode::kCorrupt, "file-digest", "'" + name + "' is damaged too");
+  }
+  Bytes bytes(static_cast<std::size_t>(blocks->size()));
+  TRY_ASSIGN(const std::size_t count, blocks->ReadAt(0, bytes));
+  bytes.resize(count);
+  return bytes;
 }
 
 // ---- Small files -------------------------------------------------------------------------------
@@ -373,6 +386,23 @@ std::vector<VolumeDamage> MendingMedium::Damage() const {
     if (!damage.bad.empty() || damage.bad_repair_blocks > 0) out.push_back(std::move(damage));
   }
   return out;
+}
+
+Bytes MendingMedium::BlockDigests(std::uint32_t volume) {
+  const auto routing = FindRouting();
+  if (!routing || volume == 0 || volume > (*routing)->manifest.volumes.size()) return {};
+  auto bytes = ReadBlocksFile(**routing, volume);
+  return bytes ? std::move(*bytes) : Bytes();
+}
+
+std::optional<Sha256Digest> MendingMedium::StatedDigest(std::string_view name) {
+  const auto routing = FindRouting();
+  if (!routing) return std::nullopt;
+  if (name == kSumsName) return (*routing)->manifest.sums_sha256;
+  const auto sums = FindSums(**routing);
+  if (!sums) return std::nullopt;
+  const auto found = (*sums)->find(name);
+  return found == (*sums)->end() ? std::nullopt : std::optional(found->second);
 }
 
 std::vector<std::string> MendingMedium::MendedFiles() const { return state_.Lock()->mended; }

@@ -15,6 +15,10 @@
 
 namespace gapferry::manifests {
 
+/// Whether a failure says that bytes of the medium are not what was signed: other copies of them
+/// help.
+bool IsDamage(const Error& error);
+
 struct MendOptions {
   std::filesystem::path scratch = {};  ///< folder for restored blocks; "" takes the system's
   std::shared_ptr<const SpareParts> spares = {};  ///< may be null
@@ -47,6 +51,10 @@ class MendingMedium : public Medium {
   std::vector<VolumeDamage> Damage() const;
   /// Small files that were damaged or missing and given right.
   std::vector<std::string> MendedFiles() const;
+  /// Digests of the blocks of a volume, then of its repair blocks; empty when they are lost.
+  Bytes BlockDigests(std::uint32_t volume);
+  /// What the signed list says of a small file, and of itself; nothing when it is lost.
+  std::optional<Sha256Digest> StatedDigest(std::string_view name);
 
  private:
   struct Routing {
@@ -73,6 +81,7 @@ class MendingMedium : public Medium {
   Result<std::unique_ptr<MediumFile>> OpenSmall(const Routing& routing, std::string_view name);
   std::unique_ptr<MediumFile> OpenCopy(const Routing& routing, std::string_view name);
   Result<std::shared_ptr<VolumeMender>> Mender(const Routing& routing, std::uint32_t volume);
+  Result<Bytes> ReadBlocksFile(const Routing& routing, std::uint32_t volume);
   void NoteMended(std::string_view name);
 
   Medium& medium_;
