@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/admin_support.h"
+#include "cli/evidence_notices.h"
 #include "mirror/relatives.h"
 
 namespace gapferry::cli {
@@ -97,6 +98,8 @@ class Notices {
     TRY(FindConflicts());
     TRY(FindSites());
     TRY(FindReturns());
+    TRY_ASSIGN(auto more, FindEvidenceNotices(context_, mirror_, all_.sites));
+    for (auto& notice : more) all_.notices.push_back(std::move(notice));
     return {};
   }
 

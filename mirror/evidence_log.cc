@@ -105,7 +105,8 @@ Result<LogHeader> DecodeHeader(const std::optional<std::string>& line) {
   header.mirror = fields.GuidValue("mirror");
   header.name = fields.Text("name", 64);
   header.head.id = static_cast<std::int64_t>(fields.Count("records", kMaxLogRecords));
-  if (auto done = fields.Finish(); !done) return std::unexpected(Malformed(std::move(done.error())));
+  if (auto done = fields.Finish(); !done)
+    return std::unexpected(Malformed(std::move(done.error())));
   return header;
 }
 
@@ -124,7 +125,8 @@ Result<AuditRecord> DecodeRecord(const std::string& line, std::int64_t expected)
   record.hash = fields.Sha256Value("hash");
   record.id = static_cast<std::int64_t>(fields.Count("number", kMaxLogRecords));
   record.entry.object = fields.Text("object", kMaxLogLineBytes);
-  if (auto done = fields.Finish(); !done) return std::unexpected(Malformed(std::move(done.error())));
+  if (auto done = fields.Finish(); !done)
+    return std::unexpected(Malformed(std::move(done.error())));
   return record;
 }
 
@@ -176,11 +178,12 @@ class Walk {
                                 "order{}",
                                 got, missing, SoFar()));
     }
-    return Forged("log-record-removed",
-                  fmt::format("record {} follows record {}: {} were removed{}", got, at_.id,
-                              got == missing + 1 ? fmt::format("record {}", missing)
-                                                 : fmt::format("records {} to {}", missing, got - 1),
-                              SoFar()));
+    return Forged(
+        "log-record-removed",
+        fmt::format("record {} follows record {}: {} were removed{}", got, at_.id,
+                    got == missing + 1 ? fmt::format("record {}", missing)
+                                       : fmt::format("records {} to {}", missing, got - 1),
+                    SoFar()));
   }
 
   Result<void> Compare() {

@@ -24,10 +24,10 @@ Result<void> RecordWitness(Database& catalog, const WitnessedHead& head) {
 }
 
 Result<std::vector<WitnessedHead>> WitnessedHeads(Database& catalog, const Guid& log) {
-  TRY_ASSIGN(auto rows, catalog.Prepare(
-                            "SELECT witness, document, kind, stream, number, records, head, "
-                            "created, seen_at FROM audit_witness WHERE log = ? ORDER BY records, "
-                            "seen_at, document"));
+  TRY_ASSIGN(auto rows,
+             catalog.Prepare("SELECT witness, document, kind, stream, number, records, head, "
+                             "created, seen_at FROM audit_witness WHERE log = ? ORDER BY records, "
+                             "seen_at, document"));
   rows.BindAll(log);
   std::vector<WitnessedHead> heads;
   for (;;) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -11,6 +12,8 @@
 #include "cli/context.h"
 #include "cli/update_view.h"
 #include "mirror/content_store.h"
+#include "mirror/ledger.h"
+#include "mirror/quarantine.h"
 #include "mirror/relatives.h"
 
 namespace gapferry::cli {
@@ -56,6 +59,9 @@ struct Portrait {
     bool accepted = false;
   };
   std::vector<Eula> eulas;  ///< of it and of what it bundles
+  /// Files of it and of what it bundles that came and that the scanner rejected.
+  std::map<Sha1Digest, mirror::WithheldWhy> withheld;
+  std::vector<std::string> blocked_at;  ///< sites that do not offer it, as their returns say
 };
 
 Result<std::vector<Relative>> Named(mirror::Mirror& mirror,
@@ -85,6 +91,21 @@ Result<void> ReadEulas(mirror::Mirror& mirror, Portrait& portrait) {
   return {};
 }
 
+Result<void> ReadSites(mirror::Mirror& mirror, Portrait& portrait) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto sites, ledger.Sites());
+  for (const auto& site : sites) {
+    TRY_ASSIGN(const auto blocked, ledger.BlockedAt(site.guid));
+    for (const auto& one : blocked) {
+      if (one.update != portrait.relations.row.update.guid) continue;
+      portrait.blocked_at.push_back(fmt::format(
+          "{} has blocked it since {}{}{}", EscapeForDisplay(site.name, 64), Minute(one.since),
+          one.reason.empty() ? "" : ": ", EscapeForDisplay(one.reason)));
+    }
+  }
+  return {};
+}
+
 Result<void> ReadRelatives(mirror::Mirror& mirror, Portrait& portrait) {
   const auto& relations = portrait.relations;
   const protocol::UpdateId& update = relations.row.update;
@@ -105,6 +126,21 @@ Result<void> ReadRelatives(mirror::Mirror& mirror, Portrait& portrait) {
   return {};
 }
 
+Result<void> AddWithheld(mirror::Mirror& mirror, Portrait& portrait) {
+  constexpr int kMostUpdates = 1'000;
+  std::set<protocol::UpdateId> wanted{portrait.relations.row.update};
+  for (const auto& group : portrait.relations.bundled) wanted.insert(group.begin(), group.end());
+  mirror::Quarantine quarantine(mirror);
+  TRY_ASSIGN(const auto files, quarantine.List(/*all=*/false));
+  for (const auto& file : files) {
+    TRY_ASSIGN(const auto updates, mirror::UpdatesOfFile(mirror.db(), file.sha1, kMostUpdates));
+    for (const auto& one : updates) {
+      if (wanted.contains(one.update)) portrait.withheld.emplace(file.sha1, file.why);
+    }
+  }
+  return {};
+}
+
 Result<Portrait> ReadPortrait(mirror::Mirror& mirror, const mirror::RevisionRow& row,
                               const Decisions& decisions) {
   Portrait portrait;
@@ -114,12 +150,14 @@ Result<Portrait> ReadPortrait(mirror::Mirror& mirror, const mirror::RevisionRow&
     return Fail(ErrorCode::kNotFound, "update " + row.update.ToString() + " is gone");
   }
   portrait.relations = *std::move(relations);
+  TRY(AddWithheld(mirror, portrait));
   TRY_ASSIGN(portrait.view, ViewOf(mirror, decisions, *std::move(summary)));
   TRY_ASSIGN(portrait.text, mirror.catalog().Text(row.id));
   TRY_ASSIGN(portrait.revisions, mirror.catalog().RevisionsOf(row.update.guid));
   TRY_ASSIGN(portrait.categories, CategoryTitles(mirror, portrait.relations));
   TRY(ReadRelatives(mirror, portrait));
   TRY(ReadEulas(mirror, portrait));
+  TRY(ReadSites(mirror, portrait));
   return portrait;
 }
 
@@ -156,6 +194,12 @@ void AddDecisions(Table& table, const Portrait& portrait, const GroupNames& grou
   const UpdateView& view = portrait.view;
   constexpr std::size_t kStateWidth = 86;
   table.push_back({"state", Cut(StateText(view, groups), kStateWidth)});
+  if (view.block) {
+    table.push_back(
+        {"blocked", fmt::format("by {}, {}{}{}", EscapeForDisplay(view.block->actor, 40),
+                                Minute(view.block->at), view.block->reason.empty() ? "" : ": ",
+                                EscapeForDisplay(view.block->reason))});
+  }
   for (const auto& approval : view.approvals) {
     constexpr std::size_t kGroupWidth = 36;
     std::string text =
@@ -163,6 +207,8 @@ void AddDecisions(Table& table, const Portrait& portrait, const GroupNames& grou
                     Cut(EscapeForDisplay(GroupName(groups, approval.group)), kGroupWidth));
     if (approval.effective_deadline) {
       text += fmt::format(", deadline {}", Minute(*approval.effective_deadline));
+    } else if (approval.deadline) {
+      text += ", deadline waits for a clock that can be believed";
     }
     table.push_back({"", text});
     text = fmt::format("    by {}, {}", EscapeForDisplay(approval.admin_name, 40),
@@ -171,6 +217,9 @@ void AddDecisions(Table& table, const Portrait& portrait, const GroupNames& grou
       text += fmt::format(", revision {}", approval.update.revision);
     }
     table.push_back({"", text});
+  }
+  for (const auto& site : portrait.blocked_at) {
+    table.push_back({"site", site});
   }
   for (const auto& eula : portrait.eulas) {
     table.push_back({"licence", fmt::format("{}, {}", eula.id.ToString(),
@@ -181,6 +230,14 @@ void AddDecisions(Table& table, const Portrait& portrait, const GroupNames& grou
                                             view.counts.failed)});
 }
 
+/// "not held", or why it was kept out.
+std::string AbsenceOf(const Portrait& portrait, const Sha1Digest& sha1) {
+  const auto found = portrait.withheld.find(sha1);
+  if (found == portrait.withheld.end()) return "not held";
+  return fmt::format("withheld ({} by the scanner): gapferry quarantine list",
+                     mirror::WithheldWhyName(found->second));
+}
+
 void AddFiles(Table& table, const Portrait& portrait, bool each) {
   const auto& payload = portrait.view.payload;
   std::string text =
@@ -189,6 +246,11 @@ void AddFiles(Table& table, const Portrait& portrait, bool each) {
     text += fmt::format("; {} ({}) not held", payload.missing_files,
                         FormatByteCount(payload.missing_bytes));
   }
+  if (!portrait.withheld.empty()) {
+    text += fmt::format("; {} withheld ({} by the scanner), so that it is not offered",
+                        portrait.withheld.size(),
+                        mirror::WithheldWhyName(portrait.withheld.begin()->second));
+  }
   table.push_back({"files", text});
   if (!each) return;
   for (const auto& file : portrait.relations.files) {
@@ -196,9 +258,10 @@ void AddFiles(Table& table, const Portrait& portrait, bool each) {
     const std::string licence = eula ? fmt::format(" (licence, {})", file.language) : "";
     table.push_back({"", EscapeForDisplay(fmt::format("  {}{}, {}", file.name, licence,
                                                       FormatByteCount(file.size_bytes)))});
-    table.push_back({"", file.is_held
-                             ? "    content/" + mirror::ContentPath(file.sha1, file.extension)
-                             : fmt::format("    {}, not held", file.sha1.ToHex())});
+    table.push_back(
+        {"", file.is_held
+                 ? "    content/" + mirror::ContentPath(file.sha1, file.extension)
+                 : fmt::format("    {}, {}", file.sha1.ToHex(), AbsenceOf(portrait, file.sha1))});
   }
 }
 
@@ -251,9 +314,15 @@ json PortraitToJson(const Portrait& portrait, const GroupNames& groups) {
   object["part_of"] = RelativesToJson(portrait.part_of);
   object["supersedes"] = RelativesToJson(portrait.supersedes);
   object["superseded_by"] = RelativesToJson(portrait.superseded_by);
+  object["blocked_at"] = portrait.blocked_at;
   object["eulas"] = json::array();
   for (const auto& eula : portrait.eulas) {
     object["eulas"].push_back({{"id", eula.id.ToString()}, {"accepted", eula.accepted}});
+  }
+  object["withheld_files"] = json::array();
+  for (const auto& [sha1, why] : portrait.withheld) {
+    object["withheld_files"].push_back(
+        {{"sha1", sha1.ToHex()}, {"why", mirror::WithheldWhyName(why)}});
   }
   object["declared_files"] = json::array();
   for (const auto& file : portrait.relations.files) {
@@ -262,7 +331,11 @@ json PortraitToJson(const Portrait& portrait, const GroupNames& groups) {
                   {"sha1", file.sha1.ToHex()},
                   {"sha256", nullptr},
                   {"kind", file.kind == mirror::FileKind::kEula ? "eula" : "payload"},
-                  {"held", file.is_held}};
+                  {"held", file.is_held},
+                  {"withheld", nullptr}};
+    if (const auto found = portrait.withheld.find(file.sha1); found != portrait.withheld.end()) {
+      entry["withheld"] = mirror::WithheldWhyName(found->second);
+    }
     if (file.sha256) entry["sha256"] = file.sha256->ToHex();
     object["declared_files"].push_back(std::move(entry));
   }
