@@ -5,10 +5,39 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "mirror/quarantine.h"
 
 namespace gapferry::cli {
 
 using nlohmann::json;
+
+namespace {
+
+/// Whether a file that the revision or what it bundles needs lies in quarantine.
+Result<bool> NeedsQuarantined(mirror::Mirror& mirror, mirror::RevisionId id,
+                              const std::set<Sha1Digest>& quarantined) {
+  std::vector<mirror::RevisionId> open = {id};
+  std::set<mirror::RevisionId> seen;
+  while (!open.empty()) {
+    const mirror::RevisionId next = open.back();
+    open.pop_back();
+    if (!seen.insert(next).second) continue;
+    TRY_ASSIGN(const auto relations, mirror.catalog().Relations(next));
+    if (!relations) continue;
+    for (const auto& file : relations->files) {
+      if (!file.is_held && quarantined.contains(file.sha1)) return true;
+    }
+    for (const auto& group : relations->bundled) {
+      for (const auto& member : group) {
+        TRY_ASSIGN(const auto row, mirror.catalog().Find(member));
+        if (row) open.push_back(row->id);
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace
 
 Result<Decisions> ReadDecisions(mirror::Mirror& mirror) {
   Decisions decisions;
@@ -19,6 +48,12 @@ Result<Decisions> ReadDecisions(mirror::Mirror& mirror) {
   }
   TRY_ASSIGN(const auto declined, mirror.intent().Declined());
   decisions.declined.insert(declined.begin(), declined.end());
+  TRY_ASSIGN(const auto blocks, mirror::ReadBlocks(mirror));
+  for (const auto& block : blocks) decisions.blocks.emplace(block.update, block);
+  TRY_ASSIGN(const auto stopped, mirror::NotOfferedByBlocks(mirror));
+  decisions.stopped.insert(stopped.begin(), stopped.end());
+  TRY_ASSIGN(const auto quarantined, mirror::Quarantine(mirror).List(/*all=*/false));
+  for (const auto& file : quarantined) decisions.quarantined.insert(file.sha1);
   TRY_ASSIGN(mirror::Activity* const activity, mirror.activity());
   TRY_ASSIGN(const auto counts, activity->CountsByUpdate());
   for (const auto& count : counts) decisions.counts.emplace(count.update, count);
@@ -38,8 +73,30 @@ Result<UpdateView> ViewOf(mirror::Mirror& mirror, const Decisions& decisions,
   if (const auto found = decisions.counts.find(guid); found != decisions.counts.end()) {
     view.counts = found->second;
   }
+  if (const auto found = decisions.blocks.find(guid); found != decisions.blocks.end()) {
+    view.block = found->second;
+  }
+  view.is_stopped = decisions.stopped.contains(guid);
   TRY_ASSIGN(view.payload, mirror.catalog().PayloadOf(view.summary.row.id));
+  if (view.payload.missing_files > 0 && !decisions.quarantined.empty()) {
+    TRY_ASSIGN(view.waits_for_quarantine,
+               NeedsQuarantined(mirror, view.summary.row.id, decisions.quarantined));
+  }
   return view;
+}
+
+std::vector<std::string_view> WaitReasons(const UpdateView& view) {
+  const mirror::RevisionRow& row = view.summary.row;
+  std::vector<std::string_view> reasons;
+  if (view.is_stopped) reasons.push_back(view.block ? "blocked" : "part-blocked");
+  if (view.declined) reasons.push_back("declined");
+  if (row.is_expired) reasons.push_back("expired");
+  if (row.has_digest_conflict) reasons.push_back("digest-conflict");
+  if (view.waits_for_quarantine) reasons.push_back("quarantined");
+  if (view.payload.missing_files > 0 && !view.waits_for_quarantine) {
+    reasons.push_back("missing-files");
+  }
+  return reasons;
 }
 
 std::string_view ApprovalState(const UpdateView& view) {
@@ -53,12 +110,18 @@ std::string StateText(const UpdateView& view, const GroupNames& groups) {
   const auto add = [&](std::string_view part) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", part);
   };
+  if (view.block) add("blocked here");
+  if (view.is_stopped && !view.block) add("a part of it is blocked here");
   if (view.declined) add("declined");
   for (const auto& approval : view.approvals) {
     add(fmt::format("{}: {}", DeploymentActionName(approval.action),
                     EscapeForDisplay(GroupName(groups, approval.group))));
   }
-  if (!view.approvals.empty() && view.payload.missing_files > 0) add("waits for files");
+  if (!view.approvals.empty() && view.waits_for_quarantine) {
+    add("a file is in quarantine");
+  } else if (!view.approvals.empty() && view.payload.missing_files > 0) {
+    add("waits for files");
+  }
   if (row.is_expired) add("expired");
   if (row.is_withdrawn) add("withdrawn");
   if (row.has_digest_conflict) add("withheld");
@@ -98,7 +161,15 @@ json ViewToJson(const UpdateView& view, const GroupNames& groups) {
                  {"downloaded", view.counts.downloaded},
                  {"installed", view.counts.installed},
                  {"pending_reboot", view.counts.pending_reboot},
-                 {"failed", view.counts.failed}};
+                 {"failed", view.counts.failed},
+                 {"blocked", nullptr},
+                 {"waits", WaitReasons(view)},
+                 {"offered", !view.approvals.empty() && WaitReasons(view).empty()}};
+  if (view.block) {
+    object["blocked"] = {{"reason", view.block->reason},
+                         {"by", view.block->actor},
+                         {"at", TimeToJson(view.block->at)}};
+  }
   for (const auto& approval : view.approvals) {
     object["approvals"].push_back(ApprovalToJson(approval, groups));
   }

@@ -13,6 +13,7 @@
 #include "mirror/catalog.h"
 #include "mirror/intent.h"
 #include "mirror/mirror.h"
+#include "mirror/update_block.h"
 
 namespace gapferry::cli {
 
@@ -20,6 +21,9 @@ namespace gapferry::cli {
 struct Decisions {
   std::map<Guid, std::vector<mirror::Deployment>> approvals;  ///< live, by update
   std::set<Guid> declined;
+  std::map<Guid, mirror::UpdateBlock> blocks;
+  std::set<Guid> stopped;                       ///< by blocks: these, and what bundles them
+  std::set<Sha1Digest> quarantined;             ///< files that came and were not let in
   std::map<Guid, mirror::UpdateCounts> counts;  ///< what computers have reported
   GroupNames groups;
 };
@@ -30,12 +34,18 @@ struct UpdateView {
   mirror::UpdateSummary summary;
   std::vector<mirror::Deployment> approvals;
   bool declined = false;
+  std::optional<mirror::UpdateBlock> block;
+  bool is_stopped = false;  ///< by a block of it or of a part of it
+  bool waits_for_quarantine = false;
   mirror::UpdateCounts counts;
   mirror::Catalog::Payload payload;
 };
 Result<UpdateView> ViewOf(mirror::Mirror& mirror, const Decisions& decisions,
                           mirror::UpdateSummary summary);
 
+/// Why an approved update is not offered now: "blocked", "part-blocked", "declined", "expired",
+/// "digest-conflict", "quarantined", "missing-files". Empty: it is offered where it is approved.
+std::vector<std::string_view> WaitReasons(const UpdateView& view);
 /// "Approved", "NotApproved" or "Declined".
 std::string_view ApprovalState(const UpdateView& view);
 /// In words, such as "Install: Workstations, waits for files".

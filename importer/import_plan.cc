@@ -4,9 +4,11 @@
 #include <set>
 
 #include "base/file.h"
+#include "importer/intent_plan.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
+#include "mirror/deadlines.h"
 #include "mirror/exchange/known_kinds.h"
 #include "mirror/exchange/metadata_batch.h"
 #include "mirror/intent.h"
@@ -41,8 +43,9 @@ Result<Bytes> ReadWhole(manifests::Medium& medium, const manifests::VerifiedInde
 
 class Planner {
  public:
-  Planner(Mirror& mirror, manifests::Medium& medium, const manifests::VerifiedIndex& index)
-      : mirror_(mirror), medium_(medium), index_(index) {}
+  Planner(Mirror& mirror, manifests::Medium& medium, const manifests::VerifiedIndex& index,
+          bool hold)
+      : mirror_(mirror), medium_(medium), index_(index), hold_(hold) {}
 
   Result<ImportPlan> Run() {
     TRY_ASSIGN(kinds_, mirror::exchange::ReadKnownKinds(mirror_));
@@ -72,6 +75,14 @@ class Planner {
     manifests::ZstdSource decoded(source, mirror::exchange::kMaxIntentBytes);
     TRY_ASSIGN(IntentObject object, mirror::exchange::ReadIntentObject(decoded));
     metadata_bytes_ += line.size;
+    TRY(CompareRevisions(object));
+    object.intent.deadline_floor = mirror_.config().import.deadline_floor;
+    object.intent.not_before = mirror::NotBeforeOf(index_.manifest().manifest().created);
+    object.intent.hold = hold_ && mirror_.config().replica;
+    return PlanIntent(mirror_, object.intent, plan_, removals_);
+  }
+
+  Result<void> CompareRevisions(const IntentObject& object) {
     for (const auto& revision : object.revisions) {
       TRY_ASSIGN(const auto row, mirror_.catalog().Find(revision.update));
       if (!row) continue;  // new, and gone already: nothing here goes with it
@@ -81,75 +92,18 @@ class Planner {
       }
       if (!revision.withdrawn && row->is_withdrawn) ++plan_.listed_again;
     }
-    TRY(CompareApprovals(object.intent));
-    TRY(CompareDeclines(object.intent));
-    object.intent.deadline_floor = mirror_.config().import.deadline_floor;
-    TRY_ASSIGN(auto preview, mirror::Intent::Preview(mirror_, object.intent));
-    plan_.moved_deadlines = std::move(preview.moved_deadlines);
-    return {};
-  }
-
-  Result<void> CompareApprovals(const mirror::IntentImport& intent) {
-    constexpr auto kUpstream = mirror::IntentOrigin::kUpstream;
-    TRY_ASSIGN(const auto groups, mirror_.intent().Groups(kUpstream));
-    TRY_ASSIGN(const auto deployments, mirror_.intent().Deployments(kUpstream));
-    std::map<Guid, std::string> names;
-    for (const auto& group : groups) names[group.id] = group.name;
-    std::set<Guid> listed_groups;
-    for (const auto& group : intent.groups) {
-      listed_groups.insert(group.id);
-      if (!names.contains(group.id)) ++plan_.groups_added;
-      names[group.id] = group.name;
-    }
-    plan_.groups_removed = intent.dead_groups.size();
-    if (intent.groups_are_full) {
-      for (const auto& group : groups) {
-        if (!group.is_builtin && !listed_groups.contains(group.id)) ++plan_.groups_removed;
-      }
-    }
-    std::map<Guid, const mirror::Deployment*> known;
-    for (const auto& one : deployments) known[one.guid] = &one;
-    std::map<std::string, ImportPlan::GroupChange> changes;
-    const auto change_of = [&](const Guid& group) -> ImportPlan::GroupChange& {
-      const auto found = names.find(group);
-      const std::string name = found == names.end() ? group.ToString() : found->second;
-      changes[name].group = name;
-      return changes[name];
-    };
-    std::set<Guid> listed;
-    for (const auto& one : intent.deployments) {
-      listed.insert(one.guid);
-      const auto before = known.find(one.guid);
-      if (before == known.end()) {
-        ++change_of(one.group).added;
-      } else if (before->second->last_change != one.last_change ||
-                 before->second->action != one.action || before->second->deadline != one.deadline) {
-        ++change_of(one.group).changed;
-      }
-    }
-    std::set<Guid> dead(intent.dead_deployments.begin(), intent.dead_deployments.end());
-    for (const auto& [guid, one] : known) {
-      const bool gone = intent.deployments_are_full ? !listed.contains(guid) : dead.contains(guid);
-      if (gone) ++change_of(one->group).ended;
-    }
-    for (auto& [name, change] : changes) plan_.approvals.push_back(std::move(change));
-    return {};
-  }
-
-  /// On a mirror that decides by itself nothing is declined by a bundle.
-  Result<void> CompareDeclines(const mirror::IntentImport& intent) {
-    if (!mirror_.config().replica) return {};
-    TRY_ASSIGN(const auto declined, mirror_.intent().Declined());
-    const std::set<Guid> before(declined.begin(), declined.end());
-    for (const Guid& guid : intent.declined) {
-      if (before.contains(guid)) continue;
-      ++plan_.declined;
-      removals_.declined.push_back(guid);
-    }
-    for (const Guid& guid : intent.undeclined) {
-      if (before.contains(guid)) ++plan_.undeclined;
-    }
-    return {};
+    if (!object.full) return {};
+    return mirror_.catalog().ForEachRevision([&](const mirror::RevisionRow& row) -> Result<void> {
+      const auto found = std::ranges::lower_bound(object.revisions, row.update, {},
+                                                  &mirror::exchange::RevisionLine::update);
+      if (found != object.revisions.end() && found->update == row.update) return {};
+      if (row.is_unlisted) return {};
+      ++plan_.unlisted;
+      if (row.is_withdrawn) return {};
+      ++plan_.withdrawn;
+      removals_.withdrawn.push_back(row.update);
+      return {};
+    });
   }
 
   Result<void> ReadMetadata(const manifests::IndexLine& line) {
@@ -257,6 +211,7 @@ class Planner {
   Mirror& mirror_;
   manifests::Medium& medium_;
   const manifests::VerifiedIndex& index_;
+  const bool hold_;
   mirror::exchange::KnownKinds kinds_;
   std::set<Guid> seen_;
   std::set<std::string> new_handlers_, new_publishers_, new_commands_;
@@ -270,8 +225,8 @@ class Planner {
 }  // namespace
 
 Result<ImportPlan> MakeImportPlan(Mirror& mirror, manifests::Medium& medium,
-                                  const manifests::VerifiedIndex& index) {
-  return Planner(mirror, medium, index).Run();
+                                  const manifests::VerifiedIndex& index, bool hold) {
+  return Planner(mirror, medium, index, hold).Run();
 }
 
 }  // namespace gapferry::importer

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
+#include "mirror/deadlines.h"
 #include "mirror/ended_deployments.h"
 #include "mirror/intent.h"
 #include "mirror/job_history.h"
@@ -18,6 +19,7 @@ namespace gapferry::server {
 Result<std::unique_ptr<IndexKeeper>> IndexKeeper::Start(mirror::Mirror mirror,
                                                         ScanOptions options) {
   std::unique_ptr<IndexKeeper> keeper(new IndexKeeper(std::move(mirror), options));
+  keeper->SettleDeadlines();
   TRY(keeper->HasMoved());
   TRY(keeper->Refresh(), "index");
   keeper->thread_ = std::jthread([raw = keeper.get()](std::stop_token stop) { raw->Run(stop); });
@@ -136,6 +138,23 @@ Result<bool> IndexKeeper::HasMoved() {
   return moved || (next_change_ && *next_change_ <= mirror_.clock().Now());
 }
 
+bool IndexKeeper::SettleDeadlines() {
+  constexpr std::chrono::seconds kEvery{5};
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_settle_) return false;
+  next_settle_ = now + kEvery;
+  const auto settled = mirror::SettleByClock(mirror_, "job:serve");
+  if (!settled.has_value()) {
+    Log(LogLevel::kWarning, "deadlines not settled by the corrected clock",
+        {{"error", settled.error().message}});
+    return false;
+  }
+  if (*settled == 0) return false;
+  Log(LogLevel::kWarning, "the clock was corrected: deadlines were reckoned again",
+      {{"approvals", *settled}});
+  return true;
+}
+
 void IndexKeeper::Run(std::stop_token stop) {
   bool failed = false;
   while (!stop.stop_requested()) {
@@ -144,8 +163,9 @@ void IndexKeeper::Run(std::stop_token stop) {
       wake_.wait_for(lock, stop, std::chrono::milliseconds(250), [] { return false; });
     }
     if (stop.stop_requested()) return;
+    const bool settled = SettleDeadlines();  // own commits do not show in HasMoved
     Result<bool> moved = HasMoved();
-    if (moved.has_value() && !*moved && !failed) continue;
+    if (moved.has_value() && !*moved && !settled && !failed) continue;
     Result<void> refreshed = moved.has_value() ? Refresh() : std::unexpected(moved.error());
     // The last good picture is served on; a message once, not four times a second.
     if (!refreshed.has_value() && !failed) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -34,6 +35,8 @@ class IndexKeeper {
   Result<UtcTime> ReadSyncTime(mirror::Generation generation);
   Result<IntentFacts> ReadIntent(const mirror::PublishedState& state);
   Result<bool> HasMoved();
+  /// Deadlines that were settled by a clock that proves to have been wrong; whether any changed.
+  bool SettleDeadlines();
   void Run(std::stop_token stop);
 
   // Used by the keeper's thread alone (by Start before it).
@@ -49,6 +52,7 @@ class IndexKeeper {
   UtcTime synced_at_;
   std::int64_t data_version_ = -1;
   std::optional<UtcTime> next_change_;
+  std::chrono::steady_clock::time_point next_settle_;
 
   mutable Guarded<std::shared_ptr<const ScanIndex>> current_;
   std::mutex mutex_;  // for wake_ only

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/media_support.h"
+#include "cli/plan_view.h"
 #include "cli/return_commands.h"
 #include "importer/import_return.h"
 #include "mirror/audit.h"
@@ -17,12 +18,20 @@
 namespace gapferry::cli {
 namespace {
 
-using importer::ImportPlan;
 using nlohmann::json;
 
 std::unexpected<Error> WithNext(Error error, const std::string& path) {
   if (error.reason == "no-trust" || error.reason == "signature-unknown-key") {
     error.next = "if this sender is to be trusted: gapferry trust add CARD";
+  } else if (error.reason == "scanner-rejected") {
+    error.next =
+        "look at the file on the medium; a false alarm is for the scanner's settings, then: "
+        "gapferry import " +
+        path + "; 'import.scanner.on_reject: withhold' in gapferry.yaml keeps single files out";
+  } else if (error.reason == "scanner-unusable") {
+    error.next = "correct import.scanner.command in gapferry.yaml, then: gapferry import " + path;
+  } else if (error.reason == "medium-not-allowed") {
+    error.next = "take a medium of the list, or add this one to media.allowed in gapferry.yaml";
   } else if (error.reason == "base-missing") {
     error.next = "import the bundles in between, or ask the sender for: gapferry export --full";
   } else if (error.reason == "history-changed") {
@@ -44,133 +53,6 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
     error.next = "set upstream.gap: true in gapferry.yaml";
   }
   return std::unexpected(std::move(error));
-}
-
-json ItemsToJson(const std::vector<ImportPlan::Item>& items) {
-  json list = json::array();
-  for (const auto& item : items) {
-    list.push_back({{"update", item.update.ToString()}, {"title", item.title}});
-  }
-  return list;
-}
-
-json PlanToJson(const importer::DryRun& dry) {
-  const ImportPlan& plan = dry.plan;
-  json object = {{"bundle", dry.manifest.DirectoryName()},
-                 {"already_imported", dry.already_imported},
-                 {"scope", manifests::ScopeName(dry.manifest.scope)},
-                 {"base", dry.manifest.base.generation},
-                 {"target", dry.manifest.target.generation},
-                 {"documents", plan.documents},
-                 {"updates_added", plan.updates_added},
-                 {"updates_revised", plan.updates_revised},
-                 {"updates_expired", plan.updates_expired},
-                 {"withdrawn", plan.withdrawn},
-                 {"listed_again", plan.listed_again},
-                 {"declined", plan.declined},
-                 {"undeclined", plan.undeclined},
-                 {"groups_added", plan.groups_added},
-                 {"groups_removed", plan.groups_removed},
-                 {"content_files", plan.content_files},
-                 {"content_bytes", plan.content_bytes},
-                 {"held_files", plan.held_files},
-                 {"bytes_needed", plan.bytes_needed},
-                 {"bytes_free", plan.bytes_free},
-                 {"seconds", plan.seconds},
-                 {"new_handlers", plan.new_handlers},
-                 {"new_publishers", plan.new_publishers},
-                 {"new_commands", plan.new_commands},
-                 {"locally_published", ItemsToJson(plan.locally_published)},
-                 {"files_without_sha256", plan.files_without_sha256},
-                 {"removals", plan.removals.removals},
-                 {"live_updates", plan.removals.live},
-                 {"added", ItemsToJson(plan.added)},
-                 {"revised", ItemsToJson(plan.revised)},
-                 {"expired", ItemsToJson(plan.expired)},
-                 {"approvals", json::array()},
-                 {"moved_deadlines", json::array()}};
-  for (const auto& group : plan.approvals) {
-    object["approvals"].push_back({{"group", group.group},
-                                   {"added", group.added},
-                                   {"changed", group.changed},
-                                   {"ended", group.ended}});
-  }
-  for (const auto& moved : plan.moved_deadlines) {
-    object["moved_deadlines"].push_back(
-        {{"update", moved.update.ToString()},
-         {"group", moved.group.ToString()},
-         {"given", moved.given.ToXml()},
-         {"effective", moved.effective ? moved.effective->ToXml() : ""}});
-  }
-  return object;
-}
-
-std::string EffectiveText(const std::optional<UtcTime>& effective) {
-  return effective ? effective->ToXml() : "when this machine's clock can be believed";
-}
-
-void AppendItems(std::string& text, const char* what, const std::vector<ImportPlan::Item>& items) {
-  constexpr std::size_t kShown = 10;
-  for (std::size_t i = 0; i < std::min(items.size(), kShown); ++i) {
-    text += fmt::format("    {} {} ({})\n", what, EscapeForDisplay(items[i].title, 100),
-                        items[i].update.ToString());
-  }
-  if (items.size() > kShown) text += fmt::format("    {} more\n", items.size() - kShown);
-}
-
-void AppendTexts(std::string& text, const char* what, const std::vector<std::string>& items) {
-  constexpr std::size_t kShown = 8;
-  for (std::size_t i = 0; i < std::min(items.size(), kShown); ++i) {
-    text += fmt::format("  NEW {}  {}\n", what, EscapeForDisplay(items[i], 160));
-  }
-  if (items.size() > kShown)
-    text += fmt::format("  NEW {}  and {} more\n", what, items.size() - kShown);
-}
-
-std::string PlanText(const importer::DryRun& dry, bool needs_decision) {
-  const ImportPlan& plan = dry.plan;
-  std::string text = fmt::format(
-      "{}: {} bundle of {}, generation {} to {}\n"
-      "  updates    {} added, {} revised, {} expired, {} withdrawn, {} listed again ({} "
-      "documents)\n",
-      dry.manifest.DirectoryName(), manifests::ScopeName(dry.manifest.scope),
-      EscapeForDisplay(dry.manifest.sender.name, 64), dry.manifest.base.generation,
-      dry.manifest.target.generation, plan.updates_added, plan.updates_revised,
-      plan.updates_expired, plan.withdrawn, plan.listed_again, plan.documents);
-  AppendItems(text, "+", plan.added);
-  AppendItems(text, "~", plan.revised);
-  AppendItems(text, "-", plan.expired);
-  text += fmt::format("  declined   {}, no longer declined {}\n", plan.declined, plan.undeclined);
-  for (const auto& group : plan.approvals) {
-    text += fmt::format("  approvals  {}: {} added, {} changed, {} ended\n",
-                        EscapeForDisplay(group.group, 64), group.added, group.changed, group.ended);
-  }
-  for (const auto& moved : plan.moved_deadlines) {
-    text += fmt::format("  deadline   {} moves from {} to {}\n", moved.update.ToString(),
-                        moved.given.ToXml(), EffectiveText(moved.effective));
-  }
-  text += fmt::format("  files      {} to copy, {}; {} are held already\n", plan.content_files,
-                      FormatByteCount(plan.content_bytes), plan.held_files);
-  text += fmt::format("  space      {} needed, {} free\n  time       about {}\n",
-                      FormatByteCount(plan.bytes_needed), FormatByteCount(plan.bytes_free),
-                      plan.seconds < 120 ? fmt::format("{} s", plan.seconds)
-                                         : fmt::format("{} min", plan.seconds / 60));
-  AppendTexts(text, "handler  ", plan.new_handlers);
-  AppendTexts(text, "publisher", plan.new_publishers);
-  AppendTexts(text, "command  ", plan.new_commands);
-  if (!plan.locally_published.empty()) {
-    text += "  locally published updates:\n";
-    AppendItems(text, "+", plan.locally_published);
-  }
-  if (plan.files_without_sha256 > 0) {
-    text += fmt::format("  {} files are declared without SHA-256\n", plan.files_without_sha256);
-  }
-  if (needs_decision) {
-    text +=
-        fmt::format("  {} of {} live updates would go: the import asks for --accept-removals {}\n",
-                    plan.removals.removals, plan.removals.live, plan.removals.removals);
-  }
-  return text;
 }
 
 std::string VolumeList(const std::set<std::uint32_t>& volumes) {
@@ -267,7 +149,17 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
       text += fmt::format("\ndeadline of {} moved from {} to {}", moved.update.ToString(),
                           moved.given.ToXml(), EffectiveText(moved.effective));
     }
+    if (result->proposals > 0) {
+      text +=
+          fmt::format("\n{} decisions from above wait: gapferry proposal list", result->proposals);
+    }
     context.Print(text);
+  }
+  for (const auto& one : result->withheld) {
+    context.Warn(fmt::format("{} is withheld ({}{}): what needs it is not offered; gapferry "
+                             "quarantine list",
+                             one.name, one.why,
+                             one.output.empty() ? "" : ": " + EscapeForDisplay(one.output, 160)));
   }
   if (result->missing_files > 0) {
     context.Warn(
@@ -287,10 +179,12 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
                 {"documents", result->documents},
                 {"content_files", result->content_files},
                 {"content_bytes", result->content_bytes},
+                {"withheld_files", result->withheld.size()},
                 {"missing_files", result->missing_files},
                 {"withdrawn", result->withdrawn},
                 {"intent_changes", result->intent.changed},
-                {"moved_deadlines", result->intent.moved_deadlines.size()}});
+                {"moved_deadlines", result->intent.moved_deadlines.size()},
+                {"proposals", result->proposals}});
   return ExitCode::kDone;
 }
 
@@ -304,6 +198,7 @@ Result<ExitCode> Import(Context& context) {
   options.more_media.assign(media.begin() + 1, media.end());
   options.accept_removals = context.args().Number("accept-removals");
   options.new_history = context.args().Has("new-history");
+  options.hold = context.args().Has("hold");
   options.actor = mirror::CurrentActor();
   options.progress = &context.progress();
   options.stop = context.stop();
@@ -339,6 +234,10 @@ std::vector<Command> ImportCommands() {
                    {"--dry-run", Takes::kNothing, {}, "show the plan, change nothing"},
                    {"--accept-removals", Takes::kNumber, "N",
                     "let this many updates go, the number that a run before showed"},
+                   {"--hold",
+                    Takes::kNothing,
+                    {},
+                    "documents and content come in, decisions wait: 'gapferry proposal'"},
                    {"--new-history",
                     Takes::kNothing,
                     {},
