@@ -13,6 +13,7 @@
 #include "cli/media_support.h"
 #include "cli/return_commands.h"
 #include "exporter/medium_label.h"
+#include "manifests/parity.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
 
@@ -34,6 +35,8 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
     error.next = "gapferry site show " + site;
   } else if (error.reason == "group-empty") {
     error.next = "gapferry site group add " + site + " SITE...";
+  } else if (error.reason == "medium-not-allowed") {
+    error.next = "take a medium of the list, or add this one to media.allowed in gapferry.yaml";
   } else if (error.reason == "site-unknown") {
     error.next = "gapferry site add CARD";
   } else if (error.reason == "file-too-large-for-medium" || error.reason == "medium-too-small") {
@@ -120,6 +123,7 @@ void PrintResult(Context& context, const exporter::ExportResult& result, const s
        {"complete", result.complete},
        {"sequence", manifest.sequence},
        {"encrypted", result.sealed},
+       {"parity", manifest.parity},
        {"scope", manifests::ScopeName(manifest.scope)},
        {"base", manifest.base.generation},
        {"target", manifest.target.generation},
@@ -145,10 +149,19 @@ Result<std::uint64_t> SizeOption(Context& context, const std::string& name) {
   return ParseMediaSize("--" + name, *text);
 }
 
-/// Four volumes on a medium leave room for index and manifest on the last one.
-std::uint64_t VolumesFor(std::uint64_t medium_bytes) {
+/// Four volumes on a medium, with their repair files, leave room for index and manifest on the last
+/// one.
+std::uint64_t VolumesFor(std::uint64_t medium_bytes, unsigned parity) {
   constexpr std::uint64_t kTarBlock = 512;
-  return medium_bytes / 100 * 24 / kTarBlock * kTarBlock;
+  return medium_bytes / (100 + parity) * 24 / kTarBlock * kTarBlock;
+}
+
+Result<std::optional<unsigned>> ParityOption(Context& context) {
+  const auto percent = context.args().Number("parity");
+  if (!percent) return std::optional<unsigned>();
+  if (*percent <= manifests::kMaxParityPercent) return static_cast<unsigned>(*percent);
+  return Fail(ErrorCode::kUsage, fmt::format("--parity takes 0 to {} percent, not {}",
+                                             manifests::kMaxParityPercent, *percent));
 }
 
 Result<std::optional<std::uint32_t>> MediumOption(Context& context) {
@@ -189,11 +202,13 @@ Result<ExitCode> Export(Context& context) {
       return Fail(ErrorCode::kUsage, "--encrypt and --no-encrypt exclude each other");
     }
   }
+  TRY_ASSIGN(request.parity, ParityOption(context));
   exporter::ExportOptions options;
   TRY_ASSIGN(request.volume_bytes, SizeOption(context, "volume-size"));
   TRY_ASSIGN(options.medium_bytes, SizeOption(context, "medium-size"));
   if (request.volume_bytes == 0 && options.medium_bytes != 0) {
-    request.volume_bytes = VolumesFor(options.medium_bytes);
+    request.volume_bytes =
+        VolumesFor(options.medium_bytes, request.parity.value_or(mirror.config().exporting.parity));
   }
   if (context.args().Has("dry-run")) {
     auto plan = exporter::PlanExport(mirror, request);
@@ -249,6 +264,8 @@ std::vector<Command> ExportCommands() {
                     "as if bundles from this one on, or of this day and later, were lost"},
                    {"--volume-size", Takes::kText, "SIZE",
                     "largest volume: bytes, fat32, dvd or bd25 (default: one volume)"},
+                   {"--parity", Takes::kNumber, "PERCENT",
+                    "repair files beside the volumes; 5 mends one scratch over 4 % of a volume"},
                    {"--encrypt", Takes::kNothing, {}, "only the recipients can read it"},
                    {"--no-encrypt", Takes::kNothing, {}, "whatever export.encrypt says"},
                    {"--medium-size", Takes::kText, "SIZE",
