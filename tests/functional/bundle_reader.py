@@ -1,9 +1,12 @@
 """An independent reader of bundles, returns and cards, written from docs/format.md alone.
 
-Standard library plus the programs tar, zstd, sha256sum and openssl; nothing of gapferry.
+Standard library plus the programs tar, zstd, sha256sum and openssl; for sealed bundles the package
+cryptography (bundle_unseal.py); nothing of gapferry.
 
     bundle_reader.py check BUNDLE --card CARD     checks everything, prints a summary
     bundle_reader.py list BUNDLE                  objects, revisions, intent, documents as JSON lines
+    bundle_reader.py extract BUNDLE --to DIR      writes every object, files in parts joined
+                                                  (sealed bundles: --key PEM, a recipient's key)
     bundle_reader.py return FILE --card CARD      checks a return and prints its records
     bundle_reader.py card CARD                    checks a card and prints its fingerprint
 
@@ -216,25 +219,52 @@ def check_signatures(data, text, cards):
 # ---- Bundles (section 4) -----------------------------------------------------------------------
 
 STATE = dict(chain=SHA256, epoch=GUID, generation=COUNT, state_digest=SHA256)
+# In the manifest of a plain bundle, in details.json.sealed of a sealed one.
+DETAILS = dict(acknowledgements=list_of(dict), audit_head=SHA256, audit_records=COUNT, base=dict,
+               scope=["delta", "full"], target=dict, totals=dict, upstream_sync=dict,
+               void_sequences=list_of(int))
 
 
 def read_manifest(data):
     require(len(data) <= MANIFEST_LIMIT, "manifest: too large")
-    m = fields(document(data, "gapferry-manifest"), "manifest", _type=TEXT,
-               acknowledgements=list_of(dict), audit_head=SHA256, audit_records=COUNT, base=dict,
-               created=TIME, index=dict,
-               previous_manifest=SHA256, recipients=list_of(dict), scope=["delta", "full"],
-               sender=dict, sequence=COUNT, stream=r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
-               sums_sha256=SHA256, sums_size=COUNT, target=dict, totals=dict, upstream_sync=dict,
-               void_sequences=list_of(int), volumes=list_of(dict))
-    for name in ("base", "target"):
-        fields(m[name], name, **STATE)
-    fields(m["index"], "index", lines=COUNT, raw_sha256=SHA256, raw_size=COUNT, sha256=SHA256,
-           size=COUNT)
+    m = document(data, "gapferry-manifest")
+    sealed = isinstance(m, dict) and "sealed" in m
+    routing = dict(_type=TEXT, created=TIME, index=dict, parity_optional=range(1, 101),
+                   previous_manifest=SHA256, recipients=list_of(dict), sender=dict, sequence=COUNT,
+                   stream=r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", sums_sha256=SHA256,
+                   sums_size=COUNT, volumes=list_of(dict))
+    fields(m, "manifest", **routing, **(dict(sealed=dict) if sealed else DETAILS))
+    raw = {} if sealed else dict(lines=COUNT, raw_sha256=SHA256, raw_size=COUNT)
+    fields(m["index"], "index", sha256=SHA256, size=COUNT, **raw)
     fields(m["sender"], "sender", guid=GUID, key_id=r"[0-9a-f]{32}", name=TEXT)
     require(m["recipients"], "manifest: no recipient")
     for recipient in m["recipients"]:
-        fields(recipient, "recipient", guid=GUID, key_id=r"[0-9a-f]{32}", name=TEXT)
+        fields(recipient, "recipient", guid=GUID, key_id=r"[0-9a-f]{32}", name=TEXT,
+               **(dict(sealed_key=r"[A-Za-z0-9+/]{107}=") if sealed else {}))
+    for number, volume in enumerate(m["volumes"], 1):
+        name = f"volume-{number:04d}\\.tar" + (r"\.sealed" if sealed else "")
+        fields(volume, "volume", name=name, sha256=SHA256, size=COUNT)
+    require(m["sequence"] >= 1, "manifest: sequence")
+    if sealed:
+        fields(m["sealed"], "sealed", sha256=SHA256, size=COUNT)
+    else:
+        check_details(m)
+    return m
+
+
+def read_details(data, manifest):
+    """A sealed manifest with its details."""
+    require(len(data) <= MANIFEST_LIMIT, "details: too large")
+    d = fields(document(data, "gapferry-details"), "details", _type=TEXT, index=dict, **DETAILS)
+    fields(d["index"], "index", lines=COUNT, raw_sha256=SHA256, raw_size=COUNT)
+    whole = {**d, **manifest, "index": {**d["index"], **manifest["index"]}}
+    check_details(whole)
+    return whole
+
+
+def check_details(m):
+    for name in ("base", "target"):
+        fields(m[name], name, **STATE)
     for one in m["acknowledgements"]:
         fields(one, "acknowledgement", applied_return=COUNT, deleted_computers=list_of(str),
                detailed=bool, seen_head=SHA256, seen_records=COUNT, site=GUID)
@@ -243,11 +273,7 @@ def read_manifest(data):
            at_optional=TIME)
     require(("at" in m["upstream_sync"]) == (m["upstream_sync"]["outcome"] != "never"),
             "manifest: upstream_sync")
-    for number, volume in enumerate(m["volumes"], 1):
-        fields(volume, "volume", name=f"volume-{number:04d}\\.tar", sha256=SHA256, size=COUNT)
-    require(m["sequence"] >= 1 and m["base"]["generation"] <= m["target"]["generation"],
-            "manifest: sequence or base")
-    return m
+    require(m["base"]["generation"] <= m["target"]["generation"], "manifest: base")
 
 
 def header_of(name, size):
@@ -280,7 +306,6 @@ def order_of(name):
 
 def read_index(data, manifest):
     stated = manifest["index"]
-    require(len(data) == stated["size"] and sha256(data) == stated["sha256"], "index: stored digest")
     raw = unzstd(data, stated["raw_size"], "index")
     require(len(raw) == stated["raw_size"] and sha256(raw) == stated["raw_sha256"], "index: digest")
     require(raw.endswith(b"\n"), "index: last line")
@@ -328,8 +353,14 @@ def check_places(lines, manifest):
                 require(line["size"] == line["full_size"], f"{line['name']}: sizes")
         last = key
     require(parts is None, "parts are missing")
-    require([sizes[i] for i in sorted(sizes)] == [v["size"] for v in manifest["volumes"]],
+    stored = [sealed_size(sizes[i]) if "sealed" in manifest else sizes[i] for i in sorted(sizes)]
+    require(stored == [v["size"] for v in manifest["volumes"]],
             "index and manifest disagree about volumes")
+
+
+def sealed_size(size):
+    text = 32 + size
+    return text + -(-text // (BLOCK - 16)) * 16
 
 
 def sha256(data):
@@ -348,9 +379,22 @@ def check_files(folder, manifest):
         require(found, "SHA256SUMS: malformed line")
         listed[found[2]] = found[1]
     require(list(listed) == sorted(listed), "SHA256SUMS: order")
-    expected = {"README.txt", "index.jsonl.zst"}
+    index = "index.jsonl.zst" + (".sealed" if "sealed" in manifest else "")
+    expected = {"README.txt", index} | {"trust.jsonl"} & set(listed)
+    parity = "parity" in manifest
+    if parity:
+        expected.add("repair-0000")
+    stated = {index: manifest["index"]}
+    if "sealed" in manifest:
+        expected.add("details.json.sealed")
+        stated["details.json.sealed"] = manifest["sealed"]
+    for name, summary in stated.items():
+        require((folder / name).stat().st_size == summary["size"] and
+                listed.get(name) == summary["sha256"], f"{name}: size or digest")
     for number, volume in enumerate(manifest["volumes"], 1):
         expected |= {volume["name"], f"blocks-{number:04d}"}
+        if parity:
+            expected.add(f"repair-{number:04d}")
         require(listed.get(volume["name"]) == volume["sha256"], f"{volume['name']}: sums disagree")
         require((folder / volume["name"]).stat().st_size == volume["size"], f"{volume['name']}: size")
     require(set(listed) == expected, "SHA256SUMS lists other files than there must be")
@@ -379,11 +423,24 @@ def check_volume(folder, number, lines):
             require(digest.hexdigest() == line["sha256"], f"{where}: digest")
             require(not any(volume.read(-line["size"] % 512)), f"{where}: padding")
         require(volume.read() == bytes(1024), f"{name}: end")
-    blocks = b""
-    with (folder / name).open("rb") as volume:
-        while piece := volume.read(BLOCK):
-            blocks += hashlib.sha256(piece).digest()[:8]
-    require((folder / f"blocks-{number:04d}").read_bytes() == blocks, f"blocks-{number:04d}")
+
+
+def check_blocks(folder, number, name, parity):
+    def digests(path, limit):
+        out = b""
+        with path.open("rb") as file:
+            while limit > 0 and (piece := file.read(min(BLOCK, limit))):
+                out += hashlib.sha256(piece).digest()[:8]
+                limit -= len(piece)
+        return out
+
+    stored = (folder / f"blocks-{number:04d}").read_bytes()
+    blocks = digests(folder / name, 1 << 62)
+    if parity:  # then the repair blocks; the repair file ends with a copy of the blocks file
+        repair = folder / f"repair-{number:04d}"
+        blocks += digests(repair, repair.stat().st_size - len(stored))
+        require(repair.read_bytes().endswith(stored), f"repair-{number:04d}: copy of the digests")
+    require(stored == blocks, f"blocks-{number:04d}")
 
 
 def read_object(folder, line):
@@ -393,9 +450,10 @@ def read_object(folder, line):
 
 
 class Bundle:
-    """A bundle that was checked: manifest, index lines, intent records, documents."""
+    """A bundle that was checked: manifest, index lines, intent records, documents. One that is
+    sealed is opened with `key`, the PEM file of a recipient, into a folder of its own."""
 
-    def __init__(self, folder, cards):
+    def __init__(self, folder, cards, key=None):
         self.folder = pathlib.Path(folder)
         data = (self.folder / "manifest.json").read_bytes()
         text = (self.folder / "manifest.json.sig").read_bytes().decode("ascii", "replace")
@@ -407,6 +465,10 @@ class Bundle:
             require((sender["guid"], sender["key_id"]) ==
                     (self.origin["guid"], self.origin["signing_key_id"]), "sender is not the signer")
         check_files(self.folder, self.manifest)
+        for number, volume in enumerate(self.manifest["volumes"], 1):
+            check_blocks(self.folder, number, volume["name"], "parity" in self.manifest)
+        if "sealed" in self.manifest:
+            self.open_files(key)
         self.index = read_index((self.folder / "index.jsonl.zst").read_bytes(), self.manifest)
         for number in range(1, len(self.manifest["volumes"]) + 1):
             check_volume(self.folder, number, [x for x in self.index if x["volume"] == number])
@@ -414,6 +476,33 @@ class Bundle:
         require(self.intent[0]["scope"] == self.manifest["scope"], "intent: scope")
         self.documents = self.read_documents()
         self.check_meaning()
+
+    def open_files(self, path):
+        require(path, "sealed: needs the key of a recipient")
+        import bundle_unseal  # pylint: disable=import-outside-toplevel
+        private, key_id = bundle_unseal.load_key(path)
+        key = bundle_unseal.bundle_key(self.manifest, private, key_id)
+        stored, self.opened = self.folder, tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.opened.name)
+        for file in sorted(stored.glob("*.sealed")):
+            name = file.name.removesuffix(".sealed")
+            with file.open("rb") as source, (self.folder / name).open("wb") as text:
+                for piece in bundle_unseal.pieces(source, name, key):
+                    text.write(piece)
+        self.manifest = read_details((self.folder / "details.json").read_bytes(), self.manifest)
+
+    def extract(self, target):
+        """Every object under its name, parts joined."""
+        target = pathlib.Path(target)
+        for line in self.index:
+            path = target / re.sub(r"\.part\d{4}$", "", line["name"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            first = ".part" not in line["name"] or line["name"].endswith(".part0001")
+            with path.open("wb" if first else "ab") as file:
+                file.write(read_object(self.folder, line))
+            if line["name"].startswith("content/") and path.stat().st_size == line["full_size"]:
+                whole = hashlib.sha256(path.read_bytes()).hexdigest()
+                require(whole == line.get("full_sha256", line["sha256"]), f"{path}: digest")
 
     def read_documents(self):
         out = []
@@ -586,9 +675,11 @@ def show(value):
 
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["check", "list", "return", "card"])
+    parser.add_argument("action", choices=["check", "list", "extract", "return", "card"])
     parser.add_argument("path")
     parser.add_argument("--card", action="append", default=[])
+    parser.add_argument("--key", help="private key of a recipient, for a sealed bundle")
+    parser.add_argument("--to", help="where objects are extracted")
     options = parser.parse_args(words)
     try:
         cards = [read_card(path) for path in options.card]
@@ -598,8 +689,10 @@ def main(words=None):
             for line in read_return(options.path, cards):
                 show(line)
         else:
-            bundle = Bundle(options.path, cards)
-            if options.action == "check":
+            bundle = Bundle(options.path, cards, options.key)
+            if options.action == "extract":
+                bundle.extract(options.to or parser.error("extract needs --to"))
+            elif options.action == "check":
                 m = bundle.manifest
                 show({"objects": len(bundle.index), "revisions": len(bundle.documents),
                       "scope": m["scope"], "sequence": m["sequence"],
