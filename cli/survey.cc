@@ -11,6 +11,8 @@
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/evidence_notices.h"
+#include "cli/trust_support.h"
+#include "importer/own_side.h"
 #include "mirror/relatives.h"
 
 namespace gapferry::cli {
@@ -98,6 +100,7 @@ class Notices {
     TRY(FindConflicts());
     TRY(FindSites());
     TRY(FindReturns());
+    TRY(FindTrust());
     TRY_ASSIGN(auto more, FindEvidenceNotices(context_, mirror_, all_.sites));
     for (auto& notice : more) all_.notices.push_back(std::move(notice));
     return {};
@@ -224,6 +227,15 @@ class Notices {
                       Plural(approvals.expired, "approved update is", "approved updates are")),
           "update list --approved --expired");
     }
+  }
+
+  Result<void> FindTrust() {
+    if (!config_.upstream.gap) return {};
+    TRY_ASSIGN(const auto state, importer::ReadTrust(mirror_));
+    for (auto& notice : FindTrustNotices(context_, config_, state, all_)) {
+      all_.notices.push_back(std::move(notice));
+    }
+    return {};
   }
 
   Result<void> FindConflicts() {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "cli/admin_support.h"
 
 namespace gapferry::cli {
 namespace {
@@ -111,6 +112,55 @@ json HolderToJson(const Holder& holder) {
           {"key_id", holder.card.signing_key.Id().ToHex()},
           {"fingerprint", holder.card.Fingerprint()},
           {"ended_keys", std::move(ended)}};
+}
+
+std::vector<std::vector<std::string>> TrustRows(const TrustState& state) {
+  std::vector<std::vector<std::string>> rows;
+  const auto policy = state.Policy();
+  for (const Holder& holder : state.holders) {
+    if (!holder.Has(manifests::SignerRole::kOrigin)) continue;
+    const std::string name = EscapeForDisplay(holder.card.name, 40);
+    rows.push_back({"  trusts " + name,
+                    holder.is_revoked ? "nothing: its key was revoked"
+                                      : RuleText(state, policy.RuleFor(holder.card.guid, ""))});
+    for (const StreamRule& rule : state.rules) {
+      if (rule.sender != holder.card.guid || rule.stream.empty()) continue;
+      rows.push_back({"  trusts " + name + "/" + rule.stream, RuleText(state, rule)});
+    }
+  }
+  return rows;
+}
+
+std::vector<Notice> FindTrustNotices(const Context& context, const mirror::Config& config,
+                                     const TrustState& state, const Everything& all) {
+  std::vector<Notice> notices;
+  for (const Holder& holder : state.holders) {
+    if (!holder.is_revoked) continue;
+    notices.push_back({"key-revoked",
+                       fmt::format("the key of '{}' was revoked and nothing took its place",
+                                   EscapeForDisplay(holder.card.name, 64)),
+                       NextCommand(context, "trust add CARD --replace")});
+  }
+  for (const StreamRule& rule : AllRules(state)) {
+    const std::size_t there = state.Reviewers(rule).size();
+    if (rule.rule.release_persons <= there) continue;
+    notices.push_back({"policy-impossible",
+                       fmt::format("the policy asks for {} releases, and {} reviewers are trusted: "
+                                   "no bundle can be imported",
+                                   rule.rule.release_persons, there),
+                       NextCommand(context, "trust policy")});
+  }
+  const std::uint32_t days = config.import.warn_after_days;
+  if (days == 0 || !all.last_import) return notices;
+  const UtcTime at = all.last_import->imported_at;
+  if (all.now > at + std::chrono::hours(24 * days)) {
+    notices.push_back({"bundle-old",
+                       fmt::format("no bundle has been imported since {}, for more than {} days: "
+                                   "somebody may be keeping them back",
+                                   at.ToXml(), days),
+                       NextCommand(context, "import PATH")});
+  }
+  return notices;
 }
 
 }  // namespace gapferry::cli

@@ -10,6 +10,8 @@
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/survey.h"
+#include "cli/trust_support.h"
+#include "importer/own_side.h"
 
 namespace gapferry::cli {
 namespace {
@@ -78,7 +80,8 @@ json CountsToJson(const Everything& all) {
           {"downstream_servers", all.activity.downstream_servers}};
 }
 
-json ToJson(const mirror::Mirror& mirror, const Everything& all) {
+json ToJson(const mirror::Mirror& mirror, const Everything& all,
+            const std::optional<manifests::TrustState>& trust) {
   const auto& config = mirror.config();
   json object = {{"name", mirror.identity().name},
                  {"path", mirror.path().string()},
@@ -120,6 +123,7 @@ json ToJson(const mirror::Mirror& mirror, const Everything& all) {
     const auto job = all.last_jobs.find(kind);
     object[key] = job == all.last_jobs.end() ? json() : JobToJson(job->second);
   }
+  object["trust"] = trust ? RulesToJson(*trust) : json::array();
   if (all.last_import) object["last_bundle"] = ImportToJson(*all.last_import);
   for (const auto& view : all.next_runs) object["schedules"].push_back(NextRunToJson(view));
   for (const auto& site : all.sites) object["sites"].push_back(SiteToJson(site));
@@ -209,7 +213,8 @@ void AddHoldings(const Everything& all, Rows& rows) {
   }
 }
 
-std::string ToText(const mirror::Mirror& mirror, const Everything& all) {
+std::string ToText(const mirror::Mirror& mirror, const Everything& all,
+                   const std::optional<manifests::TrustState>& trust) {
   constexpr std::size_t kShownDigits = 16;
   std::string text = fmt::format("mirror '{}' in {}\n", EscapeForDisplay(mirror.identity().name),
                                  EscapeForDisplay(mirror.path().string()));
@@ -232,6 +237,7 @@ std::string ToText(const mirror::Mirror& mirror, const Everything& all) {
                                                  EscapeForDisplay(all.last_import->stream),
                                                  Minute(all.last_import->imported_at))});
   }
+  if (trust) std::ranges::copy(TrustRows(*trust), std::back_inserter(rows));
   for (const auto& site : all.sites) {
     rows.push_back({"  site " + EscapeForDisplay(site.name, 40), SiteLine(site)});
   }
@@ -251,8 +257,12 @@ std::string ToText(const mirror::Mirror& mirror, const Everything& all) {
 Result<ExitCode> RunStatus(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   TRY_ASSIGN(const Everything all, Survey(context, mirror));
-  context.Print(ToText(mirror, all));
-  context.Emit(ToJson(mirror, all));
+  std::optional<manifests::TrustState> trust;
+  if (mirror.config().upstream.gap) {
+    TRY_ASSIGN(trust, importer::ReadTrust(mirror));
+  }
+  context.Print(ToText(mirror, all, trust));
+  context.Emit(ToJson(mirror, all, trust));
   return ExitCode::kDone;
 }
 
