@@ -4,12 +4,16 @@
 #include <string>
 
 #include "mirror/activity.h"
+#include "mirror/ledger.h"
 #include "mirror/rollup_state.h"
 
 namespace gapferry::importer {
 
 Result<void> ApplyAcknowledgement(mirror::Mirror& mirror,
                                   const manifests::Acknowledgement& acknowledgement) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto last, ledger.LastImport());
+  if (last) TRY(ledger.DropResends(last->sender, acknowledgement.applied_return));
   TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
   mirror::RollupState told(*activity);
   std::set<std::string> deleted;

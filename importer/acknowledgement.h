@@ -9,7 +9,8 @@ namespace gapferry::importer {
 /// What the connected side says of this site's returns (docs/format.md). A computer that the
 /// upstream has deleted stays here, served as before, but leaves with no return until it registers
 /// again; one of a server below is removed, and that server is told so. Saying it again changes
-/// nothing; what is not said any more is over. Short transactions; may be repeated.
+/// nothing; what is not said any more is over. Requests for whole bundles that an applied return
+/// told are honoured by the bundle that says so, and end. Short transactions; may be repeated.
 Result<void> ApplyAcknowledgement(mirror::Mirror& mirror,
                                   const manifests::Acknowledgement& acknowledgement);
 

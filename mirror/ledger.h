@@ -293,14 +293,13 @@ class Ledger {
                                        std::size_t behind);
 
   // Requests of this mirror to whoever sends it bundles.
-  /// Bundles whose files are wanted once more; sequence 0: everything. Each is dropped by the
-  /// return of it that the sender has applied (DropResends).
+  /// Bundles whose files are wanted once more; sequence 0: everything.
   Result<std::vector<ReturnEffect::Resend>> ResendsWanted();
   /// Audited.
   Result<void> AskForResend(const ReturnEffect::Resend& resend, UtcTime now,
                             std::string_view actor);
-  /// Those asked for up to `asked_before`: a bundle of the sender says that it knows of them.
-  Result<void> DropResends(UtcTime asked_before);
+  /// Those that were told in return `number` to `recipient`, or before: it has applied that.
+  Result<void> DropResends(const Guid& recipient, std::uint64_t number);
 
   // Bundles coming in; RecordImport belongs into the import's commit.
   Result<void> RecordImport(const BundleIn& bundle);

@@ -26,8 +26,11 @@ Result<void> Ledger::AskForResend(const ReturnEffect::Resend& resend, UtcTime no
   return tx.Commit();
 }
 
-Result<void> Ledger::DropResends(UtcTime asked_before) {
-  return db_.Run("DELETE FROM request_out WHERE asked_at <= ?", asked_before);
+Result<void> Ledger::DropResends(const Guid& recipient, std::uint64_t number) {
+  return db_.Run(
+      "DELETE FROM request_out WHERE asked_at <= (SELECT created_at FROM return_out WHERE "
+      "recipient = ? AND number = ? AND state = 2)",
+      recipient, number);
 }
 
 }  // namespace gapferry::mirror
