@@ -37,9 +37,10 @@ std::string MediumLabel(const manifests::Manifest& bundle, const LabelFacts& fac
       facts.volumes_in_all, FormatByteCount(facts.bytes),
       facts.has_manifest ? ", and the manifest" : "", EscapeForDisplay(bundle.sender.name, 64),
       recipients);
-  if (facts.media && *facts.media > 1) {
-    text += facts.has_manifest ? "Order     read this medium first\n"
-                               : "Order     any, once the medium with the manifest was read\n";
+  if (!facts.has_manifest) {
+    text += "Order     any, once the medium with the manifest was read\n";
+  } else if (facts.media && *facts.media > 1) {
+    text += "Order     read this medium first\n";
   }
   text +=
       "\n"

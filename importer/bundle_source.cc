@@ -124,6 +124,7 @@ std::string VolumesIn(const fs::path& folder) {
     if (const auto volume = manifests::VolumeOfFile(name)) volumes.insert(*volume);
   }
   if (volumes.empty()) return "no volume";
+  if (volumes.size() == 1) return manifests::VolumeName(*volumes.begin());
   return std::to_string(volumes.size()) + " volumes, " + manifests::VolumeName(*volumes.begin()) +
          " to " + manifests::VolumeName(*volumes.rbegin());
 }

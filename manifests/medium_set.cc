@@ -33,7 +33,10 @@ Result<std::unique_ptr<MediumFile>> MediumSet::Open(std::string_view name) {
   const auto volume = VolumeOfFile(name);
   const bool largest = name == "manifest.json.sig";
   Result<std::unique_ptr<MediumFile>> found =
-      Fail(ErrorCode::kNotFound, "'" + std::string(name) + "' is not in " + Describe());
+      volume && MayLackVolumes()
+          ? Fail(ErrorCode::kNotFound, "volumes-missing",
+                 "'" + std::string(name) + "' is on none of the media that are here")
+          : Fail(ErrorCode::kNotFound, "'" + std::string(name) + "' is not in " + Describe());
   bool complete = false;
   for (auto& folder : folders_) {
     auto file = folder.Open(name);

@@ -25,6 +25,7 @@ class MediumSet : public Medium {
   std::string Describe() const override;
   /// Of all folders, each name once.
   Result<std::vector<std::string>> List() override;
+  /// Where volumes may be elsewhere, an absent one is kNotFound with reason "volumes-missing".
   Result<std::unique_ptr<MediumFile>> Open(std::string_view name) override;
   bool MayLackVolumes() const override { return lacking_ == Lacking::kElsewhere; }
 
