@@ -159,7 +159,8 @@ Result<void> CheckSameOptions(Mirror& mirror, const BundleOut& unfinished, const
                               const ExportRequest& request) {
   bool same = (request.volume_bytes == 0 || plan.volume_bytes == request.volume_bytes) &&
               (!request.full || unfinished.full) &&
-              (!request.seal || *request.seal != plan.seal_for.empty());
+              (!request.seal || *request.seal != plan.seal_for.empty()) &&
+              (!request.parity || *request.parity == plan.draft.parity);
   if (request.since || request.resend_since) {
     TRY_ASSIGN(const auto base, BaseOf(mirror, request));
     same = same && (base ? !unfinished.full && *base == unfinished.base : unfinished.full);
@@ -208,7 +209,7 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
   TRY_ASSIGN(auto layout, manifests::LayOut(objects.plan(), plan.volume_bytes, plan.form()));
   TRY_ASSIGN(auto sealing, SealingOf(mirror, plan));
   TRY_ASSIGN(auto writer, manifests::BundleWriter::Create({}, work / "journal", std::move(layout),
-                                                          /*parity=*/0, std::move(sealing)));
+                                                          plan.draft.parity, std::move(sealing)));
   TRY_ASSIGN(
       const auto identity,
       manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name, mirror.keys().signing,
@@ -217,7 +218,7 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
   writer.SetTrust(std::move(trust));
   const std::string readme =
       manifests::BundleReadme(plan.draft, identity.card.Fingerprint(), plan.form());
-  MediaRun run(mirror, bundle, {plan.draft, readme, 0}, writer, objects, options);
+  MediaRun run(mirror, bundle, {plan.draft, readme, plan.draft.parity}, writer, objects, options);
   ExportResult result;
   result.manifest = plan.draft;
   result.sealed = !plan.seal_for.empty();
@@ -363,6 +364,10 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
 }
 
 }  // namespace
+
+fs::path KeptSmallFiles(Mirror& mirror, const Manifest& manifest) {
+  return WorkFolder(mirror, manifest) / kKept;
+}
 
 Result<ExportResult> RunExport(Mirror& mirror, const ExportRequest& request,
                                const ExportOptions& options) {

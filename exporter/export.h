@@ -67,6 +67,10 @@ struct ExportResult {
   std::uint64_t dangling = 0;
 };
 
+/// Copies of the small files of a bundle that this mirror wrote, until the next one of its stream
+/// is reserved.
+std::filesystem::path KeptSmallFiles(mirror::Mirror& mirror, const manifests::Manifest& manifest);
+
 /// Writes the next bundle for a site, or finishes the one that an earlier run reserved: its number
 /// stands for that plan whatever has changed since. When the last bundle is still in `to`, not
 /// acknowledged, and nothing has changed since, it is named again. Holds the job lock throughout.

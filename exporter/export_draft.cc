@@ -110,6 +110,7 @@ Result<manifests::Manifest> DraftManifest(Mirror& mirror, const ExportPlan& plan
   draft.target = reference(plan.target);
   draft.scope = plan.full ? manifests::Scope::kFull : manifests::Scope::kDelta;
   draft.created = mirror.clock().Now();
+  draft.parity = plan.parity;
   TRY_ASSIGN(draft.upstream_sync, LastUpstreamSync(mirror, plan.target.name.generation));
   draft.audit_head = head.hash;
   draft.audit_records = static_cast<std::uint64_t>(head.id);

@@ -214,6 +214,7 @@ Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
   TRY_ASSIGN(plan.site, ledger.FindDestination(request.site));
   TRY_ASSIGN(plan.passed_sequence, PassedSequence(ledger, plan.site));
   plan.volume_bytes = request.volume_bytes;
+  plan.parity = request.parity.value_or(mirror.config().exporting.parity);
   if (request.seal.value_or(mirror.config().exporting.encrypt)) {
     TRY_ASSIGN(plan.seal_for, EncryptionKeys(plan.site));
   }

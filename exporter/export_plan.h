@@ -25,6 +25,7 @@ struct ExportPlan {
   mirror::KnownState base;  ///< generation 0: nothing
   mirror::KnownState target;
   std::uint64_t volume_bytes = 0;
+  unsigned parity = 0;                ///< percent of repair blocks
   std::uint64_t passed_sequence = 0;  ///< the last one that all recipients acknowledged
   /// The recipients' encryption keys, in their order: the bundle is sealed; empty: it is not.
   std::vector<manifests::EncryptionPublicKey> seal_for;

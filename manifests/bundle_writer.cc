@@ -168,8 +168,8 @@ Result<void> BundleWriter::MoveTo(fs::path directory) {
 }
 
 Result<void> BundleWriter::RefuseForeignFiles() const {
-  std::vector<std::string> ours = {"README.txt", "SHA256SUMS", "manifest.json",
-                                   "manifest.json.sig", std::string(kTrustFileName)};
+  std::vector<std::string> ours = {"README.txt", "SHA256SUMS", "manifest.json", "manifest.json.sig",
+                                   std::string(kTrustFileName)};
   for (const char* name : {"index.jsonl.zst", "details.json"}) {
     ours.push_back(name + std::string(sealing_ ? kSealedSuffix : ""));
   }
@@ -294,7 +294,8 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   TRY_ASSIGN(File file, File::Create(directory_ / name));
   RepairWriter repair(LayoutOf(volume));
   VolumeFile out(file, parity_ == 0 ? nullptr : repair.stream());
-  TRY(WriteObjects(volume, provider, options, out));
+  VolumeSink stored(out);
+  TRY(StreamVolume(volume, provider, options, stored));
   TRY_ASSIGN(const VolumeDigests written, out.Finish());
   TRY(file.Close());
   bytes_written_ += written.size;
@@ -314,19 +315,17 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
   return journal_.Put(volume, record);
 }
 
-Result<void> BundleWriter::WriteObjects(std::uint32_t volume, ObjectProvider& provider,
-                                        const WriteOptions& options, VolumeFile& out) {
+Result<void> BundleWriter::StreamVolume(std::uint32_t volume, ObjectProvider& provider,
+                                        const WriteOptions& options, Sink& out) {
   const auto lines = LinesOf(volume);
   ObjectWriter objects(provider, options);
   objects.first_offset_of_part_ = BytesBefore(lines.front());
-  VolumeSink plain(out);
   std::optional<SealSink> sealed;
   if (sealing_) {
     const std::string name = VolumeName(volume);
-    sealed.emplace(plain, sealing_->secret.Key(), sealing_->secret.Salt(name, PlanOf(volume)),
-                   name);
+    sealed.emplace(out, sealing_->secret.Key(), sealing_->secret.Salt(name, PlanOf(volume)), name);
   }
-  Sink& sink = sealed ? static_cast<Sink&>(*sealed) : plain;
+  Sink& sink = sealed ? static_cast<Sink&>(*sealed) : out;
   for (IndexLine& line : lines) TRY(objects.Write(line, sink));
   TRY(WriteZeros(sink, kTarTrailer));
   if (sealed) TRY(sealed->Finish());

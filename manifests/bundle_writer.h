@@ -72,6 +72,10 @@ class BundleWriter {
   /// may be repeated.
   Result<void> WriteVolume(std::uint32_t volume, ObjectProvider& provider,
                            const WriteOptions& options);
+  /// The bytes of a volume as they are stored, nothing else: what WriteVolume puts into its file.
+  /// Ends early with what `out` fails with.
+  Result<void> StreamVolume(std::uint32_t volume, ObjectProvider& provider,
+                            const WriteOptions& options, Sink& out);
   /// Whether the folder holds the volume as an earlier run finished it; it is read for that.
   Result<bool> IsVolumeDone(std::uint32_t volume, std::stop_token stop);
   /// Takes a volume that an earlier run wrote to a medium that is not here now; false when the
@@ -97,8 +101,6 @@ class BundleWriter {
   void Take(std::uint32_t volume, const VolumeRecord& record);
   Result<void> ReadBackVolume(std::uint32_t volume, const VolumeDigests& written,
                               std::stop_token stop);
-  Result<void> WriteObjects(std::uint32_t volume, ObjectProvider& provider,
-                            const WriteOptions& options, VolumeFile& out);
   ParityLayout LayoutOf(std::uint32_t volume) const;
   Result<void> WriteBlocks(std::uint32_t volume, ByteView blocks, RepairWriter& repair,
                            bool streamed, std::stop_token stop);

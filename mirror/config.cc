@@ -491,6 +491,7 @@ void ReadRest(Section& root, Config& config) {
   content.Finish();
   Section exporting = root.Sub("export");
   exporting.Take("encrypt", config.exporting.encrypt, ParseBool);
+  exporting.TakeNumber("parity", config.exporting.parity, 0, 100);
   exporting.Finish();
   Section import = root.Sub("import");
   import.TakeDuration("deadline_floor", config.import.deadline_floor);
@@ -702,7 +703,11 @@ std::string WriteConfig(const Config& c) {
       "inside.\n"
       "# The options --encrypt and --no-encrypt of export decide for one bundle.\n"
       "export:\n"
-      "  encrypt: {}\n\n"
+      "  encrypt: {}\n"
+      "  parity: {}                    # percent of repair data beside each volume; 5 mends a "
+      "scratch over\n"
+      "                               # 4 % of a medium; 0: none; --parity decides for one "
+      "bundle\n\n"
       "import:\n"
       "  deadline_floor: {}           # no deadline arrives earlier than this after the import\n"
       "  max_document_bytes: {}   # of one update's metadata, decoded\n"
@@ -711,7 +716,7 @@ std::string WriteConfig(const Config& c) {
       ReturnLevelName(c.return_level), PolicyName(c.content.download), c.content.express,
       SourceName(c.content.source), c.content.ask_upstream, ByteCount(c.content.bandwidth),
       Optional("window", c.content.window ? c.content.window->ToString() : "", "22:00-05:00"),
-      c.exporting.encrypt, Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
+      c.exporting.encrypt, c.exporting.parity, Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
       ByteCount(c.import.max_file_bytes), c.import.warn_after_days);
   out += WriteScannerSection(c.import.scanner) + "\n" + WriteMediaSection(c.media);
   out += WriteScheduleSection(c.schedule) + "\n";

@@ -133,7 +133,8 @@ struct Config {
   } media;
 
   struct Exporting {
-    bool encrypt = false;  ///< for the recipients, unless a command says otherwise
+    bool encrypt = false;      ///< for the recipients, unless a command says otherwise
+    std::uint32_t parity = 0;  ///< percent of repair blocks beside each volume
   } exporting;
 
   struct Import {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
@@ -13,6 +14,7 @@
 #include "cli/media_support.h"
 #include "cli/return_commands.h"
 #include "exporter/medium_label.h"
+#include "exporter/repair_bundle.h"
 #include "manifests/parity.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
@@ -173,6 +175,59 @@ Result<std::optional<std::uint32_t>> MediumOption(Context& context) {
   return std::optional(static_cast<std::uint32_t>(*number));
 }
 
+Result<std::vector<manifests::RepairRequest>> RepairRequests(Context& context,
+                                                             mirror::Mirror& mirror) {
+  if (context.args().Has("repair-asked")) {
+    return exporter::AskedRepairs(mirror, context.args().TextOr("for", ""));
+  }
+  const std::string file = *context.args().Text("repair");
+  TRY_ASSIGN(const std::string text, ReadTextFile(file, manifests::kMaxRepairRequestBytes));
+  TRY_ASSIGN(auto request, manifests::DecodeRepairRequest(text), "'" + file + "'");
+  return std::vector<manifests::RepairRequest>{std::move(request)};
+}
+
+std::unexpected<Error> WithRepairNext(Error error, const std::string& stream) {
+  if (error.reason == "repair-foreign" || error.reason == "repair-unknown") {
+    error.next = "gapferry bundle list shows which bundles this mirror has written";
+  } else if (error.reason == "repair-nothing") {
+    error.next = "at the site: gapferry repair-request BUNDLE --to DIR";
+  } else if (error.reason == "repair-malformed") {
+    error.next = "take the file again from the site";
+  } else if (error.code != ErrorCode::kNoSpace && error.code != ErrorCode::kCancelled) {
+    error.next = "send its content anew: gapferry export --to DIR --for " + stream;
+  }
+  return std::unexpected(std::move(error));
+}
+
+Result<ExitCode> ExportRepair(Context& context, mirror::Mirror& mirror) {
+  TRY_ASSIGN(const auto requests, RepairRequests(context, mirror));
+  exporter::RepairOptions options;
+  options.to = std::filesystem::absolute(context.args().List("to").front());
+  options.actor = mirror::CurrentActor();
+  options.progress = &context.progress();
+  options.stop = context.stop();
+  ExitCode code = ExitCode::kDone;
+  for (const auto& request : requests) {
+    auto result = exporter::WriteRepairFolder(mirror, request, options);
+    if (!result) return WithRepairNext(std::move(result.error()), request.stream);
+    context.Print(fmt::format(
+        "{}\n{} blocks and {} files for {}, {}; at the site: gapferry import BUNDLE --repair {}",
+        result->path.string(), result->blocks, result->files, result->bundle,
+        FormatByteCount(result->bytes), result->path.filename().string()));
+    for (const std::string& name : result->missing_files) {
+      context.Warn(name + " cannot be had any more as it was: take it from another copy");
+      code = ExitCode::kPartlyDone;
+    }
+    context.Emit({{"repair", result->path.string()},
+                  {"bundle", result->bundle},
+                  {"blocks", result->blocks},
+                  {"files", result->files},
+                  {"bytes", result->bytes},
+                  {"missing_files", result->missing_files}});
+  }
+  return code;
+}
+
 Result<ExitCode> Export(Context& context) {
   TRY_ASSIGN(const auto path, context.MirrorPath());
   TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path));
@@ -182,6 +237,9 @@ Result<ExitCode> Export(Context& context) {
                 "--to DIR says where the folder of the bundle or return is made");
   }
   if (context.args().Has("return")) return ExportReturn(context, mirror);
+  if (to && (context.args().Has("repair") || context.args().Has("repair-asked"))) {
+    return ExportRepair(context, mirror);
+  }
   exporter::ExportRequest request;
   request.site = context.args().TextOr("for", "");
   if (request.site.empty()) {
@@ -272,6 +330,12 @@ std::vector<Command> ExportCommands() {
                     "for burning: folders medium-1, medium-2, ... in DIR, none larger than this"},
                    {"--again", Takes::kNumber, "MEDIUM",
                     "this medium was lost or is bad: write what was on it again"},
+                   {"--repair", Takes::kText, "FILE",
+                    "answer a repair request: a folder with the blocks that it names"},
+                   {"--repair-asked",
+                    Takes::kNothing,
+                    {},
+                    "the same for what the last return of the site asked for"},
                    {"--dry-run", Takes::kNothing, {}, "show the plan, write nothing"},
                    {"--return", Takes::kNothing, {}, "write a return instead of a bundle"},
                    {"--include",

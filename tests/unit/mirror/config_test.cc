@@ -38,6 +38,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.return_level = ReturnLevel::kDetailed;
   config.content.download = ContentPolicy::kAll;
   config.exporting.encrypt = true;
+  config.exporting.parity = 7;
   config.import.deadline_floor = std::chrono::hours(36);
   config.import.scanner = {
       {"/opt/av/scan", "--quiet \"x\"", "{}"}, std::chrono::minutes(3), 4, OnReject::kWithhold};
@@ -75,6 +76,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->keys_signing, config.keys_signing);
   EXPECT_EQ(read->import.warn_after_days, 10U);
   EXPECT_TRUE(read->exporting.encrypt);
+  EXPECT_EQ(read->exporting.parity, 7u);
   EXPECT_EQ(read->import.deadline_floor, std::chrono::hours(36));
   EXPECT_EQ(read->import.scanner, config.import.scanner);
   EXPECT_EQ(read->media.allowed, config.media.allowed);
