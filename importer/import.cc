@@ -101,11 +101,13 @@ class Import {
     }
     auto done = Stage(index, *staging);
     if (!done && done.error().reason == "volumes-missing") return Partly(*staging, digest);
+    // One bad medium does not make the others come again: what they gave was verified.
+    const bool other_media_count = !done && (!index.absent_volumes().empty() || given_.size() > 1);
     if (done) done = scan_->Run(*staging, *options_.progress, options_.stop);
     if (done) done = LoadAndCommit(index, *staging, digest);
     if (!done) {
-      const bool keep =
-          !IsRefusal(done.error()) || done.error().reason == "removals-need-acceptance";
+      const bool keep = !IsRefusal(done.error()) ||
+                        done.error().reason == "removals-need-acceptance" || other_media_count;
       if (!keep) Tidy(staging->Remove(/*content=*/true));
       if (!keep) Tidy(scan_->Forget());
       return WithContext(std::move(done.error()), name_);
@@ -162,7 +164,9 @@ class Import {
     };
     // Advisory, and said again by every bundle: in a database of its own.
     for (const auto& one : result_.manifest.acknowledgements) {
-      if (one.site == mirror_.identity().guid) note(ApplyAcknowledgement(mirror_, one));
+      if (one.site == mirror_.identity().guid) {
+        note(ApplyAcknowledgement(mirror_, result_.manifest.sender.guid, one));
+      }
     }
     // What an earlier import settled by a clock that was wrong.
     note(mirror::SettleByClock(mirror_, options_.actor));
@@ -316,6 +320,7 @@ class Import {
                last->sender == manifest.sender.guid) {
       in.upstream_sync_at = last->upstream_sync_at;
     }
+        in.detailed = true;  // unless the sender says that its upstream takes sums only
     for (const auto& one : manifest.acknowledgements) {
       if (one.site != mirror_.identity().guid) continue;
       in.applied_return = one.applied_return;
