@@ -131,7 +131,7 @@ json PlanToJson(const importer::DryRun& dry) {
         {{"update", moved.update.ToString()},
          {"group", moved.group.ToString()},
          {"given", moved.given.ToXml()},
-         {"effective", moved.effective ? moved.effective->ToXml() : ""}});
+         {"effective", moved.effective ? json(moved.effective->ToXml()) : json()}});
   }
   for (const auto& one : plan.conflicts) {
     object["conflicts"].push_back({{"kind", one.kind},
