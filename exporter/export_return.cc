@@ -6,6 +6,8 @@
 #include <set>
 
 #include "base/canonical_json.h"
+#include "exporter/own_keys.h"
+#include "exporter/return_facts.h"
 #include "base/file.h"
 #include "base/version.h"
 #include "exporter/server_summary.h"
@@ -37,7 +39,12 @@ struct Recipient {
 
 Result<Recipient> FindRecipient(Mirror& mirror) {
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto cards, manifests::ReadTrustedCards(mirror.keys().trusted_folder));
+  TRY_ASSIGN(auto cards, manifests::ReadTrustedCards(mirror.keys().trusted_folder));
+  // Persons who release bundles get no returns.
+  std::erase_if(cards, [](const manifests::TrustedCard& one) {
+    return std::ranges::find(one.card.roles, manifests::SignerRole::kOrigin) ==
+           one.card.roles.end();
+  });
   TRY_ASSIGN(const auto last, ledger.LastImport());
   Recipient recipient;
   if (last) {
@@ -331,7 +338,10 @@ Result<WrittenReturn> WriteReturn(Mirror& mirror, const mirror::JobLock&,
   TRY_ASSIGN(const auto line,
              manifests::SignDocument(AsBytes(prepared.text), key, manifests::SignerRole::kOrigin));
   TRY(WriteFileAtomically(fs::path(path.string() + ".sig"),
-                          AsBytes(manifests::EncodeSignatures({line}))));
+                          AsBytes(manifests::EncodeSignatures(lines))));
+  // A site that changed its keys says so beside: read before the signature is judged.
+  TRY_ASSIGN(const std::string trust, CarriedTrust(mirror.keys()));
+  if (!trust.empty()) TRY(WriteFileAtomically(fs::path(path.string() + ".trust"), AsBytes(trust)));
   out.path = path.string();
   TRY(ledger.MarkReturnWritten(
       out,

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "importer/import_evidence.h"
 #include "importer/our_states.h"
+#include "importer/own_side.h"
 #include "manifests/card.h"
 #include "manifests/trust_store.h"
 #include "mirror/activity.h"
@@ -24,32 +25,63 @@ namespace {
 using mirror::Mirror;
 using mirror::exchange::ReturnDocument;
 
-Result<manifests::TrustPolicy> SitePolicy(const std::vector<mirror::Site>& sites) {
-  std::vector<manifests::Card> cards;
-  for (const mirror::Site& site : sites) {
-    TRY_ASSIGN(auto card, manifests::DecodeCard(site.card), "site '" + site.stream + "'");
-    cards.push_back(std::move(card));
+/// The trust documents beside a return: a site that changed its keys says so in PATH.trust.
+Result<std::vector<manifests::TrustDocument>> DocumentsBeside(const fs::path& path) {
+  const auto bytes = ReadFile(path.string() + ".trust", manifests::kMaxTrustFileBytes);
+  if (!bytes && bytes.error().code == ErrorCode::kNotFound) {
+    return std::vector<manifests::TrustDocument>();
   }
-  return manifests::PolicyOf(cards);
+  if (!bytes) return std::unexpected(bytes.error());
+  return manifests::DecodeTrustDocuments(*bytes);
 }
 
 struct TrustedReturn {
   ReturnDocument document;
   mirror::Site site;
   Sha256Digest sha256;
+  std::vector<manifests::TrustDocument> trust;  ///< that its signature rests on
 };
+
+/// The people whose signatures a site's returns need.
+Result<void> AddReviewers(mirror::Ledger& ledger, const mirror::Site& site,
+                          manifests::TrustPolicy& policy) {
+  TRY_ASSIGN(const auto review, ledger.ReviewOf(site.guid));
+  if (review.required == 0) return {};
+  manifests::StreamRule rule;
+  rule.sender = site.guid;
+  rule.rule.release_persons = review.required;
+  for (const Bytes& bytes : review.cards) {
+    TRY_ASSIGN(const auto card, manifests::DecodeCard(bytes),
+               "a reviewer of '" + site.stream + "'");
+    rule.reviewers.push_back(card.guid);
+    const auto known = [&](const manifests::TrustedKey& key) {
+      return key.key == card.signing_key && key.role == manifests::SignerRole::kRelease;
+    };
+    if (std::ranges::none_of(policy.keys, known)) {
+      policy.keys.push_back(
+          {card.signing_key, manifests::SignerRole::kRelease, card.guid, card.name});
+    }
+  }
+  std::ranges::sort(rule.reviewers);
+  policy.rules.push_back(std::move(rule));
+  return {};
+}
 
 Result<TrustedReturn> ReadTrusted(Mirror& mirror, const fs::path& path) {
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto sites, ledger.Sites());
-  TRY_ASSIGN(const auto policy, SitePolicy(sites));
+  TrustedReturn out;
+  TRY_ASSIGN(auto trust, ReadSiteTrust(mirror));
+  TRY_ASSIGN(auto documents, DocumentsBeside(path));
+  TRY_ASSIGN(out.trust, manifests::ApplyTrustDocuments(trust, std::move(documents)));
+  manifests::TrustPolicy policy = trust.Policy();
+  for (const mirror::Site& site : sites) TRY(AddReviewers(ledger, site, policy));
   TRY_ASSIGN(const std::string signatures,
              ReadTextFile(path.string() + ".sig", manifests::kMaxSignatureFileBytes));
   TRY_ASSIGN(const std::string text, ReadTextFile(path, mirror::exchange::kMaxReturnBytes));
   TRY_ASSIGN(const auto report,
              manifests::CheckSignatures(AsBytes(text), manifests::DocumentType::kReturn, signatures,
                                         policy));
-  TrustedReturn out;
   out.sha256 = Sha256(text);
   TRY_ASSIGN(out.document, mirror::exchange::DecodeReturn(text));
   const auto& header = out.document.header;
@@ -283,6 +315,7 @@ Result<ReturnResult> Apply(Mirror& mirror, const fs::path& path, const std::stri
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(result.applied,
              ledger.ApplyReturn(effect, OurStates(mirror), mirror.clock().Now(), actor));
+  TRY(KeepSiteTrust(mirror, from.trust, actor));
   TRY_ASSIGN(const auto site, ledger.SiteByGuid(from.site.guid));
   result.site = *site;
   return result;

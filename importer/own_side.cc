@@ -137,8 +137,9 @@ Result<TrustState> ReadSiteTrust(Mirror& mirror) {
   return state;
 }
 
-Result<void> KeepSiteTrust(Mirror& mirror, const TrustDocument& document,
-                           const std::string& actor) {
+namespace {
+
+Result<void> KeepOne(Mirror& mirror, const TrustDocument& document, const std::string& actor) {
   const UtcTime now = mirror.clock().Now();
   if (document.act == manifests::TrustAct::kRotation) {
     TRY(mirror.db().Run("UPDATE site SET card = ? WHERE guid = ?", AsBytes(document.card_text),
@@ -147,6 +148,17 @@ Result<void> KeepSiteTrust(Mirror& mirror, const TrustDocument& document,
   TRY(mirror::KeepTrustDocument(mirror.db(), RecordOf(document), now));
   TRY(mirror::AppendAudit(mirror.db(), now, AuditOf(document, actor)));
   return {};
+}
+
+}  // namespace
+
+Result<void> KeepSiteTrust(Mirror& mirror, const std::vector<TrustDocument>& documents,
+                           const std::string& actor) {
+  if (documents.empty()) return {};
+  TRY_ASSIGN(auto transaction,
+             mirror::Transaction::Begin(mirror.db(), mirror::TransactionKind::kWrite));
+  for (const TrustDocument& document : documents) TRY(KeepOne(mirror, document, actor));
+  return transaction.Commit();
 }
 
 Result<std::vector<TrustVerdict>> AcceptTrust(Mirror& mirror, std::vector<TrustDocument> documents,
@@ -170,7 +182,7 @@ Result<std::vector<TrustVerdict>> AcceptTrust(Mirror& mirror, std::vector<TrustD
         TRY(mirror::KeepTrustDocument(mirror.db(), RecordOf(document), now));
         TRY(mirror::AppendAudit(mirror.db(), now, AuditOf(document, actor)));
       } else {
-        TRY(KeepSiteTrust(mirror, document, actor));
+        TRY(KeepOne(mirror, document, actor));
       }
     }
     verdict.document = std::move(document);

@@ -51,8 +51,10 @@ Result<std::vector<TrustVerdict>> AcceptTrust(mirror::Mirror& mirror,
 
 /// The trust state of the connected side: cards of the sites and what documents said about them.
 Result<manifests::TrustState> ReadSiteTrust(mirror::Mirror& mirror);
-/// Within an open write transaction: the site's card becomes that of the document.
-Result<void> KeepSiteTrust(mirror::Mirror& mirror, const manifests::TrustDocument& document,
+/// Makes documents about sites lasting: a site's card becomes that of its rotation. Audited; one
+/// transaction.
+Result<void> KeepSiteTrust(mirror::Mirror& mirror,
+                           const std::vector<manifests::TrustDocument>& documents,
                            const std::string& actor);
 
 }  // namespace gapferry::importer
