@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/damage_view.h"
 #include "cli/media_support.h"
 #include "cli/plan_view.h"
 #include "cli/return_commands.h"
@@ -43,10 +44,17 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
     error.next = "name the folder gapferry-STREAM-NUMBER, or the medium it lies on";
   } else if (error.reason == "volumes-missing") {
     error.next = "name the other media, too: gapferry import " + path + " PATH2 --dry-run";
+  } else if (error.reason == "repair-foreign" || error.reason == "repair-malformed") {
+    error.next = "take the repair folder that was made for this bundle";
   } else if (error.reason == "medium-unreadable") {
     error.next = "put the medium in again and repeat the command: it goes on where it stopped";
   } else if (error.code == ErrorCode::kNoSpace) {
     error.next = "make room and repeat the command: it goes on where it stopped";
+  } else if (manifests::IsDamage(error)) {
+    error.next =
+        "nothing was changed here; take another copy of the medium, or ask the sender for what is "
+        "damaged: gapferry repair-request " +
+        path + " --to DIR (the next return names the blocks, too)";
   } else if (error.code == ErrorCode::kCorrupt) {
     error.next = "take another copy of the medium; nothing was changed here";
   } else if (error.reason == "no-gap") {
@@ -119,6 +127,9 @@ Result<importer::ImportResult> ImportMedia(Context& context, mirror::Mirror& mir
     auto result = importer::RunImport(mirror, path, options);
     if (!result) return WithNext(std::move(result.error()), path.string());
     TellOthers(context, result->others);
+    for (const auto& line : MendedLines(result->mended.volumes, result->mended.files)) {
+      context.Warn(line);
+    }
     if (result->missing_volumes.empty()) return result;
     TRY_ASSIGN(const auto next, AskForMedium(context,
                                              fmt::format("{}: volumes {} are still to come.",
@@ -156,10 +167,10 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
     context.Print(text);
   }
   for (const auto& one : result->withheld) {
-    context.Warn(fmt::format("{} is withheld ({}{}): what needs it is not offered; gapferry "
-                             "quarantine list",
-                             one.name, one.why,
-                             one.output.empty() ? "" : ": " + EscapeForDisplay(one.output, 160)));
+    context.Warn(fmt::format(
+        "{} is withheld ({}{}): what needs it is not offered; gapferry "
+        "quarantine list",
+        one.name, one.why, one.output.empty() ? "" : ": " + EscapeForDisplay(one.output, 160)));
   }
   if (result->missing_files > 0) {
     context.Warn(
@@ -184,7 +195,9 @@ Result<ExitCode> ImportBundle(Context& context, mirror::Mirror& mirror, const st
                 {"withdrawn", result->withdrawn},
                 {"intent_changes", result->intent.changed},
                 {"moved_deadlines", result->intent.moved_deadlines.size()},
-                {"proposals", result->proposals}});
+                {"proposals", result->proposals},
+                {"damaged_volumes", DamageToJson(result->mended.volumes)},
+                {"mended_files", result->mended.files}});
   return ExitCode::kDone;
 }
 
@@ -196,6 +209,7 @@ Result<ExitCode> Import(Context& context) {
   importer::ImportOptions options;
   const auto media = context.args().List("PATH");
   options.more_media.assign(media.begin() + 1, media.end());
+  for (const std::string& folder : context.args().List("repair")) options.repair.push_back(folder);
   options.accept_removals = context.args().Number("accept-removals");
   options.new_history = context.args().Has("new-history");
   options.hold = context.args().Has("hold");
@@ -232,6 +246,7 @@ std::vector<Command> ImportCommands() {
                     "a bundle's folder, a medium it lies on, several of them, or a return-*.jsonl",
                     true},
                    {"--dry-run", Takes::kNothing, {}, "show the plan, change nothing"},
+                   {"--repair", Takes::kList, "DIR", "a repair folder that came for this bundle"},
                    {"--accept-removals", Takes::kNumber, "N",
                     "let this many updates go, the number that a run before showed"},
                    {"--hold",
