@@ -229,7 +229,7 @@ def read_manifest(data):
     require(len(data) <= MANIFEST_LIMIT, "manifest: too large")
     m = document(data, "gapferry-manifest")
     sealed = isinstance(m, dict) and "sealed" in m
-    routing = dict(_type=TEXT, created=TIME, index=dict, parity_optional=range(1, 101),
+    routing = dict(_type=TEXT, created=TIME, index=dict, parity_optional=list(range(1, 101)),
                    previous_manifest=SHA256, recipients=list_of(dict), sender=dict, sequence=COUNT,
                    stream=r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", sums_sha256=SHA256,
                    sums_size=COUNT, volumes=list_of(dict))

@@ -2,6 +2,7 @@
 
 Good bundles, returns and cards are read by both; damaged ones are refused by both.
 """
+import hashlib
 import json
 import pathlib
 import re
@@ -38,6 +39,37 @@ class GoldenTest(unittest.TestCase):
         self.assertEqual(bundle.manifest["stream"], "ship-7")
         self.assertEqual(bundle.index[-1]["size"], 5)
 
+    def test_opens_the_sealed_one_and_extracts_parts(self):
+        key = GOLDEN / "recipient.pem"
+        sealed = Bundle(GOLDEN / "sealed", [self.card], key)
+        self.assertEqual(sealed.index, Bundle(GOLDEN / "bundle", [self.card]).index)
+        self.assertEqual(sealed.manifest["base"]["generation"], 7)
+        sealed.extract(self.copy)
+        files = [p for p in self.copy.glob("content/*/*")]
+        self.assertEqual([p.read_bytes() for p in files], [b"alpha"])
+        self.assertTrue(refused(lambda: Bundle(GOLDEN / "sealed", [self.card])))
+        shutil.rmtree(self.copy)
+        parts = Bundle(GOLDEN / "parts", [self.card])
+        self.assertEqual([line["name"][-9:] for line in parts.index[1:]], [".part0001", ".part0002"])
+        parts.extract(self.copy)
+        (file,) = self.copy.glob("content/*/*")
+        self.assertEqual(hashlib.sha1(file.read_bytes()).hexdigest().upper(), file.stem)
+
+    def test_a_sealed_bundle_without_key_is_checked_but_for_its_contents(self):
+        words = ("verify", "--trust", GOLDEN / "sender.card", "--json")
+        done = gapferry(*words, GOLDEN / "sealed")
+        self.assertEqual(done.code, 3, done)
+        shown = done.result()
+        self.assertIs(shown["verified"], False)
+        self.assertEqual(shown["not_checked"], ["details", "index", "objects"])
+        for name in ("volume-0001.tar.sealed", "index.jsonl.zst.sealed", "details.json.sealed"):
+            shutil.rmtree(self.copy, ignore_errors=True)
+            shutil.copytree(GOLDEN / "sealed", self.copy)
+            bad = bytearray((self.copy / name).read_bytes())
+            bad[len(bad) // 2] ^= 1
+            (self.copy / name).write_bytes(bad)
+            self.assertEqual(gapferry(*words, self.copy).code, 20, name)
+
     def test_both_refuse_every_damaged_byte_in_a_sample(self):
         for path in sorted((GOLDEN / "bundle").iterdir()):
             data = path.read_bytes()
@@ -50,7 +82,9 @@ class GoldenTest(unittest.TestCase):
                 where = f"{path.name} byte {at}"
                 self.assertTrue(refused(lambda: Bundle(self.copy, [self.card])), where)
                 done = gapferry("verify", self.copy, "--trust", GOLDEN / "sender.card")
-                self.assertIn(done.code, (20, 21, 10), f"{where}: {done}")
+                # SHA256SUMS can be made again from the files, and is then right as it was signed.
+                mended = path.name == "SHA256SUMS" and done.code == 3 and "damaged" in done.out
+                self.assertTrue(mended or done.code in (20, 21, 10), f"{where}: {done}")
 
     def test_both_refuse_what_is_missing_or_unlisted(self):
         for change in ("missing", "unlisted", "link"):
@@ -78,12 +112,17 @@ class GoldenTest(unittest.TestCase):
 
     def test_the_steps_by_hand_are_true(self):
         """Each command of README.txt, as it is printed."""
-        readme = (GOLDEN / "bundle/README.txt").read_text()
+        for name in ("bundle", "sealed"):
+            with self.subTest(name):
+                self.steps_by_hand(GOLDEN / name)
+
+    def steps_by_hand(self, bundle):
+        readme = (bundle / "README.txt").read_text()
         commands = re.findall(r"^    ((?:sed|openssl|sha256sum|grep) .*)$", readme, re.M)
         self.assertGreaterEqual(len(commands), 6)
         for command in commands:
             done = subprocess.run(command.replace("CARD", str(GOLDEN / "sender.card")), shell=True,
-                                  cwd=GOLDEN / "bundle", capture_output=True, text=True, check=False)
+                                  cwd=bundle, capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 0, f"{command}: {done.stdout}{done.stderr}")
 
 

@@ -1,1 +1,1 @@
-34750f98bd59fcfc946da45aaabe933b origin MTOxcVBC9Z+AiBsmIg3BesnNZ2EH4c1tTLDiVaZPxzafzcrKpSNkyPfWJT8Wtzk/SYeoC//hA/q/QWRRu4D6Cw==
+34750f98bd59fcfc946da45aaabe933b origin guA94OCL51dRpvz8ecmIclfw+jqjGgqo8DtHZbSzFPhPLQVmOuroVVQ1EDoQrZeD5LQ4NsyX0beJi1bKKH0MBw==

@@ -1,0 +1,1 @@
+34750f98bd59fcfc946da45aaabe933b origin GQPjvugk80eaVXP+LVQezwWM1JYaMTdQni7bnHDMJ2OI216EQl2fOTuZmmo01vb/IytvVW32u+OPjCeqaeCaAQ==

@@ -1,0 +1,1 @@
+34750f98bd59fcfc946da45aaabe933b origin 8Fe0iZAPqBDiZQhWuTmMOw68GorgjmyTKsFV4rvlEFKXbZJftU4tvchK78Vzto1nZhayD3oJHYKSn6RPiPdsBA==
