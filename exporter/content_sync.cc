@@ -80,7 +80,7 @@ class ContentRun {
  private:
   std::vector<std::size_t> SortOut();
   Result<void> CheckSpace(std::uint64_t spare_bytes);
-  Result<std::uint64_t> MissingBytes();
+  Result<void> CountMissing();
   Result<void> DownloadThese(const std::vector<std::size_t>& indices);
   Result<void> Take(Finished finished);
   Result<void> TakeFailure(const NeededFile& needed, Error error);
@@ -103,6 +103,9 @@ class ContentRun {
 
   std::vector<NeededFile> needed_;
   std::vector<char> is_settled_;  // of needed_: fetched, or will not be
+  // Of needed_: what was still to come when the run began; 0 once settled. And their sum.
+  std::vector<std::uint64_t> missing_;
+  std::uint64_t missing_bytes_ = 0;
   std::vector<VerifiedContent> batch_;
   std::uint64_t batch_bytes_ = 0;
   std::vector<std::size_t> absent_;  // of needed_: the upstream does not have them
@@ -120,9 +123,9 @@ Result<ContentReport> ContentRun::Run() {
     report_.postponed_files = wanted.size();
     return std::move(report_);
   }
+  TRY(CountMissing());
   TRY(CheckSpace(kSpareBytes));
-  TRY_ASSIGN(const std::uint64_t bytes, MissingBytes());
-  progress_.Begin("content", wanted.size(), bytes);
+  progress_.Begin("content", wanted.size(), missing_bytes_);
   TRY(DownloadThese(wanted));
   progress_.End();
   if (stop_.stop_requested()) return std::unexpected(Stopped());
@@ -158,22 +161,22 @@ std::vector<std::size_t> ContentRun::SortOut() {
 // ---- Space -------------------------------------------------------------------------------------
 
 // What is still to come over the network: what is staged takes no more room.
-Result<std::uint64_t> ContentRun::MissingBytes() {
-  std::uint64_t missing = 0;
+Result<void> ContentRun::CountMissing() {
+  missing_.assign(needed_.size(), 0);
   for (std::size_t i = 0; i < needed_.size(); ++i) {
     if (is_settled_[i] != 0) continue;
     const std::uint64_t wanted = needed_[i].LargestBytes();
     TRY_ASSIGN(const auto staged, mirror_.content().StagedPath(needed_[i].expected));
     std::error_code error;
     const std::uintmax_t size = fs::file_size(staged, error);
-    missing += wanted - (error ? 0 : std::min<std::uint64_t>(size, wanted));
+    missing_[i] = wanted - (error ? 0 : std::min<std::uint64_t>(size, wanted));
+    missing_bytes_ += missing_[i];
   }
-  return missing;
+  return {};
 }
 
 Result<void> ContentRun::CheckSpace(std::uint64_t spare_bytes) {
-  TRY_ASSIGN(const std::uint64_t missing, MissingBytes());
-  return CheckFreeSpace(mirror_.path(), missing + spare_bytes);
+  return CheckFreeSpace(mirror_.path(), missing_bytes_ + spare_bytes);
 }
 
 // ---- Downloading -------------------------------------------------------------------------------
@@ -238,6 +241,7 @@ Result<void> ContentRun::Take(Finished finished) {
   report_.fetched_bytes += finished.downloaded.network_bytes;
   auto& result = finished.downloaded.result;
   is_settled_[finished.index] = 1;
+  missing_bytes_ -= std::exchange(missing_[finished.index], 0);
   if (auto* verified = std::get_if<VerifiedContent>(&result)) {
     ++report_.fetched_files;
     progress_.Advance(1, 0);
