@@ -4,11 +4,13 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/text.h"
 #include "cli/context.h"
 #include "exporter/export_return.h"
 #include "importer/import_return.h"
+#include "importer/reviewer.h"
 #include "mirror/audit.h"
 
 namespace gapferry::cli {
@@ -26,13 +28,62 @@ std::unexpected<Error> WithNext(Error error) {
         "gapferry downstream list shows whom this server reports to; if it moved behind the gap: "
         "gapferry downstream remove SERVER, then import the return again";
   } else if (error.reason == "return-reused") {
-    error.next = "at the site: gapferry export --return writes the next number";
+    error.next =
+        "the site was put back to an older day: after a full bundle (gapferry export --full --to "
+        "DIR --for SITE) its returns count again";
+  } else if (error.reason == "signature-threshold") {
+    error.next = "a reviewer of the site reads and signs it: gapferry sign RETURN --key KEY";
   } else if (error.reason == "recipient-foreign") {
     error.next = "carry it to the mirror that it names";
   } else if (error.code == ErrorCode::kCorrupt) {
     error.next = "take another copy, or let the site write it again; nothing was changed here";
   }
   return std::unexpected(std::move(error));
+}
+
+struct ReviewWish {
+  bool is_wanted = false;
+  std::optional<manifests::SigningKey> key;  ///< absent: the reviewer signs elsewhere
+};
+
+/// Before anything is shown: a person should not read for nothing.
+Result<ReviewWish> ReadReview(Context& context, mirror::Mirror& mirror) {
+  ReviewWish wish;
+  const auto key = context.args().Text("key");
+  wish.is_wanted = context.args().Has("review") || key;
+  if (mirror.config().return_review && !wish.is_wanted && !context.args().Has("dry-run")) {
+    return std::unexpected(
+        Error{ErrorCode::kUsage, "return.review in gapferry.yaml asks for a reviewer's signature",
+              "review-required",
+              "gapferry export --return --review --key KEY --to DIR, or without --key and then on "
+              "the reviewer's machine: gapferry sign RETURN --key KEY"});
+  }
+  if (!key) return wish;
+  auto loaded = importer::LoadReviewer(mirror, *key);
+  if (!loaded) {
+    Error error = std::move(loaded.error());
+    if (error.reason == "reviewer-unknown")
+      error.next = "gapferry trust add CARD (of the reviewer)";
+    return std::unexpected(std::move(error));
+  }
+  wish.key.emplace(std::move(*loaded));
+  return wish;
+}
+
+void SayWhy(Context& context, const mirror::Mirror& mirror,
+            const exporter::PreparedReturn& prepared) {
+  if (prepared.is_limited) {
+    context.Say(fmt::format("level {} instead of {}: the upstream behind {} takes sums only",
+                            mirror::ReturnLevelName(prepared.header.level),
+                            mirror::ReturnLevelName(mirror.config().return_level),
+                            EscapeForDisplay(prepared.recipient_name, 64)));
+  }
+  if (prepared.sender_knows > 0) {
+    context.Warn(
+        fmt::format("{} has applied return {}, of which this mirror knows nothing: it was put back "
+                    "to an older day since",
+                    EscapeForDisplay(prepared.recipient_name, 64), prepared.sender_knows));
+  }
 }
 
 }  // namespace
@@ -44,7 +95,9 @@ Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
     if (field == "addresses") fields.addresses = true;
     if (field == "hardware") fields.hardware = true;
   }
+  TRY_ASSIGN(const auto review, ReadReview(context, mirror));
   TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror.path(), "export-return"));
+
   auto prepared = exporter::PrepareReturn(mirror, lock, fields);
   if (!prepared) return WithNext(std::move(prepared.error()));
   context.Say("this is every line that leaves, to " +
@@ -52,6 +105,7 @@ Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
   for (const std::string_view line : Split(prepared->text, '\n')) {
     if (!line.empty()) context.Say("  " + std::string(line));
   }
+  SayWhy(context, mirror, *prepared);
   if (context.args().Has("dry-run")) {
     context.Emit({{"level", mirror::ReturnLevelName(prepared->header.level)},
                   {"lines", prepared->header.lines + 1},
@@ -62,13 +116,21 @@ Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
   TRY_ASSIGN(const auto written,
              exporter::WriteReturn(mirror, lock, *prepared,
                                    std::filesystem::absolute(*context.args().Text("to")),
-                                   mirror::CurrentActor()));
+                                   review.key ? &*review.key : nullptr, mirror::CurrentActor()));
   context.Print(written.path.string());
+  const bool waits = review.is_wanted && !review.key;
+  if (waits) {
+    context.Print("it waits for the reviewer: gapferry sign " + written.path.string() +
+                  " --key KEY");
+  }
   context.Emit({{"return", written.path.string()},
                 {"number", written.number},
                 {"level", mirror::ReturnLevelName(prepared->header.level)},
                 {"lines", prepared->header.lines + 1},
                 {"bytes", prepared->text.size()},
+                {"review", waits        ? "waiting"
+                           : review.key ? "signed"
+                                        : "none"},
                 {"repeated", prepared->repeated}});
   return ExitCode::kDone;
 }

@@ -1,7 +1,6 @@
 #include "exporter/export_plan.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
@@ -19,20 +18,6 @@ using mirror::Mirror;
 using mirror::exchange::RevisionLine;
 
 constexpr int kMaxDangling = 1000;
-
-/// Documents up to here need not be carried: every site has said that it holds this state, or a
-/// person has.
-Result<mirror::Generation> HeldGeneration(Mirror& mirror, const ExportPlan& plan) {
-  if (!plan.full) return plan.base.name.generation;
-  mirror::Generation held = std::numeric_limits<mirror::Generation>::max();
-  for (const mirror::Site& site : plan.site.recipients) {
-    if (!site.acknowledged || !site.diverged.empty()) return 0;
-    TRY_ASSIGN(const auto knowledge, mirror.catalog().Knows(site.acknowledged->name));
-    if (knowledge == mirror::StateKnowledge::kOtherHistory) return 0;
-    held = std::min(held, site.acknowledged->name.generation);
-  }
-  return held;
-}
 
 Result<void> ChooseBase(Mirror& mirror, const ExportRequest& request, ExportPlan& plan,
                         std::vector<SiteBase>& bases) {
@@ -64,7 +49,9 @@ Result<std::uint64_t> PassedSequence(mirror::Ledger& ledger, const mirror::Desti
 }
 
 Result<void> CollectRevisions(Mirror& mirror, ExportPlan& plan) {
-  TRY_ASSIGN(const mirror::Generation held, HeldGeneration(mirror, plan));
+  // Who asks for a full one does not go by receipts: the site may have been put back to an older
+  // day, and lack documents that it had acknowledged. The base of a full one is 0.
+  const mirror::Generation held = plan.base.name.generation;
   std::vector<mirror::RevisionId> carried;
   std::vector<mirror::RevisionRow> updates;
   TRY(mirror.catalog().ForEachChanged(

@@ -2,23 +2,18 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
-#include <set>
 
 #include "base/canonical_json.h"
-#include "exporter/own_keys.h"
-#include "exporter/return_facts.h"
 #include "base/file.h"
 #include "base/version.h"
+#include "exporter/own_keys.h"
+#include "exporter/return_facts.h"
 #include "exporter/server_summary.h"
+#include "manifests/sign_file.h"
 #include "manifests/signature.h"
 #include "manifests/trust_store.h"
 #include "mirror/audit.h"
-#include "mirror/catalog.h"
-#include "mirror/content_store.h"
-#include "mirror/exchange/needed_files.h"
 #include "mirror/intent.h"
-#include "mirror/quarantine.h"
 #include "mirror/rollup_state.h"
 #include "mirror/witness.h"
 
@@ -28,8 +23,6 @@ namespace {
 using mirror::Mirror;
 using mirror::exchange::ReturnDocument;
 using mirror::exchange::ReturnHeader;
-
-constexpr int kReceipts = 64;
 
 struct Recipient {
   Guid guid;
@@ -129,71 +122,11 @@ Result<void> AddComputers(Mirror& mirror, mirror::Activity& activity, ReturnDocu
   return {};
 }
 
-Result<void> AddReceipts(Mirror& mirror, const Recipient& recipient, ReturnDocument& document) {
-  mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto imports, ledger.Imports(kReceipts));
-  TRY_ASSIGN(const auto content, mirror.content().Digest());
-  TRY_ASSIGN(const auto published, mirror.catalog().Published());
-  std::map<std::string, std::uint64_t> reached;  // the lowest sequence of each stream so far
-  for (const mirror::BundleIn& bundle : imports) {
-    if (bundle.sender != recipient.guid) continue;
-    // The last receipt tells where the site stands: nothing from before a new history was accepted.
-    if (!document.receipts.empty()) {
-      const auto& later = document.receipts.back().target.name;
-      const auto stream = reached.find(bundle.stream);
-      if (bundle.target.name.epoch != later.epoch ||
-          bundle.target.name.generation > later.generation ||
-          (stream != reached.end() && bundle.sequence >= stream->second)) {
-        break;
-      }
-    }
-    reached[bundle.stream] = bundle.sequence;
-
-    mirror::exchange::ReturnReceipt receipt{bundle.stream, bundle.sequence, bundle.manifest,
-                                            bundle.target, content,         bundle.imported_at};
-    // Where the site stands now, as it is and not as the bundle promised.
-    if (document.receipts.empty()) receipt.target.state_digest = published.state_digest;
-    document.receipts.push_back(std::move(receipt));
-  }
-  std::ranges::reverse(document.receipts);
-  return {};
-}
-
-/// Files that came and that the scanner rejected: they are not asked for, they are here.
-Result<void> AddWithheld(Mirror& mirror, ReturnDocument& document) {
-  mirror::Quarantine quarantine(mirror);
-  TRY_ASSIGN(const auto files, quarantine.List(/*all=*/false));
-  for (const auto& file : files) {
-    document.withheld.push_back({file.sha1, file.size_bytes, file.why});
-  }
-  return {};
-}
-
-Result<void> AddRequests(Mirror& mirror, ReturnDocument& document) {
-  std::set<Sha1Digest> seen;
-  for (const auto& file : document.withheld) seen.insert(file.sha1);
-  TRY_ASSIGN(const auto needed, mirror::exchange::NeededFiles(mirror, /*all=*/false));
-  for (const auto& file : needed) {
-    if (!file.is_held && seen.insert(file.sha1).second) {
-      document.requests.push_back({file.sha1, file.size_bytes, /*asked=*/false});
-    }
-  }
-  TRY_ASSIGN(const auto wanted, mirror.content().Wanted());
-  for (const Sha1Digest& sha1 : wanted) {
-    if (!mirror.content().Holds(sha1) && seen.insert(sha1).second) {
-      document.requests.push_back({sha1, 0, /*asked=*/true});
-    }
-  }
-  return {};
-}
-
 Result<std::string> Compose(Mirror& mirror, const Recipient& recipient, const ReturnHeader& header,
                             const mirror::exchange::ReturnFields& fields) {
   ReturnDocument document;
   document.header = header;
-  TRY(AddReceipts(mirror, recipient, document));
-  TRY(AddWithheld(mirror, document));
-  TRY(AddRequests(mirror, document));
+  TRY(AddBundlesAndFiles(mirror, recipient.guid, document));
   if (header.level != mirror::ReturnLevel::kReceipt) {
     TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
     TRY(AddServers(mirror, *activity, document));
@@ -216,13 +149,22 @@ fs::path StagedReturn(Mirror& mirror, std::uint64_t number) {
   return mirror.staging() / ("return-" + std::to_string(number) + ".jsonl");
 }
 
+/// What may leave: the upstream of the recipient may take sums only, and has said so.
+Result<mirror::ReturnLevel> AllowedLevel(Mirror& mirror) {
+  const mirror::ReturnLevel level = mirror.config().return_level;
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto last, ledger.LastImport());
+  const bool sums_only = last && !last->detailed;
+  return sums_only ? std::min(level, mirror::ReturnLevel::kSummary) : level;
+}
+
 /// Whether what was once prepared may still leave: this mirror may have been restored since, the
 /// level lowered, or fewer fields allowed.
 Result<bool> IsStillAllowed(Mirror& mirror, const std::string& text,
                             const mirror::exchange::ReturnFields& fields) {
   TRY_ASSIGN(const auto document, mirror::exchange::DecodeReturn(text));
-  if (document.header.level != mirror.config().return_level ||
-      document.header.site_epoch != mirror.identity().epoch) {
+  TRY_ASSIGN(const auto level, AllowedLevel(mirror));
+  if (document.header.level != level || document.header.site_epoch != mirror.identity().epoch) {
     return false;
   }
   return EncodeReturn(Redact(document, fields)) == text;
@@ -263,8 +205,8 @@ Result<std::optional<PreparedReturn>> Repeated(Mirror& mirror, const Recipient& 
     return std::optional<PreparedReturn>();
   }
   TRY_ASSIGN(const auto document, mirror::exchange::DecodeReturn(*text));
-  if (document.header.level != mirror.config().return_level ||
-      document.header.site_epoch != mirror.identity().epoch) {
+  TRY_ASSIGN(const auto level, AllowedLevel(mirror));
+  if (document.header.level != level || document.header.site_epoch != mirror.identity().epoch) {
     return std::optional<PreparedReturn>();
   }
   TRY_ASSIGN(const std::string again, Compose(mirror, recipient, document.header, fields));
@@ -283,7 +225,7 @@ Result<PreparedReturn> Fresh(Mirror& mirror, const Recipient& recipient,
   header.site_epoch = mirror.identity().epoch;
   header.recipient = recipient.guid;
   TRY_ASSIGN(header.number, ledger.NextReturn(recipient.guid));
-  header.level = mirror.config().return_level;
+  TRY_ASSIGN(header.level, AllowedLevel(mirror));
   header.created = mirror.clock().Now();
   TRY_ASSIGN(header.audit, mirror::ReadAuditHead(mirror.db()));
   TRY_ASSIGN(header.seen, mirror::LastWitnessed(mirror.db(), recipient.guid, header.site));
@@ -309,12 +251,19 @@ Result<PreparedReturn> PrepareReturn(Mirror& mirror, const mirror::JobLock&,
   prepared->header = document.header;
   prepared->file_name = FileName(recipient, document.header.site, document.header.number);
   prepared->recipient_name = recipient.name;
+  prepared->is_limited = document.header.level < mirror.config().return_level;
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto last, ledger.LastImport());
+  if (last && last->applied_return > 0) {
+    TRY_ASSIGN(const auto known, ledger.FindReturn(recipient.guid, last->applied_return));
+    if (!known) prepared->sender_knows = last->applied_return;
+  }
   return std::move(*prepared);
 }
 
 Result<WrittenReturn> WriteReturn(Mirror& mirror, const mirror::JobLock&,
                                   const PreparedReturn& prepared, const fs::path& to,
-                                  const std::string& actor) {
+                                  const manifests::SigningKey* reviewer, const std::string& actor) {
   mirror::Ledger ledger(mirror.db());
   mirror::ReturnOut out;
   out.recipient = prepared.header.recipient;
@@ -325,7 +274,14 @@ Result<WrittenReturn> WriteReturn(Mirror& mirror, const mirror::JobLock&,
   const fs::path path = to / prepared.file_name;
   if (prepared.repeated) {
     TRY_ASSIGN(const auto last, ledger.LastReturn(out.recipient));
-    if (last && fs::path(last->path) == path) return WrittenReturn{path, out.number};
+    if (last && fs::path(last->path) == path) {
+      const fs::path beside(path.string() + ".sig");
+      if (reviewer != nullptr) {
+        TRY(manifests::AddSignature(AsBytes(prepared.text), beside, beside, *reviewer,
+                                    manifests::SignerRole::kRelease));
+      }
+      return WrittenReturn{path, out.number};
+    }
   }
   TRY_ASSIGN(const auto key, manifests::SigningKey::Load(mirror.keys().signing));
   const fs::path staged = StagedReturn(mirror, out.number);
@@ -337,6 +293,11 @@ Result<WrittenReturn> WriteReturn(Mirror& mirror, const mirror::JobLock&,
   TRY(WriteFileAtomically(path, AsBytes(prepared.text)));
   TRY_ASSIGN(const auto line,
              manifests::SignDocument(AsBytes(prepared.text), key, manifests::SignerRole::kOrigin));
+  std::vector<manifests::SignatureLine> lines = {line};
+  if (reviewer != nullptr) {
+    TRY_ASSIGN(lines.emplace_back(), manifests::SignDocument(AsBytes(prepared.text), *reviewer,
+                                                             manifests::SignerRole::kRelease));
+  }
   TRY(WriteFileAtomically(fs::path(path.string() + ".sig"),
                           AsBytes(manifests::EncodeSignatures(lines))));
   // A site that changed its keys says so beside: read before the signature is judged.

@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "manifests/card.h"
+#include "manifests/keys.h"
 #include "mirror/exchange/return_records.h"
 #include "mirror/job_lock.h"
 #include "mirror/mirror.h"
@@ -19,6 +20,11 @@ struct PreparedReturn {
   std::string recipient_name;
   bool resumed = false;   ///< an earlier run had reserved this number with these bytes
   bool repeated = false;  ///< already written, and nothing has changed since
+  /// The upstream of the recipient takes sums only, so no more than them leaves.
+  bool is_limited = false;
+  /// The recipient has applied this number, which this mirror does not know of: it was put back to
+  /// an older day. 0: it was not.
+  std::uint64_t sender_knows = 0;
 };
 
 /// Puts receipt, requests and, as the level allows, servers, computers and status together for the
@@ -34,9 +40,10 @@ struct WrittenReturn {
 };
 
 /// Reserves the number for these bytes, writes the file and its .sig into `to`, each synced, and
-/// records it. Interrupted anywhere, PrepareReturn and WriteReturn again end in the same file.
+/// records it; `reviewer` may be null. Interrupted anywhere, PrepareReturn and WriteReturn again
+/// end in the same file.
 Result<WrittenReturn> WriteReturn(mirror::Mirror& mirror, const mirror::JobLock& lock,
                                   const PreparedReturn& prepared, const std::filesystem::path& to,
-                                  const std::string& actor);
+                                  const manifests::SigningKey* reviewer, const std::string& actor);
 
 }  // namespace gapferry::exporter

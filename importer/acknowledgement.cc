@@ -4,16 +4,29 @@
 #include <string>
 
 #include "mirror/activity.h"
+#include "mirror/content_store.h"
 #include "mirror/ledger.h"
 #include "mirror/rollup_state.h"
 
 namespace gapferry::importer {
 
-Result<void> ApplyAcknowledgement(mirror::Mirror& mirror,
-                                  const manifests::Acknowledgement& acknowledgement) {
+namespace {
+
+/// The next return would ask for it once more, and be sent it once more.
+Result<void> EndRequests(mirror::Mirror& mirror, const Guid& sender, std::uint64_t applied) {
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto last, ledger.LastImport());
-  if (last) TRY(ledger.DropResends(last->sender, acknowledgement.applied_return));
+  TRY(ledger.DropResends(sender, applied));
+  TRY_ASSIGN(const auto written, ledger.FindReturn(sender, applied));
+  if (!written) return {};
+  return mirror.content().ForgetLost(written->created_at);
+}
+
+}  // namespace
+
+Result<void> ApplyAcknowledgement(mirror::Mirror& mirror, const Guid& sender,
+                                  const manifests::Acknowledgement& acknowledgement) {
+  TRY(EndRequests(mirror, sender, acknowledgement.applied_return));
+
   TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
   mirror::RollupState told(*activity);
   std::set<std::string> deleted;

@@ -11,7 +11,8 @@ namespace gapferry::importer {
 /// again; one of a server below is removed, and that server is told so. Saying it again changes
 /// nothing; what is not said any more is over. Requests for whole bundles that an applied return
 /// told are honoured by the bundle that says so, and end. Short transactions; may be repeated.
-Result<void> ApplyAcknowledgement(mirror::Mirror& mirror,
+/// `sender` has applied a return: what that one asked for is not asked again.
+Result<void> ApplyAcknowledgement(mirror::Mirror& mirror, const Guid& sender,
                                   const manifests::Acknowledgement& acknowledgement);
 
 }  // namespace gapferry::importer

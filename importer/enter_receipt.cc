@@ -78,6 +78,13 @@ Result<EnteredReceipt> Enter(Mirror& mirror, const mirror::Site& site, const Rec
   EnteredReceipt entered;
   entered.sequence = code.sequence;
   entered.files_are_missing = code.files_are_missing;
+  TRY_ASSIGN(const auto review, ledger.ReviewOf(site.guid));
+  if (review.required > 0) {
+    return Fail(ErrorCode::kUntrusted, "review-required",
+                fmt::format("receipts of '{}' need the signatures of {} reviewers, which a code "
+                            "cannot carry",
+                            site.stream, review.required));
+  }
   TRY_ASSIGN(entered.stream, FindStream(mirror, site, code));
   TRY_ASSIGN(const auto bundle, FindBundle(ledger, entered.stream, code.sequence));
   mirror::CodeEffect effect;

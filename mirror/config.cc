@@ -473,6 +473,13 @@ void ReadMedia(Section section, Config::Media& media) {
   section.Finish();
 }
 
+Result<bool> ParseReview(std::string_view text) {
+  if (text == "required") return true;
+  if (text == "none") return false;
+  return Fail(ErrorCode::kUsage,
+              "'" + EscapeForDisplay(text, 40) + "' is neither none nor required");
+}
+
 void ReadRest(Section& root, Config& config) {
   Section keys = root.Sub("keys");
   keys.Take("signing", config.keys_signing, AnyText);
@@ -480,6 +487,8 @@ void ReadRest(Section& root, Config& config) {
   ReadSchedule(root.Sub("schedule"), config.schedule);
   Section returns = root.Sub("return");
   returns.Take("level", config.return_level, ParseReturnLevel);
+  returns.Take("review", config.return_review, ParseReview);
+
   returns.Finish();
   Section content = root.Sub("content");
   content.Take("download", config.content.download, ParsePolicy);
@@ -687,7 +696,10 @@ std::string WriteConfig(const Config& c) {
       Optional("signing", c.keys_signing, "pkcs11:token=gapferry;object=signing"));
   out += fmt::format(
       "# What leaves this side in returns: receipt, summary (counts) or detailed (computers).\n"
-      "return:\n  level: {}\n\n"
+      "# review: none, or required: a second person reads each return and signs it (export "
+      "--return\n"
+      "# --review); receipt codes, which nobody can sign, are not shown then.\n"
+      "return:\n  level: {}\n  review: {}\n\n"
       "content:\n"
       "  download: {}           # approved, all or none\n"
       "  express: {}               # also express (.psf) files\n"
@@ -713,11 +725,13 @@ std::string WriteConfig(const Config& c) {
       "  max_document_bytes: {}   # of one update's metadata, decoded\n"
       "  max_file_bytes: {}\n"
       "  warn_after_days: {}            # without a new bundle, status warns; 0: never\n",
-      ReturnLevelName(c.return_level), PolicyName(c.content.download), c.content.express,
-      SourceName(c.content.source), c.content.ask_upstream, ByteCount(c.content.bandwidth),
+      ReturnLevelName(c.return_level), c.return_review ? "required" : "none",
+      PolicyName(c.content.download), c.content.express, SourceName(c.content.source),
+      c.content.ask_upstream, ByteCount(c.content.bandwidth),
       Optional("window", c.content.window ? c.content.window->ToString() : "", "22:00-05:00"),
-      c.exporting.encrypt, c.exporting.parity, Seconds(c.import.deadline_floor), ByteCount(c.import.max_document_bytes),
-      ByteCount(c.import.max_file_bytes), c.import.warn_after_days);
+      c.exporting.encrypt, c.exporting.parity, Seconds(c.import.deadline_floor),
+      ByteCount(c.import.max_document_bytes), ByteCount(c.import.max_file_bytes),
+      c.import.warn_after_days);
   out += WriteScannerSection(c.import.scanner) + "\n" + WriteMediaSection(c.media);
   out += WriteScheduleSection(c.schedule) + "\n";
   out += fmt::format(

@@ -109,6 +109,7 @@ struct Config {
   /// key on a PKCS#11 token; empty: keys/signing.pem.
   std::string keys_signing;
   ReturnLevel return_level = ReturnLevel::kReceipt;
+  bool return_review = false;  ///< a reviewer signs what leaves: returns need --review
 
   struct Content {
     ContentPolicy download = ContentPolicy::kApproved;

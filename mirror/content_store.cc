@@ -225,6 +225,8 @@ Result<void> EnterRow(Database& db, const ContentFile& file, std::set<std::size_
              "SELECT ?, ?, ?, ?, content_sequence FROM mirror",
              file.sha1, file.sha256, file.size_bytes, file.extension));
   TRY(db.Run("DELETE FROM content_wanted WHERE sha1 = ?", file.sha1));
+  TRY(db.Run("DELETE FROM content_lost WHERE sha1 = ?", file.sha1));
+
   // What declared something else under this SHA-1 is withheld from now on.
   TRY(
       db.Run("UPDATE revision SET has_digest_conflict = 1 WHERE has_digest_conflict = 0 AND id IN "
@@ -332,12 +334,29 @@ Result<void> ContentStore::Drop(const Sha1Digest& sha1) {
     TRY(db_.Run("UPDATE mirror SET content_sequence = content_sequence + 1"));
     TRY(db_.Run("DELETE FROM content WHERE sha1 = ?", sha1));
     TRY(UpdateContentBuckets(db_, {BucketOf(sha1.View())}));
-    TRY(db_.Run("INSERT OR IGNORE INTO content_wanted (sha1, asked_at) VALUES (?, ?)", sha1,
-                SystemClock().Now()));
+    const UtcTime now = SystemClock().Now();
+    TRY(db_.Run("INSERT OR IGNORE INTO content_wanted (sha1, asked_at) VALUES (?, ?)", sha1, now));
+    TRY(db_.Run("INSERT OR REPLACE INTO content_lost (sha1, lost_at) VALUES (?, ?)", sha1, now));
     TRY(tx.Commit());
   }
   // The row first: a file without a row is taken over or moved aside by Recover, never served.
   return RemoveFile(PathOf(*file));
+}
+
+Result<std::vector<Sha1Digest>> ContentStore::Lost() {
+  TRY_ASSIGN(auto rows, db_.Prepare("SELECT sha1 FROM content_lost ORDER BY sha1"));
+  std::vector<Sha1Digest> lost;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    lost.push_back(rows.DigestAt<Sha1Digest>(0));
+  }
+  TRY(rows.Check());
+  return lost;
+}
+
+Result<void> ContentStore::ForgetLost(UtcTime up_to) {
+  return db_.Run("DELETE FROM content_lost WHERE lost_at <= ?", up_to);
 }
 
 // ---- Recovery ----------------------------------------------------------------------------------

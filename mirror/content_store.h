@@ -125,6 +125,11 @@ class ContentStore {
   Result<std::vector<ContentFile>> Recover();
   /// Forgets and deletes a held file that was found damaged or missing; it is wanted again.
   Result<void> Drop(const Sha1Digest& sha1);
+  /// Files that were dropped and did not come again, ascending: whoever sends bundles believes that
+  /// they are here, until it is told.
+  Result<std::vector<Sha1Digest>> Lost();
+  /// The sender knows of those that were lost up to then.
+  Result<void> ForgetLost(UtcTime up_to);
 
   struct Damage {
     ContentFile file;

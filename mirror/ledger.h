@@ -315,8 +315,11 @@ class Ledger {
   /// a time and no generation.
   Result<std::optional<UtcTime>> UpstreamSyncBefore(UtcTime time);
 
-  // Returns going out.
+    // Returns going out.
+  /// Above all that were written here and all that the recipient says it has applied: this mirror
+  /// may have been put back to an older day since.
   Result<std::uint64_t> NextReturn(const Guid& recipient);
+  Result<std::optional<ReturnOut>> FindReturn(const Guid& recipient, std::uint64_t number);
   Result<void> ReserveReturn(const ReturnOut& out);
   Result<std::optional<ReturnOut>> UnfinishedReturn(const Guid& recipient);
   Result<std::optional<ReturnOut>> LastReturn(const Guid& recipient);  ///< written ones
@@ -341,6 +344,16 @@ class Ledger {
   Result<bool> HadReturnOf(const Guid& site, const Guid& site_epoch);
   Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                               std::string_view actor);
+    /// How many reviewers must have signed a site's return, and whose signature counts.
+  struct Review {
+    unsigned required = 0;
+    std::vector<Bytes> cards;  ///< ascending by GUID
+  };
+  Result<Review> ReviewOf(const Guid& site);
+  /// Replaces it. Audited.
+  Result<void> SetReview(const Guid& site, unsigned required,
+                         const std::vector<std::pair<Guid, Bytes>>& cards, UtcTime now,
+                         std::string_view actor);
   struct CodeApplied {
     bool is_known = false;  ///< this very code was applied before
     bool is_late = false;   ///< older than what is known, or of an epoch that the site has left

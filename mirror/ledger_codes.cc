@@ -1,9 +1,47 @@
 #include "base/canonical_json.h"
 #include "mirror/ledger.h"
 
-// Receipts that people type.
+// Receipts that people type, and who reviews returns.
 
 namespace gapferry::mirror {
+
+Result<Ledger::Review> Ledger::ReviewOf(const Guid& site) {
+  Review review;
+  TRY_ASSIGN(const auto required,
+             db_.QueryInt("SELECT required FROM site_review WHERE site = ?", site));
+  review.required = static_cast<unsigned>(required.value_or(0));
+  TRY_ASSIGN(auto rows,
+             db_.Prepare("SELECT card FROM site_reviewer WHERE site = ? ORDER BY reviewer"));
+  rows.BindAll(site);
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    const ByteView card = rows.Blob(0);
+    review.cards.emplace_back(card.begin(), card.end());
+  }
+  TRY(rows.Check());
+  return review;
+}
+
+Result<void> Ledger::SetReview(const Guid& site, unsigned required,
+                               const std::vector<std::pair<Guid, Bytes>>& cards, UtcTime now,
+                               std::string_view actor) {
+  TRY_ASSIGN(auto tx, Transaction::Begin(db_, TransactionKind::kWrite));
+  TRY(db_.Run("INSERT OR REPLACE INTO site_review (site, required) VALUES (?, ?)", site,
+              static_cast<std::int64_t>(required)));
+  TRY(db_.Run("DELETE FROM site_reviewer WHERE site = ?", site));
+  JsonValue::Array reviewers;
+  for (const auto& [guid, card] : cards) {
+    TRY(db_.Run("INSERT OR REPLACE INTO site_reviewer (site, reviewer, card) VALUES (?, ?, ?)",
+                site, guid, ByteView(card)));
+    reviewers.emplace_back(guid.ToString());
+  }
+  TRY(AppendAudit(db_, now,
+                  {std::string(actor), "site.review", site.ToString(),
+                   WriteCanonicalJson(JsonValue::Object{{"required", std::uint64_t{required}},
+                                                        {"reviewers", std::move(reviewers)}})}));
+  return tx.Commit();
+}
 
 Result<std::optional<std::uint16_t>> Ledger::LastCodeEpoch(const Guid& site) {
   TRY_ASSIGN(

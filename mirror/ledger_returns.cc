@@ -148,9 +148,17 @@ Result<std::optional<UtcTime>> Ledger::UpstreamSyncBefore(UtcTime time) {
 }
 
 Result<std::uint64_t> Ledger::NextReturn(const Guid& recipient) {
-  TRY_ASSIGN(const auto last,
+    TRY_ASSIGN(const auto written,
              db_.QueryInt("SELECT max(number) FROM return_out WHERE recipient = ?", recipient));
-  return static_cast<std::uint64_t>(last.value_or(0) + 1);
+  TRY_ASSIGN(const auto applied,
+             db_.QueryInt("SELECT max(applied_return) FROM bundle_in WHERE sender = ?", recipient));
+  return static_cast<std::uint64_t>(std::max(written.value_or(0), applied.value_or(0)) + 1);
+}
+
+Result<std::optional<ReturnOut>> Ledger::FindReturn(const Guid& recipient, std::uint64_t number) {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare(std::string(kReturnColumns) + "AND number = " + std::to_string(number)));
+  return FirstReturn(rows, recipient);
 }
 
 Result<void> Ledger::ReserveReturn(const ReturnOut& out) {

@@ -8,8 +8,8 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
-#include "exporter/receipt_of.h"
 #include "importer/enter_receipt.h"
+#include "importer/receipt_of.h"
 #include "manifests/receipt_code.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
@@ -42,13 +42,13 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
   } else if (reason == "receipt-code-version") {
     error.next = "this mirror needs the version of gapferry that the site has";
   } else if (reason == "review-required") {
-    error.next = "at the site: gapferry export --return --review --to DIR";
+    error.next = "a return instead of a code: gapferry export --return --review --to DIR";
   }
   return std::unexpected(std::move(error));
 }
 
 Result<void> WriteSheet(Context& context, mirror::Mirror& mirror,
-                        const exporter::ReceiptOf& receipt) {
+                        const importer::ReceiptOf& receipt) {
   const std::filesystem::path file = *context.args().Text("sheet");
   const std::string extension = ToLowerAscii(file.extension().string());
   const bool html = extension == ".html" || extension == ".htm";
@@ -57,14 +57,14 @@ Result<void> WriteSheet(Context& context, mirror::Mirror& mirror,
                                        EscapeForDisplay(file.string(), 200) + "'");
   }
   const std::string sheet =
-      exporter::ReceiptSheet(receipt, mirror.identity().name, mirror.clock().Now(), html);
+      importer::ReceiptSheet(receipt, mirror.identity().name, mirror.clock().Now(), html);
   return WriteFileAtomically(std::filesystem::absolute(file), AsBytes(sheet));
 }
 
 Result<ExitCode> Show(Context& context) {
   TRY_ASSIGN(const auto path, context.MirrorPath());
   TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path));
-  auto receipt = exporter::MakeReceiptOf(mirror);
+  auto receipt = importer::MakeReceiptOf(mirror);
   if (!receipt) return WithNext(std::move(receipt.error()), "SITE");
   if (context.args().Has("sheet")) TRY(WriteSheet(context, mirror, *receipt));
   context.Print(fmt::format(

@@ -200,6 +200,12 @@ CREATE TABLE content_wanted (
   asked_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Files that were held, vanished or were found damaged, and did not come again: for the next return.
+CREATE TABLE content_lost (
+  sha1 BLOB PRIMARY KEY,
+  lost_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Trees of 4,096 buckets by the first 12 bits of the GUID (of the SHA-1 for content).
 CREATE TABLE digest_bucket (
   tree INTEGER NOT NULL,                   -- 1 documents, 2 local intent, 3 upstream intent, 4 content, 5 followed
@@ -602,6 +608,18 @@ CREATE TABLE return_in (
   applied_at INTEGER NOT NULL,
   PRIMARY KEY (site, sha256)               -- numbers begin again when a site is made anew
 ) STRICT, WITHOUT ROWID;
+-- Connected side: whose signatures the returns of a site need beside its own.
+CREATE TABLE site_review (
+  site BLOB PRIMARY KEY REFERENCES site (guid),
+  required INTEGER NOT NULL                -- so many reviewers; 0: none
+) STRICT, WITHOUT ROWID;
+CREATE TABLE site_reviewer (
+  site BLOB NOT NULL REFERENCES site (guid),
+  reviewer BLOB NOT NULL,
+  card BLOB NOT NULL,
+  PRIMARY KEY (site, reviewer)
+) STRICT, WITHOUT ROWID;
+
 -- Connected side: receipt codes that were applied. epoch, state: the bits of the code.
 CREATE TABLE receipt_code_in (
   id INTEGER PRIMARY KEY AUTOINCREMENT,

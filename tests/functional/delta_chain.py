@@ -132,6 +132,9 @@ class Chain(unittest.TestCase):
 
     def deliver(self, site, bundle):
         done = self.run_somehow(site.mirror, "import", bundle, "--yes")
+        if done.code == 2 and done.error()["reason"] == "removals-need-acceptance":
+            accepted = done.error()["next"].split("--accept-removals ")[1].split()[0]
+            done = self.run_somehow(site.mirror, "import", bundle, "--yes", "--accept-removals", accepted)
         if done.code == 0:
             status = site.mirror.status()
             reached = status["last_bundle"]["sender_generation"]

@@ -140,11 +140,15 @@ TEST_F(ReturnIntakeTest, ComputersDeletedUpstreamLeaveTheReturnsUntilTheyRegiste
 
 TEST_F(ReturnIntakeTest, WhatIsNotSaidAnyMoreIsOver) {
   const std::string own = PutComputer(Far(), 1);
-  manifests::Acknowledgement said{far_.identity().guid, 1, true, {TestGuid(8, 1)}};
-  ASSERT_TRUE(ApplyAcknowledgement(far_, said).has_value());
+  manifests::Acknowledgement said;
+  said.site = far_.identity().guid;
+  said.applied_return = 1;
+  said.detailed = true;
+  said.deleted_computers = {TestGuid(8, 1)};
+  ASSERT_TRUE(ApplyAcknowledgement(far_, near_.identity().guid, said).has_value());
   EXPECT_EQ(Apply(MustReturn())->computers, 0u);
   said.deleted_computers.clear();
-  ASSERT_TRUE(ApplyAcknowledgement(far_, said).has_value());
+  ASSERT_TRUE(ApplyAcknowledgement(far_, near_.identity().guid, said).has_value());
   clock_.Set(clock_.Now() + hours(1));
   EXPECT_EQ(Apply(MustReturn())->computers, 1u);
 }

@@ -165,7 +165,7 @@ class TwoMirrors : public testing::Test {
     const auto prepared = exporter::PrepareReturn(far_, lock, fields);
     EXPECT_TRUE(prepared.has_value()) << prepared.error().message;
     const auto written =
-        exporter::WriteReturn(far_, lock, *prepared, dir_.path() / "stick", "user:test");
+        exporter::WriteReturn(far_, lock, *prepared, dir_.path() / "stick", nullptr, "user:test");
     EXPECT_TRUE(written.has_value()) << written.error().message;
     return written->path;
   }

@@ -36,6 +36,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.keys_signing = "pkcs11:token=t;object=\"o\"";
   config.import.warn_after_days = 10;
   config.return_level = ReturnLevel::kDetailed;
+  config.return_review = true;
   config.content.download = ContentPolicy::kAll;
   config.exporting.encrypt = true;
   config.exporting.parity = 7;
@@ -176,6 +177,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"no_lifetime", "name: a\nserve:\n  downstream_cookie_lifetime: 0s\n",
                 "f.yaml:3:3: 'serve.downstream_cookie_lifetime' is less than a second"},
         BadCase{"level", "name: a\nreturn:\n  level: all\n", "f.yaml:3:10: 'return.level': 'all'"},
+        BadCase{"review", "name: a\nreturn:\n  review: yes\n",
+                "f.yaml:3:11: 'return.review': 'yes'"},
         BadCase{"duration", "name: a\nimport:\n  deadline_floor: 7\n",
                 "f.yaml:3:19: 'import.deadline_floor': '7' is no number with a unit"},
         BadCase{"list", "name: [a]\n", "f.yaml:1:7: 'name' must be one value"},

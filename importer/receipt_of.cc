@@ -1,25 +1,24 @@
-#include "exporter/receipt_of.h"
+#include "importer/receipt_of.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/text.h"
+#include "importer/own_side.h"
 #include "manifests/receipt_code.h"
-#include "manifests/trust_store.h"
 #include "mirror/catalog.h"
 #include "mirror/exchange/needed_files.h"
 
-namespace gapferry::exporter {
+namespace gapferry::importer {
 namespace {
 
 using mirror::Mirror;
 
 Result<manifests::Card> SenderCard(Mirror& mirror, const Guid& sender) {
-  TRY_ASSIGN(const auto cards, manifests::ReadTrustedCards(mirror.keys().trusted_folder));
-  for (const auto& one : cards) {
-    if (one.card.guid == sender) return one.card;
-  }
+  TRY_ASSIGN(const auto trust, ReadTrust(mirror));
+  const manifests::Holder* holder = trust.Find(sender);
+  if (holder != nullptr) return holder->card;
   return Fail(ErrorCode::kNotFound, "no-card",
               "the card of " + sender.ToString() + ", who sent the last bundle, is not here");
 }
@@ -114,6 +113,12 @@ std::string HtmlSheet(const ReceiptOf& receipt, const std::string& site, UtcTime
 }  // namespace
 
 Result<ReceiptOf> MakeReceiptOf(Mirror& mirror) {
+  if (mirror.config().return_review) {
+    return Fail(ErrorCode::kUsage, "review-required",
+                "return.review in gapferry.yaml asks for a reviewer's signature, which a code "
+                "cannot carry");
+  }
+
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto last, ledger.LastImport());
   if (!last) {
@@ -150,4 +155,4 @@ std::string ReceiptSheet(const ReceiptOf& receipt, const std::string& site_name,
   return html ? HtmlSheet(receipt, site_name, now) : TextSheet(receipt, site_name, now);
 }
 
-}  // namespace gapferry::exporter
+}  // namespace gapferry::importer

@@ -9,7 +9,7 @@
 #include "mirror/ledger.h"
 #include "mirror/mirror.h"
 
-namespace gapferry::exporter {
+namespace gapferry::importer {
 
 /// What a receipt code says, beside the code.
 struct ReceiptOf {
@@ -23,7 +23,8 @@ struct ReceiptOf {
 };
 
 /// The receipt of the last import as a code for the sender of the bundle: everything it says is in
-/// the struct. Reads only. Fails with kUsage (reason "nothing-imported") or kNotFound (reason
+/// the struct. Reads only. Fails with kUsage (reasons
+/// "nothing-imported", "review-required") or kNotFound (reason
 /// "no-card": the sender's card is not trusted here any more).
 Result<ReceiptOf> MakeReceiptOf(mirror::Mirror& mirror);
 
@@ -32,4 +33,4 @@ Result<ReceiptOf> MakeReceiptOf(mirror::Mirror& mirror);
 std::string ReceiptSheet(const ReceiptOf& receipt, const std::string& site_name, UtcTime now,
                          bool html);
 
-}  // namespace gapferry::exporter
+}  // namespace gapferry::importer
