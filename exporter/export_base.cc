@@ -94,6 +94,7 @@ class BaseFinder {
   Result<void> WithoutReturns() {
     const std::size_t behind = BehindOverlap(site_, sent_, mirror_.clock().Now());
     if (behind > 0) MoveTo(sent_[behind - 1].target);
+    if (request_.resend_since) return {};  // says itself what has arrived
     TRY_ASSIGN(const auto implied, ledger_.Implied(site_, sent_, behind));
     AddAll(base_.believed, implied);
     return {};
@@ -147,6 +148,11 @@ class BaseFinder {
       TRY_ASSIGN(const auto pins, ledger_.Pins(sent_[lost].owner, sent_[lost].sequence));
       for (const mirror::PinnedFile& file : pins) base_.believed.erase(file.sha1);
     }
+    if (!site_.settings.no_returns) return {};
+    const std::vector<SentBundle> until(sent_.begin(),
+                                        sent_.begin() + static_cast<std::ptrdiff_t>(kept));
+    TRY_ASSIGN(const auto implied, ledger_.Implied(site_, until, kept));
+    AddAll(base_.believed, implied);
     return {};
   }
 

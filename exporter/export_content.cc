@@ -40,8 +40,8 @@ struct Rank {
 
 const Rank kAskedFor;
 const Rank kLicences{.kind = 1};
-/// What approvals at a site need, and none here.
-const Rank kNeededThere{.kind = 2};
+/// What approvals at a site need, and none here: after everything else.
+const Rank kNeededThere{.kind = 2, .urgency = 3, .severity = 4};
 
 Rank RankOf(const NeededUpdate& needed) {
   return {2,
@@ -69,6 +69,8 @@ bool HasArchitecture(const SiteSettings& settings, const std::vector<std::string
   if (settings.architectures.empty() || architectures.empty()) return true;
   return std::ranges::find_first_of(architectures, settings.architectures) != architectures.end();
 }
+
+bool IsExpress(const DeclaredFile& file) { return EqualsIgnoreCase(file.patching_type, "Express"); }
 
 std::uint64_t BytesOf(const std::vector<DeclaredFile>& files) {
   std::uint64_t bytes = 0;
@@ -138,15 +140,31 @@ class Planner {
     rules.replaced_by_held_only = true;
     TRY_ASSIGN(const Need need, mirror::exchange::FindNeed(mirror_, rules));
     plan_.replaced_updates = std::max(plan_.replaced_updates, need.replaced);
+    if (!rules.groups.empty()) TRY(FilterOtherGroups(rules));
+    std::vector<Sha1Digest> chosen;
     for (const NeededUpdate& update : need.updates) {
       if (IsLeftOut(update)) continue;
-      for (const DeclaredFile& file : update.files) TRY(AddFile(RankOf(update), file.sha1));
+      for (const DeclaredFile& file : update.files) {
+        TRY(AddFile(RankOf(update), file.sha1));
+        chosen.push_back(file.sha1);
+      }
     }
     for (const DeclaredFile& file : need.licences) {
       const bool wanted = file.language.empty() || ToLowerAscii(file.language) == "en" ||
                           HasLanguage(*settings_, {ToLowerAscii(file.language)});
       if (!wanted) filtered_.insert(file.sha1);
       if (wanted) TRY(AddFile(kLicences, file.sha1));
+    }
+    for (const Sha1Digest& sha1 : chosen) filtered_.erase(sha1);
+    return {};
+  }
+
+  /// What only approvals for other groups need is left out, also when the site asks for it.
+  Result<void> FilterOtherGroups(mirror::exchange::NeedRules rules) {
+    rules.groups.clear();
+    TRY_ASSIGN(const Need need, mirror::exchange::FindNeed(mirror_, rules));
+    for (const NeededUpdate& update : need.updates) {
+      for (const DeclaredFile& file : update.files) filtered_.insert(file.sha1);
     }
     return {};
   }
@@ -205,11 +223,13 @@ class Planner {
   /// Whether some update that declares the file is for this site.
   Result<bool> PassesFilter(const Sha1Digest& sha1) {
     if (settings_->content == SiteContent::kNone || filtered_.contains(sha1)) return false;
-    if (settings_->languages.empty() && settings_->architectures.empty()) return true;
+    const bool express = settings_->express.value_or(mirror_.config().content.express);
     TRY_ASSIGN(const auto revisions, mirror::exchange::DeclaringRevisions(mirror_, sha1));
     for (const mirror::RevisionId id : revisions) {
       TRY_ASSIGN(const auto relations, mirror_.catalog().Relations(id));
       if (!relations) continue;
+      const auto file = std::ranges::find(relations->files, sha1, &DeclaredFile::sha1);
+      if (file == relations->files.end() || (!express && IsExpress(*file))) continue;
       TRY_ASSIGN(const UpdateTraits traits, mirror::exchange::TraitsOf(mirror_, *relations));
       if (HasLanguage(*settings_, traits.languages) &&
           HasArchitecture(*settings_, traits.architectures)) {
