@@ -48,6 +48,9 @@ struct Site {
   std::optional<UtcTime> forgotten_at;  ///< what was written before does not count as received
 };
 
+/// A manifest has room for so many recipients.
+inline constexpr std::size_t kMaxGroupSites = 256;
+
 /// Several sites that are sent the same bundles, in a stream of their own.
 struct SiteGroup {
   Guid guid;
@@ -315,7 +318,7 @@ class Ledger {
   /// a time and no generation.
   Result<std::optional<UtcTime>> UpstreamSyncBefore(UtcTime time);
 
-    // Returns going out.
+  // Returns going out.
   /// Above all that were written here and all that the recipient says it has applied: this mirror
   /// may have been put back to an older day since.
   Result<std::uint64_t> NextReturn(const Guid& recipient);
@@ -344,7 +347,7 @@ class Ledger {
   Result<bool> HadReturnOf(const Guid& site, const Guid& site_epoch);
   Result<Applied> ApplyReturn(const ReturnEffect& effect, const StateLookup& state_at, UtcTime now,
                               std::string_view actor);
-    /// How many reviewers must have signed a site's return, and whose signature counts.
+  /// How many reviewers must have signed a site's return, and whose signature counts.
   struct Review {
     unsigned required = 0;
     std::vector<Bytes> cards;  ///< ascending by GUID

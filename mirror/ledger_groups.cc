@@ -102,6 +102,15 @@ Result<SiteGroup> Ledger::AddToGroup(std::string_view name, const std::vector<Si
     TRY(db_.Run("INSERT OR IGNORE INTO site_group_member (site_group, site) VALUES (?, ?)",
                 group.guid, site.guid));
   }
+  TRY_ASSIGN(
+      const auto count,
+      db_.QueryInt("SELECT count(*) FROM site_group_member WHERE site_group = ?", group.guid));
+  if (static_cast<std::size_t>(count.value_or(0)) > kMaxGroupSites) {
+    return Fail(ErrorCode::kUsage, "group-full",
+                "group '" + EscapeForDisplay(group.name, 64) + "' would have " +
+                    std::to_string(*count) + " sites, a bundle has room for " +
+                    std::to_string(kMaxGroupSites));
+  }
   TRY(AppendAudit(db_, now,
                   {std::string(actor), "site-group.add", group.guid.ToString(),
                    MembersDetail(group, members)}));
