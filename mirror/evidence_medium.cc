@@ -142,7 +142,9 @@ void ReadSys(const fs::path& sys, const std::string& number, MediumFacts& facts)
   if (facts.device.empty()) facts.device = "/dev/" + Clean(folder.filename().string());
   const fs::path top = fs::canonical(sys, error);
   const auto take = [](std::string& out, const fs::path& file) {
-    if (out.empty()) out = FirstLine(file);
+    if (!out.empty()) return;
+    out = FirstLine(file);
+    if (out.starts_with("0x")) out.clear();  // a number of the PCI bus says nothing to people
   };
   for (int i = 0; i < kMostSteps && folder != top && folder.has_relative_path(); ++i) {
     const fs::path device = folder / "device";

@@ -131,8 +131,9 @@ Result<KnownEvidence> ReadKnownEvidence(const std::string& path, const std::vect
   if (!read) return WithContext(std::move(read.error()), "'" + path + "'");
   for (const Card& card : cards) {
     if (card.signing_key != read->key) continue;
-    const auto own = read->members.find("mirror");
-    JsonFields fields(own == read->members.end() ? JsonValue() : own->second, "mirror");
+    const auto found = read->members.find("mirror");
+    const JsonValue own = found == read->members.end() ? JsonValue() : found->second;
+    JsonFields fields(own, "mirror");
     const Guid guid = fields.GuidValue("guid");
     fields.Text("name", 64);
     TRY(fields.Finish());
