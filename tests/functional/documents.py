@@ -35,8 +35,8 @@ class Documents(unittest.TestCase):
                 if not found:
                     continue
                 words = shlex.split(found.group(1).split("#")[0].replace("...", ""))
-                path = [w for w in words if re.fullmatch(r"[a-z]+", w)][:2]
-                for length in (2, 1):
+                path = [w for w in words if re.fullmatch(r"[a-z]+", w)][:3]
+                for length in (3, 2, 1):
                     key = tuple(path[:length])
                     if key not in helps:
                         helps[key] = gapferry(*key, "--help")
