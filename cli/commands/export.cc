@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -15,6 +16,7 @@
 #include "cli/return_commands.h"
 #include "exporter/medium_label.h"
 #include "exporter/repair_bundle.h"
+#include "manifests/index.h"
 #include "manifests/parity.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
@@ -50,6 +52,8 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
         "on the same medium or another one, this goes on where it stopped: gapferry export "
         "--for " +
         site + " --to DIR";
+  } else if (error.reason == "volume-too-small") {
+    error.next = "larger volumes: gapferry export --for " + site + " --to DIR --volume-size BYTES";
   } else if (error.reason == "medium-unknown") {
     error.next = "gapferry bundle list";
   }
@@ -154,8 +158,9 @@ Result<std::uint64_t> SizeOption(Context& context, const std::string& name) {
 /// Four volumes on a medium, with their repair files, leave room for index and manifest on the last
 /// one.
 std::uint64_t VolumesFor(std::uint64_t medium_bytes, unsigned parity) {
-  constexpr std::uint64_t kTarBlock = 512;
-  return medium_bytes / (100 + parity) * 24 / kTarBlock * kTarBlock;
+  const std::uint64_t bytes =
+      medium_bytes / (100 + parity) * 24 / manifests::kTarBlock * manifests::kTarBlock;
+  return std::max(bytes, manifests::kMinVolumeBytes);
 }
 
 Result<std::optional<unsigned>> ParityOption(Context& context) {
@@ -200,14 +205,15 @@ std::unexpected<Error> WithRepairNext(Error error, const std::string& stream) {
 }
 
 Result<ExitCode> ExportRepair(Context& context, mirror::Mirror& mirror) {
-  TRY_ASSIGN(const auto requests, RepairRequests(context, mirror));
+  const auto asked = RepairRequests(context, mirror);
+  if (!asked) return WithRepairNext(Error(asked.error()), context.args().TextOr("for", "SITE"));
   exporter::RepairOptions options;
   options.to = std::filesystem::absolute(context.args().List("to").front());
   options.actor = mirror::CurrentActor();
   options.progress = &context.progress();
   options.stop = context.stop();
   ExitCode code = ExitCode::kDone;
-  for (const auto& request : requests) {
+  for (const auto& request : *asked) {
     auto result = exporter::WriteRepairFolder(mirror, request, options);
     if (!result) return WithRepairNext(std::move(result.error()), request.stream);
     context.Print(fmt::format(
