@@ -5,6 +5,7 @@
 #include "base/canonical_json.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "exporter/bundle_objects.h"
 #include "exporter/export_evidence.h"
 #include "exporter/media_run.h"
@@ -50,6 +51,9 @@ fs::path WorkFolder(Mirror& mirror, const Manifest& draft) {
   return mirror.staging() / ("export-" + draft.DirectoryName());
 }
 
+/// Small files of as many bundles of a stream are kept, for those who ask for them again.
+constexpr std::uint64_t kKeptFolders = 4;
+
 /// Folders of this stream's earlier bundles, which are signed or given up.
 void TidyWorkFolders(Mirror& mirror, const Manifest& draft) {
   const std::string prefix = "export-gapferry-" + draft.stream + "-";
@@ -60,6 +64,8 @@ void TidyWorkFolders(Mirror& mirror, const Manifest& draft) {
         name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) {
       continue;
     }
+    const auto sequence = ParseInt<std::uint64_t>(std::string_view(name).substr(prefix.size()));
+    if (sequence && *sequence + kKeptFolders > draft.sequence) continue;
     if (const auto removed = RemoveTree(mirror.staging() / name); !removed) {
       Log(LogLevel::kWarning, "remains of an export not removed",
           {{"why", removed.error().message}});

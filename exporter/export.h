@@ -67,8 +67,7 @@ struct ExportResult {
   std::uint64_t dangling = 0;
 };
 
-/// Copies of the small files of a bundle that this mirror wrote, until the next one of its stream
-/// is reserved.
+/// Copies of the small files of a bundle that this mirror wrote; of the last few of each stream.
 std::filesystem::path KeptSmallFiles(mirror::Mirror& mirror, const manifests::Manifest& manifest);
 
 /// Writes the next bundle for a site, or finishes the one that an earlier run reserved: its number

@@ -124,6 +124,12 @@ Result<BundleOut> FindAsked(Mirror& mirror, const RepairRequest& request) {
                 name + " is " + std::string(mirror::BundleStateName(bundle->state)) +
                     ": it cannot be made again");
   }
+  CountingSink plan;
+  TRY(ledger.CopyIntentObject(*owner, request.sequence, plan));
+  if (plan.count() == 0) {
+    return Fail(ErrorCode::kUsage, "plan-gone",
+                name + " was overtaken by later ones: its plan is not kept any more");
+  }
   return std::move(*bundle);
 }
 

@@ -28,7 +28,7 @@ Result<void> RememberDamage(mirror::Mirror& mirror, manifests::MendingMedium& me
     progress.Advance(0, manifests::kBlockBytes);
     return {};
   };
-  const auto surveyed = medium.Survey(/*all=*/true, between);
+  const auto surveyed = medium.Survey(manifests::MendingMedium::Depth::kEverything, between);
   progress.End();
   if (!surveyed) return surveyed;
   std::vector<mirror::ReturnEffect::Block> runs;

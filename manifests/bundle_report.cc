@@ -30,8 +30,10 @@ class Reporter {
     report_.was_opened = manifest.has_details();
     for (const VolumeSummary& volume : report_.manifest.volumes) report_.all_bytes += volume.size;
     TRY(manifest.has_details() ? CheckObjects(std::move(manifest)) : CheckStored(manifest));
-    // Objects name every damaged block; without them each block is looked at.
-    TRY(Survey(report_.failure && !report_.has_index));
+    using enum MendingMedium::Depth;
+    TRY(Survey(!report_.failure    ? kRepairBlocks
+               : report_.has_index ? kDamagedVolumes
+                                   : kEverything));
     report_.volumes = medium_.Damage();
     report_.mended_files = medium_.MendedFiles();
     return std::move(report_);
@@ -86,14 +88,14 @@ class Reporter {
     return {};
   }
 
-  Result<void> Survey(bool all) {
+  Result<void> Survey(MendingMedium::Depth depth) {
     if (progress_ != nullptr) progress_->Begin("looking for damage", 0, 0);
     const auto between = [&]() -> Result<void> {
       if (stop_.stop_requested()) return Fail(ErrorCode::kCancelled, "stopped while verifying");
       if (progress_ != nullptr) progress_->Advance(0, kBlockBytes);
       return {};
     };
-    auto done = medium_.Survey(all, between);
+    auto done = medium_.Survey(depth, between);
     if (progress_ != nullptr) progress_->End();
     return done;
   }

@@ -361,7 +361,7 @@ Result<std::unique_ptr<MediumFile>> MendingMedium::OpenSmall(const Routing& rout
 
 // ---- Reports -----------------------------------------------------------------------------------
 
-Result<void> MendingMedium::Survey(bool all, const std::function<Result<void>()>& between) {
+Result<void> MendingMedium::Survey(Depth depth, const std::function<Result<void>()>& between) {
   TRY_ASSIGN(const Routing* routing, FindRouting());
   for (const auto& [name, number] : routing->volumes) {
     auto mender = Mender(*routing, number);
@@ -369,6 +369,8 @@ Result<void> MendingMedium::Survey(bool all, const std::function<Result<void>()>
     if (!mender) return std::unexpected(std::move(mender.error()));
     TRY((*mender)->CheckRepairBlocks(between));
     Bytes bytes(kBlockBytes);
+    const bool all = depth == Depth::kEverything ||
+                     (depth == Depth::kDamagedVolumes && !(*mender)->damage().lost.empty());
     for (std::uint64_t block = 0; all && block < (*mender)->layout().blocks; ++block) {
       TRY(between());
       const auto read = (*mender)->ReadCarefully(block * kBlockBytes, bytes);

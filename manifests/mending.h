@@ -44,9 +44,14 @@ class MendingMedium : public Medium {
   Result<std::unique_ptr<MediumFile>> Open(std::string_view name) override;
   bool MayLackVolumes() const override { return medium_.MayLackVolumes(); }
 
-  /// Reads all repair blocks, and with `all` every block of every volume: what no object check has
-  /// looked at. `between` is called often and may end it.
-  Result<void> Survey(bool all, const std::function<Result<void>()>& between);
+  /// Which blocks Survey looks at beside all repair blocks.
+  enum class Depth {
+    kRepairBlocks,    ///< none: every object was right
+    kDamagedVolumes,  ///< all of volumes with a lost block: a check of an object ends at the first
+    kEverything,
+  };
+  /// Finds the damage that no check of an object has met. `between` is called often and may end it.
+  Result<void> Survey(Depth depth, const std::function<Result<void>()>& between);
   /// Volumes of which blocks are bad, ascending.
   std::vector<VolumeDamage> Damage() const;
   /// Small files that were damaged or missing and given right.

@@ -208,9 +208,11 @@ Result<void> Ledger::MarkSigned(const BundleOut& bundle, const Sha256Digest& man
     TRY(db_.Run("UPDATE " + std::string(table) + " SET last_manifest = ? WHERE guid = ?", manifest,
                 bundle.site));
   }
-  // Its own stay: a medium of it may have to be written again.
-  TRY(db_.Run("DELETE FROM bundle_plan_part WHERE site = ? AND sequence < ?", bundle.site,
-              bundle.sequence));
+  // Its own stay, and those of the last few before: a medium may have to be written again, or
+  // damaged blocks sent again.
+  constexpr std::uint64_t kKeptPlans = 4;
+  TRY(db_.Run("DELETE FROM bundle_plan_part WHERE site = ? AND sequence + ? <= ?", bundle.site,
+              kKeptPlans, bundle.sequence));
   TRY(AppendAudit(db_, now, audit));
   return tx.Commit();
 }
