@@ -121,31 +121,29 @@ Result<bool> MediaRun::PlaceVolumes() {
 }
 
 Result<void> MediaRun::Use(const fs::path& path) {
+  auto used = UseFolder(path);
+  if (used) return {};
+  // Full, and not the first one: the next may take what is left.
+  if (used.error().code == ErrorCode::kNoSpace && targets_.size() > 1) return {};
+  return MediumFailed(std::move(used.error()));
+}
+
+Result<void> MediaRun::UseFolder(const fs::path& path) {
   TRY(CreateDirectories(path));
   TRY_ASSIGN(const std::uint32_t medium, Identify(path));
   targets_.push_back({path, medium});
   folder_ = path / plan_.draft.DirectoryName();
-  const auto pending = Pending();
-  std::uint32_t largest = 0;
-  for (const std::uint32_t volume : pending) {
-    if (largest == 0 || writer_.volumes()[volume - 1].size > writer_.volumes()[largest - 1].size) {
-      largest = volume;
-    }
+  const manifests::VolumeSummary* largest = nullptr;
+  for (const std::uint32_t volume : Pending()) {
+    const auto& one = writer_.volumes()[volume - 1];
+    if (largest == nullptr || one.size > largest->size) largest = &one;
   }
-  if (largest != 0) {
-    const auto& volume = writer_.volumes()[largest - 1];
-    TRY(CheckLargestFile(path, volume.name, volume.size));
-  }
-  auto used = [&]() -> Result<void> {
-    TRY(writer_.MoveTo(folder_));
-    TRY(RemoveStrays());
-    TRY(writer_.WriteReadme(plan_.readme));
-    TRY(CheckPlaced());
-    return Fill();
-  }();
-  if (!used && used.error().code == ErrorCode::kNoSpace && targets_.size() > 1) return {};
-  if (!used) return MediumFailed(std::move(used.error()));
-  return {};
+  if (largest != nullptr) TRY(CheckLargestFile(path, largest->name, largest->size));
+  TRY(writer_.MoveTo(folder_));
+  TRY(RemoveStrays());
+  TRY(writer_.WriteReadme(plan_.readme));
+  TRY(CheckPlaced());
+  return Fill();
 }
 
 /// Volumes of this medium are read once more: what it does not give back is written again.

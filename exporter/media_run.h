@@ -64,6 +64,7 @@ class MediaRun {
   Result<void> ReadPlaces();
   Result<std::optional<std::filesystem::path>> NextPath();
   Result<void> Use(const std::filesystem::path& path);
+  Result<void> UseFolder(const std::filesystem::path& path);
   Result<std::uint32_t> Identify(const std::filesystem::path& path) const;
   Result<void> CheckPlaced();
   Result<void> RemoveStrays();

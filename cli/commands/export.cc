@@ -102,11 +102,13 @@ void PrintResult(Context& context, const exporter::ExportResult& result, const s
         manifest.totals.revisions, manifest.totals.content_files, FormatByteCount(result.bytes),
         result.volumes, HowWritten(result));
   } else {
-    text += fmt::format(
-        "\nbundle {} of stream {} is not complete: volumes {} of {} have no place "
-        "yet\nnext: {}",
-        manifest.sequence, manifest.stream, exporter::NumberRanges(result.pending), result.volumes,
-        next);
+    const std::string rest =
+        result.pending.empty()
+            ? "index and manifest"
+            : fmt::format("volumes {} of {}", exporter::NumberRanges(result.pending),
+                          result.volumes);
+    text += fmt::format("\nbundle {} of stream {} is not complete: {} have no place yet\nnext: {}",
+                        manifest.sequence, manifest.stream, rest, next);
   }
   if (result.media.size() > 1 || !result.complete) text += MediaText(result);
   context.Print(text);
