@@ -254,7 +254,9 @@ Result<void> EnterRow(Database& db, const ContentFile& file, std::set<std::size_
 
 Result<Sha256Digest> ComputeContentBucket(Database& db, std::size_t bucket) {
   TRY_ASSIGN(auto rows, db.Prepare("SELECT sha1, sha256, size_bytes, extension FROM content "
-                                   "WHERE sha1 >= ? AND (sha1 < ? OR ?)"));
+                                   "WHERE sha1 >= ?1 AND sha1 < CASE WHEN ?3 THEN "
+                                   "x'ffffffffffffffffffffffffffffffffffffffffff' "
+                                   "ELSE ?2 END"));
   // 16-byte keys order before the 20-byte digests that begin with them.
   rows.BindAll(FirstKeyOf(bucket), FirstKeyOf(bucket + 1), bucket + 1 == kBuckets ? 1 : 0);
   std::vector<std::string> lines;

@@ -280,10 +280,17 @@ Result<std::vector<std::string>> IntentBucketLines(Database& db, IntentOrigin or
       TRY(rows.Check());
     }
   };
-  constexpr const char* kRange = "origin = ?1 AND guid >= ?2 AND (guid < ?3 OR ?4) AND is_dead = 0";
+  // An upper bound that an index can use, also of the last bucket.
+  constexpr const char* kRange =
+      "origin = ?1 AND guid >= ?2 AND "
+      "guid < CASE WHEN ?4 THEN x'ffffffffffffffffffffffffffffffffff' ELSE ?3 END "
+      "AND is_dead = 0";
   TRY(each(fmt::format("SELECT guid, parent, name FROM target_group WHERE {}", kRange),
            [](Statement& row) { return GroupLine(row.GuidAt(0), row.GuidAt(1), row.Text(2)); }));
-  TRY(each(DeploymentSelect("WHERE origin = ?1 AND update_guid >= ?2 AND (update_guid < ?3 OR ?4) "
+  // "+": by the update, of which a bucket has a 4,096th, and not by an index that begins with
+  // origin.
+  TRY(each(DeploymentSelect("WHERE +origin = ?1 AND update_guid >= ?2 AND update_guid < CASE "
+                            "WHEN ?4 THEN x'ffffffffffffffffffffffffffffffffff' ELSE ?3 END "
                             "AND is_dead = 0"),
            [](Statement& row) { return DeploymentLine(Travelling(ReadDeployment(row))); }));
   TRY(each(fmt::format("SELECT guid FROM decline WHERE {}", kRange),

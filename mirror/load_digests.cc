@@ -88,7 +88,8 @@ Result<Sha256Digest> ComputeBucket(Database& db, std::size_t bucket, ChangeId ch
                                    "r.is_withdrawn, r.is_unlisted FROM revision_identity i "
                                    "JOIN revision r ON r.id = i.id "
                                    "JOIN change c ON c.id = r.change_id "
-                                   "WHERE i.guid >= ?1 AND (i.guid < ?2 OR ?3) "
+                                   "WHERE i.guid >= ?1 AND i.guid < CASE WHEN ?3 THEN "
+                                   "x'ffffffffffffffffffffffffffffffffff' ELSE ?2 END "
                                    "AND (c.generation IS NOT NULL OR c.id = ?4)"));
   rows.BindAll(FirstKeyOf(bucket), FirstKeyOf(bucket + 1), bucket + 1 == kBuckets ? 1 : 0, change);
   std::vector<std::string> lines;
