@@ -138,7 +138,7 @@ TEST_F(RecoveryTest, AnExportThatWasSignedAndNotRecordedEndsInTheSameBundle) {
   EXPECT_TRUE(done->resumed);
   EXPECT_EQ(*ReadTextFile(path / "manifest.json", 1 << 20), manifest);
   EXPECT_EQ(fs::last_write_time(path / "volume-0001.tar"), written);  // read back, not rewritten
-  EXPECT_FALSE(fs::exists(near_.staging() / "export-gapferry-far-000001"));
+  EXPECT_FALSE(fs::exists(near_.staging() / "export-gapferry-far-000001/objects"));
 }
 
 TEST_F(RecoveryTest, SinceIsHeldToTheSameRulesAsReceipts) {
@@ -164,7 +164,10 @@ TEST_F(RecoveryTest, ARestoredSenderCanGoOnWithALowerNumber) {
   Publish({Plain(3)});
   MustImport(MustExport());
   // The sender's backup knew bundle 1 only.
-  Exec(near_, "DELETE FROM bundle_pin");
+  for (const char* table :
+       {"bundle_volume", "bundle_medium", "bundle_pin", "bundle_recipient", "bundle_plan_part"}) {
+    Exec(near_, "DELETE FROM " + std::string(table) + " WHERE sequence > 1");
+  }
   Exec(near_, "DELETE FROM bundle_out WHERE sequence > 1");
   Exec(near_, "UPDATE site SET last_sequence = 1");
   Restore(near_, "near");
@@ -235,8 +238,8 @@ TEST_F(RecoveryTest, TheOrderOfAReturnSaysNothing) {
   MustImport(MustExport());
   const std::string text = *ReadTextFile(MustReturn(), 1 << 20);
   ASSERT_TRUE(mirror::exchange::DecodeReturn(text).has_value());
-  const auto first = text.find("{\"record\":\"request\"");
-  const auto second = text.find("{\"record\":\"request\"", first + 1);
+  const auto first = text.find("{\"asked\":false,\"record\":\"request\"");
+  const auto second = text.find("{\"asked\":false,\"record\":\"request\"", first + 1);
   const auto end = text.find('\n', second) + 1;
   ASSERT_NE(second, std::string::npos);
   const std::string swapped = text.substr(0, first) + text.substr(second, end - second) +
@@ -252,7 +255,8 @@ TEST_F(RecoveryTest, ARequestForWhatNoUpdateDeclaresStopsNoBundle) {
   MustImport(MustExport());
   ASSERT_TRUE(Apply(MustReturn()).has_value());
   Hold(near_, "stray");
-  Exec(near_, "INSERT INTO site_request (site, sha1) VALUES (?, ?)", Far().guid, Sha1("stray"));
+  Exec(near_, "INSERT INTO site_request (site, sha1, asked) VALUES (?, ?, 1)", Far().guid,
+       Sha1("stray"));
   Publish({Plain(2)});
   MustImport(MustExport());
 }
