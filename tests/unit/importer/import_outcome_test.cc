@@ -1,0 +1,77 @@
+#include <gmock/gmock.h>
+
+#include "base/file.h"
+#include "mirror/job_history.h"
+#include "tests/unit/importer/two_mirrors.h"
+
+// What is told of an import: its job record, parts of it that came later, what lies beside it.
+
+namespace gapferry::importer {
+namespace {
+
+class ImportOutcomeTest : public TwoMirrors {
+ protected:
+  mirror::JobRecord LastJob() { return **far_.jobs().Last("import"); }
+};
+
+TEST_F(ImportOutcomeTest, ARefusedImportHasItsRecord) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  ASSERT_TRUE(WriteFileAtomically(bundle / "evil.txt", AsBytes("x")).has_value());
+  EXPECT_EQ(Import(bundle).error().reason, "file-unlisted");
+  EXPECT_EQ(LastJob().result, mirror::JobResult::kFailed);
+  EXPECT_NE(LastJob().detail.find("file-unlisted"), std::string::npos);
+  ASSERT_TRUE(RemoveFile(bundle / "evil.txt").has_value());
+  MustImport(bundle);
+  EXPECT_EQ(LastJob().result, mirror::JobResult::kDone);
+}
+
+TEST_F(ImportOutcomeTest, WhatFailsBehindTheCommitIsAWarningAndTriedAgain) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  const fs::path database = far_.path() / "activity.db";
+  ASSERT_TRUE(RemoveFile(database).has_value());
+  ASSERT_TRUE(WriteFileAtomically(database, AsBytes(std::string(8192, 'x'))).has_value());
+  far_ = Reopen("far");
+  const auto done = Import(bundle);
+  ASSERT_TRUE(done.has_value()) << done.error().message;
+  EXPECT_FALSE(done->already_imported);
+  ASSERT_FALSE(done->warnings.empty());
+  EXPECT_THAT(done->warnings.front(), testing::HasSubstr("activity.db"));
+  EXPECT_EQ(StateOf(far_).state_digest, StateOf(near_).passed_on_digest);
+  EXPECT_EQ(LastJob().result, mirror::JobResult::kDone);
+  ASSERT_TRUE(RemoveFile(database).has_value());
+  far_ = Reopen("far");
+  const auto again = Import(bundle);
+  ASSERT_TRUE(again.has_value()) << again.error().message;
+  EXPECT_TRUE(again->already_imported);
+  EXPECT_TRUE(again->warnings.empty());
+}
+
+TEST_F(ImportOutcomeTest, OfSeveralBundlesTheOneWhoseTurnItIsIsTaken) {
+  Publish({Plain(1)});
+  const fs::path first = MustExport();
+  Publish({Plain(2)});
+  const fs::path second = MustExport();
+  ASSERT_NE(first, second);
+  const fs::path stick = first.parent_path();
+  const auto one = Import(stick);
+  ASSERT_TRUE(one.has_value()) << one.error().message;
+  EXPECT_EQ(one->manifest.sequence, 1u);
+  ASSERT_EQ(one->others.size(), 1u);
+  EXPECT_EQ(one->others[0].folder, second);
+  const auto two = Import(stick);
+  ASSERT_TRUE(two.has_value()) << two.error().message;
+  EXPECT_EQ(two->manifest.sequence, 2u);
+  EXPECT_EQ(StateOf(far_).state_digest, StateOf(near_).passed_on_digest);
+  // Two that are for somebody else: nothing is chosen, and each says why.
+  Mirror other = MakeMirror("other", true);
+  Introduce(other);
+  const auto none = Import(other, stick);
+  ASSERT_FALSE(none.has_value());
+  EXPECT_EQ(none.error().reason, "no-bundle-due");
+  EXPECT_THAT(none.error().message, testing::HasSubstr(first.filename().string() + ": "));
+}
+
+}  // namespace
+}  // namespace gapferry::importer
