@@ -53,12 +53,13 @@ class DamageTest(unittest.TestCase):
     # ---- Tools -----------------------------------------------------------------------------------
 
     def copied(self, bundle):
-        path = self.folder / bundle.name
+        path = self.folder / bundle.parent.name / bundle.name
         shutil.copytree(bundle, path)
         return path
 
     def copied_site(self):
-        return self.world.copy(self.site, f"site-{self.id().split('.')[-1]}")
+        self.copies = getattr(self, "copies", 0) + 1
+        return self.world.copy(self.site, f"site-{self.copies}-{self.id().split('.')[-1]}")
 
     def damage(self, path, offset, count=1):
         with open(path, "r+b") as file:
@@ -264,6 +265,19 @@ class DamageTest(unittest.TestCase):
         self.assertIn(self.large, error["message"])
         self.assertIn("gapferry export", error["next"])
         self.assertEqual([], [p for p in self.folder.glob("*-repair-*/repair.jsonl")])
+
+    def test_files_that_went_bad_inside_a_site_are_asked_for_by_its_next_return(self):
+        site = self.copied_site()
+        site.run("import", self.plain)
+        [held] = site.path.glob(f"content/**/{self.large}.exe")
+        self.damage(held, 3_000_000, 1)
+        self.assertIn("drop-damaged", site.refuse(20, "store", "check", "--deep")["next"])
+        self.assertIn("export --return",
+                      site.refuse(20, "store", "check", "--deep", "--drop-damaged")["next"])
+        written = site.run("export", "--return", "--to", self.folder, "--yes")
+        rows = [json.loads(line) for line in pathlib.Path(written["return"]).read_text().splitlines()]
+        self.assertEqual([(r["record"], r["sha1"].upper()) for r in rows if r.get("record") in ("request", "removed")],
+                         [("request", self.large), ("removed", self.large)])
 
     def test_percentages_that_are_none(self):
         error = self.hub.refuse(2, "export", "--for", "site", "--to", self.folder, "--parity", "101")
