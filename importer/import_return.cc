@@ -18,6 +18,7 @@
 #include "mirror/catalog.h"
 #include "mirror/job_history.h"
 #include "mirror/job_lock.h"
+#include "mirror/rollup_state.h"
 
 namespace gapferry::importer {
 namespace {
@@ -216,6 +217,26 @@ class ShortWrites {
   std::chrono::steady_clock::time_point since_;
 };
 
+/// Totals only grow within an epoch. Where they are lower the site was put back to an older day:
+/// what it counts until it has caught up was counted before, and is rather lost than counted twice.
+Result<void> KeepHigherTotals(mirror::Activity& activity, TrustedReturn& from) {
+  if (from.site.site_epoch != from.document.header.site_epoch) return {};
+  using Key = mirror::RollupState::ActivityKey;
+  const auto key_of = [](const mirror::InstallActivity& one) {
+    return Key{one.server, mirror::RollupState::OsDigest(one.os), one.update};
+  };
+  TRY_ASSIGN(const auto known, activity.InstallActivities());
+  std::map<Key, const mirror::InstallActivity*> by_key;
+  for (const auto& one : known) by_key.emplace(key_of(one), &one);
+  for (auto& one : from.document.activities) {
+    const auto before = by_key.find(key_of(one));
+    if (before == by_key.end()) continue;
+    one.success_total = std::max(one.success_total, before->second->success_total);
+    one.failure_total = std::max(one.failure_total, before->second->failure_total);
+  }
+  return {};
+}
+
 Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from, std::uint64_t& left_alone) {
   ReturnDocument& document = from.document;
   if (document.header.level == mirror::ReturnLevel::kReceipt) return {};
@@ -245,6 +266,7 @@ Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from, std::uint64_t&
     };
     TRY(writes.Run(put));
   }
+  TRY(KeepHigherTotals(*activity, from));
   for (const auto& totals : document.activities) {
     TRY(writes.Run([&] { return activity->PutInstallActivity(totals); }));
   }
