@@ -118,9 +118,8 @@ class BundleTest : public ::testing::Test {
         WriteFileAtomically(secret, AsBytes(std::string(64, '5') + "\n"), 0600).has_value());
     sealing_ = Sealing{*BundleSecret::Load(secret), {key}};
     addressee_.encryption_key_id = key.Id();
-    addressee_.load_key = [folder = root_, seed](const KeyId&) -> Result<EncryptionKey> {
-      return TestEncryptionKey(folder, seed);
-    };
+    const fs::path file = root_ / ("encryption" + std::to_string(seed) + ".pem");
+    addressee_.load_key = [file](const KeyId&) { return EncryptionKey::Load(file); };
   }
 
   fs::path Directory() const { return root_ / Draft().DirectoryName(); }

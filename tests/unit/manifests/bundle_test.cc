@@ -139,39 +139,6 @@ TEST_F(BundleTest, StandardToolsCheckIt) {
   EXPECT_EQ(std::system(script.c_str()), 0);
 }
 
-TEST_F(BundleTest, EveryFlippedByteIsRefused) {
-  ASSERT_TRUE(Write().has_value());
-  const auto names = *ListDirectory(Directory());
-  for (const std::string& name : names) {
-    const std::string good = Read(name);
-    const std::size_t step = good.size() > 4000 ? 211 : 1;
-    for (std::size_t at = 0; at < good.size(); at += step) {
-      std::string bad = good;
-      bad[at] = static_cast<char>(bad[at] ^ 1);
-      Replace(name, bad);
-      const auto result = Verify(Directory());
-      ASSERT_FALSE(result.has_value()) << name << " byte " << at;
-      ASSERT_NE(result.error().reason, "") << result.error().message;
-    }
-    Replace(name, good);
-  }
-  EXPECT_EQ(Reason(), "");
-}
-
-TEST_F(BundleTest, EveryPrefixOfEveryFileIsRefused) {
-  ASSERT_TRUE(Write().has_value());
-  const auto names = *ListDirectory(Directory());
-  for (const std::string& name : names) {
-    const std::string good = Read(name);
-    const std::size_t step = good.size() > 4000 ? 4999 : 1;
-    for (std::size_t size = 0; size < good.size(); size += step) {
-      Replace(name, std::string_view(good).substr(0, size));
-      ASSERT_FALSE(Verify(Directory()).has_value()) << name << " cut to " << size;
-    }
-    Replace(name, good);
-  }
-}
-
 TEST_F(BundleTest, NamesObjectVolumeAndOffsetOfDamage) {
   ASSERT_TRUE(Write().has_value());
   DirectoryMedium medium(Directory());
