@@ -10,9 +10,8 @@ namespace gapferry::manifests {
 namespace {
 
 std::string Signed(const SigningKey& key) {
-  const auto text = SignEvidence({{"bundle", JsonValue::Object{{"name", "gapferry-plant-000007"}}},
-                                  {"side", "sender"}},
-                                 key);
+  const auto text = SignEvidence(
+      {{"bundle", JsonValue::Object{{"name", "gapferry-plant-000007"}}}, {"side", "sender"}}, key);
   EXPECT_TRUE(text);
   return *text;
 }
@@ -33,7 +32,8 @@ TEST(EvidenceDocument, EveryFlippedByteAndEachTruncationIsSeen) {
     std::string bad = good;
     bad[at] = static_cast<char>(bad[at] ^ 1);
     const auto read = ReadEvidence(AsBytes(bad));
-    // A changed key needs a changed key id and a new signature: then it is somebody else's evidence.
+    // A changed key needs a changed key id and a new signature: then it is somebody else's
+    // evidence.
     EXPECT_FALSE(read) << at;
     EXPECT_FALSE(ReadEvidence(AsBytes(good.substr(0, at)))) << at;
   }
