@@ -357,26 +357,25 @@ Result<void> MediaRun::WriteLabels() {
 }
 
 Result<std::vector<ExportMedium>> MediaRun::Report() {
-  TRY_ASSIGN(const auto all, media_.All());
+  TRY_ASSIGN(auto all, media_.All());
+  std::erase_if(all, [](const auto& medium) { return medium.lost; });
+  std::vector<std::uint32_t> numbers;
+  for (const auto& medium : all) numbers.push_back(medium.number);
+  if (!Pending().empty()) numbers.clear();
   std::vector<ExportMedium> report;
   for (const auto& medium : all) {
-    if (medium.lost) continue;
     ExportMedium one;
     one.number = medium.number;
     one.path = medium.path;
     one.has_manifest = medium.has_manifest;
     one.read_back = medium.read_back;
-    LabelFacts facts{
-        medium.number,       {}, {}, static_cast<std::uint32_t>(writer_.volumes().size()),
-        medium.has_manifest, 0};
     for (const auto& volume : medium.volumes) {
       if (place_.contains(volume.number)) one.volumes.push_back(volume.number);
-      facts.bytes += volume.bytes;
+      one.bytes += volume.bytes;
     }
-    facts.volumes = one.volumes;
-    if (Pending().empty()) facts.media = static_cast<std::uint32_t>(all.size());
-    one.bytes = facts.bytes;
-    one.label = MediumLabel(plan_.draft, facts);
+    one.label = MediumLabel(plan_.draft, {medium.number, numbers, one.volumes,
+                                          static_cast<std::uint32_t>(writer_.volumes().size()),
+                                          medium.has_manifest, one.bytes});
     report.push_back(std::move(one));
   }
   return report;

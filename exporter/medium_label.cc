@@ -25,7 +25,11 @@ std::string MediumLabel(const manifests::Manifest& bundle, const LabelFacts& fac
     recipients += (recipients.empty() ? "" : ", ") + EscapeForDisplay(recipient.name, 64);
   }
   std::string text = fmt::format("MEDIUM {}", facts.medium);
-  if (facts.media) text += fmt::format(" OF {}", *facts.media);
+  if (!facts.media.empty() && facts.media.back() == facts.media.size()) {
+    text += fmt::format(" OF {}", facts.media.size());
+  } else if (!facts.media.empty()) {
+    text += fmt::format(" (of media {})", NumberRanges(facts.media));
+  }
   text += fmt::format(
       "\n\n"
       "Bundle    {} of stream {}\n"
@@ -39,7 +43,7 @@ std::string MediumLabel(const manifests::Manifest& bundle, const LabelFacts& fac
       recipients);
   if (!facts.has_manifest) {
     text += "Order     any, once the medium with the manifest was read\n";
-  } else if (facts.media && *facts.media > 1) {
+  } else if (facts.media.size() > 1) {
     text += "Order     read this medium first\n";
   }
   text +=

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +13,9 @@ std::string NumberRanges(const std::vector<std::uint32_t>& numbers);
 
 struct LabelFacts {
   std::uint32_t medium = 1;
-  std::optional<std::uint32_t> media;  ///< how many there are; known when the last one is written
+  /// Numbers of all media that count, ascending; empty until the last one is written. One that was
+  /// given up leaves a gap.
+  std::vector<std::uint32_t> media = {};
   std::vector<std::uint32_t> volumes;  ///< ascending
   std::uint32_t volumes_in_all = 0;
   bool has_manifest = false;
@@ -22,8 +23,8 @@ struct LabelFacts {
 };
 
 /// What the courier's label of a medium says, in lines of at most 72 characters but for long names:
-/// which medium of how many, of which bundle, from whom, for whom. Names nothing that the clear part
-/// of a sealed bundle does not name either.
+/// which medium of how many, of which bundle, from whom, for whom. Names nothing that the clear
+/// part of a sealed bundle does not name either.
 std::string MediumLabel(const manifests::Manifest& bundle, const LabelFacts& facts);
 
 }  // namespace gapferry::exporter

@@ -31,11 +31,13 @@ TEST(MediumLabel, SaysWhichMediumOfWhatForWhom) {
   EXPECT_NE(middle.find("Carries   volumes 4-6 of 9, 3.0 MiB\n"), std::string::npos);
   EXPECT_NE(middle.find("Give to   Plant 4"), std::string::npos);
   EXPECT_EQ(middle.find('\x1b'), std::string::npos);
-  const std::string last = MediumLabel(bundle, {3, 3, {7, 8, 9}, 9, true, 3 << 20});
+  const std::string last = MediumLabel(bundle, {3, {1, 2, 3}, {7, 8, 9}, 9, true, 3 << 20});
   EXPECT_TRUE(last.starts_with("MEDIUM 3 OF 3\n")) << last;
   EXPECT_NE(last.find("and the manifest"), std::string::npos);
   EXPECT_NE(last.find("read this medium first"), std::string::npos);
-  EXPECT_EQ(MediumLabel(bundle, {1, 1, {1}, 1, true, 1}).find("Order"), std::string::npos);
+  const std::string again = MediumLabel(bundle, {4, {2, 3, 4}, {1}, 9, true, 1});
+  EXPECT_TRUE(again.starts_with("MEDIUM 4 (of media 2-4)\n")) << again;
+  EXPECT_EQ(MediumLabel(bundle, {1, {1}, {1}, 1, true, 1}).find("Order"), std::string::npos);
 }
 
 TEST(MediumSpace, FilesThatAreTooLargeAreFoundBeforeTheyAreWritten) {
