@@ -161,6 +161,13 @@ Result<ExitCode> ImportReturn(Context& context, mirror::Mirror& mirror, const st
                     result->computers, result->statuses, result->applied.requested);
   }
   context.Print(text);
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto damage, ledger.Damage(result->site.guid));
+  if (!damage.empty()) {
+    context.Warn(fmt::format(
+        "{} asks for damaged blocks of bundle {}: gapferry export --repair-asked --for {} --to DIR",
+        site, damage.front().sequence, result->site.stream));
+  }
   if (result->applied.restored)
     context.Warn(site + " was restored or made anew since its last return");
   if (!result->applied.diverged.empty()) {

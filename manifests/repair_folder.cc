@@ -50,7 +50,7 @@ RepairFolder::RepairFolder(fs::path folder, RepairRequest list, File blocks)
   }
 }
 
-Result<std::unique_ptr<RepairFolder>> RepairFolder::Open(fs::path folder) {
+Result<std::unique_ptr<RepairFolder>> RepairFolder::Load(fs::path folder) {
   TRY_ASSIGN(const std::string text,
              ReadTextFile(folder / kRepairListName, kMaxRepairRequestBytes));
   TRY_ASSIGN(RepairRequest list, DecodeRepairRequest(text),
@@ -95,7 +95,7 @@ Result<std::shared_ptr<const SpareParts>> OpenRepairFolders(const std::vector<fs
                                                             const Sha256Digest& manifest) {
   std::vector<std::unique_ptr<RepairFolder>> opened;
   for (const fs::path& path : folders) {
-    TRY_ASSIGN(auto folder, RepairFolder::Open(path), "'" + path.string() + "'");
+    TRY_ASSIGN(auto folder, RepairFolder::Load(path), "'" + path.string() + "'");
     if (folder->list().manifest != manifest) {
       return Fail(ErrorCode::kUntrusted, "repair-foreign",
                   "'" + path.string() + "' repairs bundle " + folder->list().stream + " " +

@@ -20,7 +20,7 @@ inline constexpr const char* kRepairFilesName = "files";
 class RepairFolder : public SpareParts {
  public:
   /// kCorrupt, reasons of DecodeRepairRequest, "repair-short".
-  static Result<std::unique_ptr<RepairFolder>> Open(std::filesystem::path folder);
+  static Result<std::unique_ptr<RepairFolder>> Load(std::filesystem::path folder);
 
   const RepairRequest& list() const { return list_; }
   Result<bool> ReadBlock(std::uint32_t volume, std::uint64_t block,
