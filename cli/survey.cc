@@ -13,7 +13,10 @@
 #include "cli/evidence_notices.h"
 #include "cli/trust_support.h"
 #include "importer/own_side.h"
+#include "mirror/deadlines.h"
+#include "mirror/proposals.h"
 #include "mirror/relatives.h"
+#include "mirror/update_block.h"
 
 namespace gapferry::cli {
 namespace {
@@ -98,6 +101,7 @@ class Notices {
     FindSchedules();
     FindApprovals();
     TRY(FindConflicts());
+    TRY(FindDecisions());
     TRY(FindSites());
     TRY(FindReturns());
     TRY(FindTrust());
@@ -234,6 +238,33 @@ class Notices {
     TRY_ASSIGN(const auto state, importer::ReadTrust(mirror_));
     for (auto& notice : FindTrustNotices(context_, config_, state, all_)) {
       all_.notices.push_back(std::move(notice));
+    }
+    return {};
+  }
+
+  /// Decisions from above that wait, updates that are blocked here, a clock that stands behind.
+  Result<void> FindDecisions() {
+    TRY_ASSIGN(const auto waiting, mirror::CountProposals(mirror_));
+    if (waiting > 0) {
+      Add("proposals",
+          fmt::format("{} here for a word",
+                      Plural(waiting, "decision from above waits", "decisions from above wait")),
+          "proposal list");
+    }
+    TRY_ASSIGN(const auto blocks, mirror::ReadBlocks(mirror_));
+    if (!blocks.empty()) {
+      Add("blocked",
+          fmt::format("{} blocked here and not offered",
+                      Plural(blocks.size(), "update is", "updates are")),
+          "update show " + blocks.front().update.ToString());
+    }
+    TRY_ASSIGN(const auto not_before, mirror::ClockNotBefore(mirror_));
+    if (not_before && mirror_.clock().Now() < *not_before) {
+      Add("clock-behind",
+          fmt::format("the clock of this machine ({}) lies before the last bundle was written: "
+                      "deadlines wait until it is set",
+                      Minute(mirror_.clock().Now())),
+          "");
     }
     return {};
   }

@@ -73,9 +73,10 @@ class Importer {
                  PutDeployment(commit_, kUpstream, deployment, effective, settled.floored_at));
       if (!changed) continue;
       TRY(Count(changed, IntentKind::kApproval, deployment.guid));
+      if (effective == deployment.deadline) continue;
       // A row whose deadline did not change keeps what was made of it before.
       TRY_ASSIGN(const auto row, FindDeployment(commit_.db(), kUpstream, deployment.guid));
-      if (row && row->effective_deadline == effective && effective != deployment.deadline) {
+      if (row && row->effective_deadline == effective) {
         result_.moved_deadlines.push_back(
             {deployment.update, deployment.group, *deployment.deadline, effective});
       }

@@ -91,6 +91,7 @@ class LateImport(unittest.TestCase):
         site.run("import", self.bundle)
         self.assert_complete(site)
         self.assertIsNone(self.deadline(site))  # nobody can tell what is past: it waits
+        self.assertIn("clock-behind", [n["reason"] for n in site.status()["notices"]])
         self.serve_once(site)
         self.assertIsNone(self.deadline(site))
         self.at(site, LATE)  # somebody sets the clock

@@ -195,6 +195,7 @@ class Proposals(unittest.TestCase):
             site.run("update", "block", FIRST, small.CHILD, "--reason", "stops the crane")
             self.wait_for(lambda: not {FIRST, small.BUNDLE} & self.offered(server))
         self.assertEqual(site.status()["state_digest"], digest)
+        self.assertIn("blocked", [n["reason"] for n in site.status()["notices"]])
         shown = site.run("update", "show", FIRST)
         self.assertEqual((shown["blocked"]["reason"], shown["offered"]), ("stops the crane", False))
         self.assertEqual(site.run("update", "block", FIRST)["newly_blocked"], 0)
