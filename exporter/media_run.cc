@@ -129,6 +129,10 @@ Result<void> MediaRun::Use(const fs::path& path) {
 }
 
 Result<void> MediaRun::UseFolder(const fs::path& path) {
+  std::error_code error;
+  if (fs::exists(path, error) && !fs::is_directory(path, error)) {
+    return Fail(ErrorCode::kUsage, "'" + path.string() + "' is no folder");
+  }
   TRY(CreateDirectories(path));
   TRY_ASSIGN(const std::uint32_t medium, Identify(path));
   targets_.push_back({path, medium});

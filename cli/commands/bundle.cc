@@ -210,11 +210,15 @@ Result<ExitCode> Show(Context& context) {
   for (const auto& bundle : imports) {
     if (bundle.stream == name && bundle.sequence == sequence) return ShowIn(context, bundle);
   }
-  TRY_ASSIGN(const auto to, ledger.FindDestination(name));
-  TRY_ASSIGN(const auto bundle, ledger.FindBundle(to.guid, sequence));
-  if (bundle) return ShowOut(context, mirror, to, *bundle);
+  auto to = ledger.FindDestination(name);
+  if (!to) {
+    to.error().next = "gapferry bundle list";
+    return std::unexpected(std::move(to.error()));
+  }
+  TRY_ASSIGN(const auto bundle, ledger.FindBundle(to->guid, sequence));
+  if (bundle) return ShowOut(context, mirror, *to, *bundle);
   auto error = Fail(ErrorCode::kNotFound, "bundle-unknown",
-                    fmt::format("there is no bundle {} of stream {}", sequence, to.stream));
+                    fmt::format("there is no bundle {} of stream {}", sequence, to->stream));
   error.error().next = "gapferry bundle list";
   return error;
 }
