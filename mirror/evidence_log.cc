@@ -156,7 +156,7 @@ class Walk {
                                   record.id, SoFar()));
       }
       at_ = {record.id, record.hash};
-      TRY(Compare());
+      Compare();
     }
     return Finish();
   }
@@ -186,24 +186,35 @@ class Walk {
                     SoFar()));
   }
 
-  Result<void> Compare() {
+  /// The walk goes on behind a head that does not fit: whether later ones do tells a restored
+  /// mirror from a forged log.
+  void Compare() {
     const auto [begin, end] = wanted_.equal_range(at_.id);
     for (auto it = begin; it != end; ++it) {
       const WitnessedHead& head = it->second;
       if (head.head.hash == at_.hash) {
-        check_.last = head;
-        continue;
+        if (differs_) again_ = head;
+        if (!differs_) check_.last = head;
+      } else if (!differs_) {
+        differs_ = head;
+        found_ = at_.hash;
       }
-      return Forged(
-          "log-rewritten",
-          fmt::format("record {} has the hash {}, but in {} of {} this log had {} there: it was "
-                      "rewritten{}",
-                      at_.id, at_.hash.ToHex(), head.Source(), head.created.ToXml(),
-                      head.head.hash.ToHex(),
-                      check_.last ? fmt::format(" after record {}", check_.last->head.id)
-                                  : std::string(", no head that was witnessed fits")));
     }
-    return {};
+  }
+
+  std::unexpected<Error> Rewritten() const {
+    return Forged(
+        "log-rewritten",
+        fmt::format("record {} has the hash {}, but in {} of {} this log had {} there: it was "
+                    "rewritten{}{}",
+                    differs_->head.id, found_.ToHex(), differs_->Source(),
+                    differs_->created.ToXml(), differs_->head.hash.ToHex(),
+                    check_.last ? fmt::format(" after record {}", check_.last->head.id)
+                                : std::string(", no earlier head that was witnessed fits"),
+                    again_ ? fmt::format("; record {} is as it was seen in {} of {}, as after the "
+                                         "restoration of a backup",
+                                         again_->head.id, again_->Source(), again_->created.ToXml())
+                           : std::string()));
   }
 
   Result<LogCheck> Finish() {
@@ -218,6 +229,7 @@ class Walk {
                               "and {}",
                               header.head.id, header.head.hash.ToHex(), at_.id, at_.hash.ToHex()));
     }
+    if (differs_) return Rewritten();
     const auto later = wanted_.upper_bound(at_.id);
     if (later == wanted_.end()) return check_;
     const WitnessedHead& head = wanted_.rbegin()->second;
@@ -237,6 +249,9 @@ class Walk {
   std::multimap<std::int64_t, WitnessedHead> wanted_;
   AuditHead at_;
   LogCheck check_;
+  std::optional<WitnessedHead> differs_;  ///< the first head that does not fit
+  Sha256Digest found_;                    ///< what is there
+  std::optional<WitnessedHead> again_;    ///< the last head behind it that does
 };
 
 }  // namespace

@@ -186,6 +186,16 @@ TEST_F(WitnessTest, AChainThatWasComputedAfreshIsSeenByTheHeadOfThePartner) {
   EXPECT_EQ(ReasonOf(Rewritten(0, 12), {Head(2)}), "log-rewritten");
 }
 
+TEST_F(WitnessTest, AfterTheRestorationOfABackupLaterHeadsFitAgain) {
+  WitnessedHead lost = Head(8, 2);
+  lost.head.hash = Sha256("what was done before the disk died");
+  const auto check = Check(Exported(), {Head(5, 1), lost, Head(10, 3)});
+  ASSERT_FALSE(check);
+  EXPECT_EQ(check.error().reason, "log-rewritten");
+  EXPECT_THAT(check.error().message, HasSubstr("rewritten after record 5"));
+  EXPECT_THAT(check.error().message, HasSubstr("record 10 is as it was seen in return 3"));
+}
+
 TEST_F(WitnessTest, EveryFlippedByteIsSeen) {
   const std::string text = Exported();
   const auto head = Head(records());
