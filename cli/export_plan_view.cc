@@ -145,9 +145,11 @@ std::string PlanText(const ExportPlan& plan) {
   text += Line("updates",
                fmt::format("{} added, {} revised, {} expired, {} withdrawn", plan.updates.added,
                            plan.updates.revised, plan.updates.expired, plan.updates.withdrawn));
+  const std::string others =
+      plan.revisions_carried == plan.revisions_listed ? "" : "; the others are there";
   text += Line("documents",
-               fmt::format("{} of {} ({}; the site holds the others)", plan.revisions_carried,
-                           plan.revisions_listed, FormatByteCount(plan.document_bytes)));
+               fmt::format("{} of {} ({}{})", plan.revisions_carried, plan.revisions_listed,
+                           FormatByteCount(plan.document_bytes), others));
   text += ApprovalLines(plan);
   text += Line("declined", fmt::format("{}, {} not any more", plan.intent.intent.declined.size(),
                                        plan.intent.intent.undeclined.size()));

@@ -51,6 +51,13 @@ json SiteToJson(const mirror::Site& site) {
   return object;
 }
 
+Result<mirror::Site> FindSite(const Context& context, mirror::Ledger& ledger,
+                              std::string_view text) {
+  auto site = ledger.FindSite(text);
+  if (!site) return WithNext(std::move(site.error()), NextCommand(context, "site list"));
+  return site;
+}
+
 Result<std::string> SettingsText(mirror::Mirror& mirror, const SiteSettings& settings) {
   std::string text;
   const auto add = [&](std::string_view name, const std::string& what) {
@@ -64,7 +71,7 @@ Result<std::string> SettingsText(mirror::Mirror& mirror, const SiteSettings& set
     add("languages", fmt::format("{}", fmt::join(settings.languages, ", ")));
   }
   if (!settings.architectures.empty()) {
-    add("architectures", fmt::format("{}", fmt::join(settings.architectures, ", ")));
+    add("architecture", fmt::format("{}", fmt::join(settings.architectures, ", ")));
   }
   if (!settings.groups.empty()) {
     TRY_ASSIGN(const GroupNames names, ReadGroupNames(mirror));

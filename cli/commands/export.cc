@@ -36,7 +36,7 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
         "gapferry bundle abandon " +
         site;
   } else if (error.reason == "bundle-unknown") {
-    error.next = "gapferry site show " + site;
+    error.next = "gapferry bundle list";
   } else if (error.reason == "group-empty") {
     error.next = "gapferry site group add " + site + " SITE...";
   } else if (error.reason == "medium-not-allowed") {

@@ -103,8 +103,9 @@ Result<void> AddBundle(Context& context, mirror::Mirror& mirror, json& object) {
   const std::uint64_t sequence = all ? 0 : context.args().Number("bundle").value_or(0);
   if (!all && sequence == 0) return Fail(ErrorCode::kUsage, "--bundle takes a number from 1");
   if (!last) {
-    return Fail(ErrorCode::kUsage, "nothing-imported",
-                "nothing was imported yet: the first bundle brings everything by itself");
+    return FailNext(ErrorCode::kUsage, "nothing-imported",
+                    "nothing was imported yet: the first bundle brings everything by itself",
+                    NextCommand(context, "import PATH"));
   }
   TRY(ledger.AskForResend({last->stream, sequence}, mirror.clock().Now(), mirror::CurrentActor()));
   context.Print(all ? "the next return asks for everything once more"
@@ -119,7 +120,9 @@ Result<ExitCode> Add(Context& context) {
   const Arguments& args = context.args();
   const int kinds = int{args.Has("WHAT")} + int{args.Has("bundle")} + int{args.Has("all")};
   if (kinds != 1) {
-    return Fail(ErrorCode::kUsage, "name files or updates, or a bundle by --bundle, or give --all");
+    return FailNext(ErrorCode::kUsage, "request-unclear",
+                    "name files or updates, or a bundle by --bundle, or give --all",
+                    NextCommand(context, "request add --help"));
   }
   json object;
   TRY(args.Has("WHAT") ? AddFiles(context, mirror, object) : AddBundle(context, mirror, object));

@@ -135,7 +135,7 @@ Result<ExitCode> Show(Context& context) {
   TRY_ASSIGN(const auto path, context.MirrorPath());
   TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path));
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto site, ledger.FindSite(*context.args().Text("SITE")));
+  TRY_ASSIGN(const auto site, FindSite(context, ledger, *context.args().Text("SITE")));
   TRY_ASSIGN(const auto bundles, ledger.Bundles(site.guid));
   TRY_ASSIGN(const auto card, manifests::DecodeCard(site.card));
   TRY_ASSIGN(const auto believed, ledger.Believed(site.guid));

@@ -6,6 +6,7 @@
 #include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/site_view.h"
 #include "mirror/audit.h"
 #include "mirror/ledger.h"
 #include "mirror/mirror.h"
@@ -20,7 +21,7 @@ constexpr std::size_t kMaxNameBytes = 64;
 Result<std::vector<mirror::Site>> NamedSites(const Context& context, mirror::Ledger& ledger) {
   std::vector<mirror::Site> out;
   for (const std::string& text : context.args().List("SITE")) {
-    TRY_ASSIGN(auto site, ledger.FindSite(text));
+    TRY_ASSIGN(auto site, FindSite(context, ledger, text));
     out.push_back(std::move(site));
   }
   return out;
@@ -55,8 +56,12 @@ Result<ExitCode> Add(Context& context) {
                 "characters");
   }
   TRY_ASSIGN(const auto sites, NamedSites(context, ledger));
-  TRY_ASSIGN(const auto group,
-             ledger.AddToGroup(name, sites, mirror.clock().Now(), mirror::CurrentActor()));
+  auto added = ledger.AddToGroup(name, sites, mirror.clock().Now(), mirror::CurrentActor());
+  if (!added) {
+    return WithNext(std::move(added.error()),
+                    NextCommand(context, "site group add ANOTHER-NAME SITE..."));
+  }
+  const mirror::SiteGroup& group = *added;
   context.Print("group " + group.stream + " has " + Plural(group.members.size(), "site") +
                 "; bundles for all of them: gapferry export --to DIR --for " + group.stream);
   TRY_ASSIGN(const json object, ToJson(ledger, group));
@@ -85,7 +90,11 @@ Result<ExitCode> List(Context& context) {
 Result<ExitCode> Remove(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto group, ledger.FindGroup(*context.args().Text("GROUP")));
+  auto found = ledger.FindGroup(*context.args().Text("GROUP"));
+  if (!found) {
+    return WithNext(std::move(found.error()), NextCommand(context, "site group list"));
+  }
+  const mirror::SiteGroup& group = *found;
   TRY_ASSIGN(const auto sites, NamedSites(context, ledger));
   TRY(context.Confirm(
       sites.empty() ? "No bundles will be written for " + group.stream + ". Remove it?"

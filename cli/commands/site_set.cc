@@ -117,7 +117,7 @@ Result<SiteSettings> Changed(const Context& context, mirror::Mirror& mirror,
 Result<ExitCode> Set(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(auto site, ledger.FindSite(*context.args().Text("SITE")));
+  TRY_ASSIGN(auto site, FindSite(context, ledger, *context.args().Text("SITE")));
   TRY_ASSIGN(const SiteSettings settings, Changed(context, mirror, site.settings));
   if (settings != site.settings) {
     TRY(ledger.SetSettings(site.guid, settings, mirror.clock().Now(), mirror::CurrentActor()));
@@ -133,7 +133,7 @@ Result<ExitCode> Remove(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror.path(), "site remove"));
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto site, ledger.FindSite(*context.args().Text("SITE")));
+  TRY_ASSIGN(const auto site, FindSite(context, ledger, *context.args().Text("SITE")));
   TRY(context.Confirm("No bundles will be written for " + EscapeForDisplay(site.name, 64) +
                       " and its returns will be refused. Remove it?"));
   TRY(ledger.RemoveSite(site, mirror.clock().Now(), mirror::CurrentActor()));
@@ -145,7 +145,7 @@ Result<ExitCode> Remove(Context& context) {
 Result<ExitCode> ForgetContent(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   mirror::Ledger ledger(mirror.db());
-  TRY_ASSIGN(const auto site, ledger.FindSite(*context.args().Text("SITE")));
+  TRY_ASSIGN(const auto site, FindSite(context, ledger, *context.args().Text("SITE")));
   TRY_ASSIGN(const auto believed, ledger.Believed(site.guid));
   TRY(context.Confirm("All files that " + EscapeForDisplay(site.name, 64) +
                       " needs will be sent again with the next bundle. Forget what it holds?"));

@@ -85,7 +85,9 @@ class Filters(TwoSides):
             error = self.near.refuse(2, "site", "set", "strict", *words)
             self.assertIn(told, error["message"])
         self.near.refuse(10, "site", "set", "strict", "--group", "Nowhere")
-        self.near.refuse(10, "site", "set", "nowhere", "--content", "all")
+        for words in (("site", "set", "nowhere", "--content", "all"), ("site", "show", "nowhere"),
+                      ("site", "group", "add", "fleet", "nowhere"), ("site", "remove", "nowhere", "--yes")):
+            self.assertIn("site list", self.near.refuse(10, *words)["next"])
 
 
 class Fleets(TwoSides):
@@ -101,7 +103,8 @@ class Fleets(TwoSides):
         ahead = self.bring(north, "north")
         self.bring_back(north)
         self.publish(add(self.upstream, "third"))
-        self.near.refuse(2, "site", "group", "add", "north", "south")
+        self.assertIn("ANOTHER", self.near.refuse(2, "site", "group", "add", "north", "south")["next"])
+        self.near.refuse(10, "site", "group", "remove", "fleet", "--yes")
         self.near.run("site", "group", "add", "fleet", "north", "south")
         self.assertEqual(self.near.run("site", "show", "north")["groups"], ["fleet"])
         plan = self.plan("fleet")
@@ -156,9 +159,10 @@ class Requests(TwoSides):
         self.near.run("site", "set", "asking", "--content", "approved")
         self.bring(site, "asking")
         self.assert_lacks(site, "named")
-        site.refuse(10, "request", "add", "0" * 40)
-        site.refuse(2, "request", "add")
-        self.near.refuse(2, "request", "list")
+        for code, words in ((10, ("add", "0" * 40)), (2, ("add",)), (2, ("add", "--bundle", "0")),
+                            (2, ("add", named, "--all"))):
+            self.assertTrue(site.refuse(code, "request", *words)["next"])
+        self.assertTrue(self.near.refuse(2, "request", "list")["next"])
         self.assertEqual(site.run("request", "add", named)["files"], 1)
         self.assertEqual(site.run("request", "add", sha1_of("usual"))["held"], 1)
         self.assertEqual([row["asked"] for row in site.run("request", "list")["files"]], [True])
