@@ -1,6 +1,8 @@
 #include "importer/own_side.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 
 #include "base/canonical_json.h"
 #include "base/file.h"
@@ -93,14 +95,20 @@ Result<OwnSide> ReadOwnSide(Mirror& mirror, manifests::Medium* medium) {
   TRY_ASSIGN(const auto key, manifests::LoadEncryptionPublicKey(mirror.keys().encryption));
   own.addressee = {mirror.identity().guid, key.Id()};
   TRY_ASSIGN(own.addressee.retired_key_ids, RetiredKeys(mirror));
-  own.addressee.load_key = [keys = mirror.keys(), present = key.Id()](
-                               const manifests::KeyId& id) -> Result<manifests::EncryptionKey> {
-    if (id == present) return manifests::EncryptionKey::Load(keys.encryption);
-    return manifests::EncryptionKey::Load(keys.old_folder / ("encryption-" + id.ToHex() + ".pem"));
-  };
-  own.addressee.load_key = [present = key.Id(), keys = mirror.keys()](const manifests::KeyId& id) {
-    return manifests::EncryptionKey::Load(
-        id == present ? keys.encryption : keys.old_folder / ("encryption-" + id.ToHex() + ".pem"));
+  // Loaded once: the same key may be asked for again, and it may want a passphrase.
+  using Loaded = std::map<manifests::KeyId, std::shared_ptr<const manifests::EncryptionKey>>;
+  own.addressee.load_key =
+      [present = key.Id(), keys = mirror.keys(), loaded = std::make_shared<Loaded>()](
+          const manifests::KeyId& id) -> Result<std::shared_ptr<const manifests::EncryptionKey>> {
+    auto& known = (*loaded)[id];
+    if (known == nullptr) {
+      TRY_ASSIGN(auto read,
+                 manifests::EncryptionKey::Load(
+                     id == present ? keys.encryption
+                                   : keys.old_folder / ("encryption-" + id.ToHex() + ".pem")));
+      known = std::make_shared<const manifests::EncryptionKey>(std::move(read));
+    }
+    return known;
   };
   return own;
 }

@@ -100,8 +100,8 @@ Result<void> CheckRecipient(const Manifest& manifest, const Addressee& wanted) {
 /// The digest that was signed first: other recipients know the key as well.
 Result<SealKey> OpenDetails(Medium& medium, const Addressee& addressee, Manifest& manifest) {
   const auto own = std::ranges::find(manifest.recipients, addressee.guid, &Recipient::guid);
-  TRY_ASSIGN(const EncryptionKey key, addressee.load_key(own->key_id));
-  TRY_ASSIGN(const SealKey seal_key, Unwrap(own->sealed_key, key));
+  TRY_ASSIGN(const auto key, addressee.load_key(own->key_id));
+  TRY_ASSIGN(const SealKey seal_key, Unwrap(own->sealed_key, *key));
   const std::string name = StoredName(manifest, "details.json");
   TRY_ASSIGN(const Bytes stored, ReadRequired(medium, name, SealedSize(kMaxManifestBytes)));
   const Sha256Digest digest = Sha256(stored);

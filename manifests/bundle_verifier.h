@@ -27,7 +27,7 @@ struct Addressee {
   std::vector<KeyId> retired_key_ids = {};  ///< earlier ones that it can still open bundles with
   /// Gives the private key of that id, which may ask for a passphrase: called only for a sealed
   /// bundle, with one of the ids above. Without it sealed bundles stay closed.
-  std::function<Result<EncryptionKey>(const KeyId&)> load_key = {};
+  std::function<Result<std::shared_ptr<const EncryptionKey>>(const KeyId&)> load_key = {};
 };
 
 /// A manifest whose signatures satisfied a policy. Only VerifyManifest makes one.

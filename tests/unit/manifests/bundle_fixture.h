@@ -110,6 +110,12 @@ class BundleTest : public ::testing::Test {
     return manifest;
   }
 
+  std::function<Result<std::shared_ptr<const EncryptionKey>>(const KeyId&)> Giving(
+      std::uint8_t seed) {
+    return [key = std::make_shared<const EncryptionKey>(TestEncryptionKey(root_, seed))](
+               const KeyId&) { return key; };
+  }
+
   /// What is written from now on is sealed for the recipient, who has key `seed`.
   void SealFor(std::uint8_t seed) {
     const EncryptionPublicKey key = TestEncryptionKey(root_, seed).public_key();
@@ -118,8 +124,7 @@ class BundleTest : public ::testing::Test {
         WriteFileAtomically(secret, AsBytes(std::string(64, '5') + "\n"), 0600).has_value());
     sealing_ = Sealing{*BundleSecret::Load(secret), {key}};
     addressee_.encryption_key_id = key.Id();
-    const fs::path file = root_ / ("encryption" + std::to_string(seed) + ".pem");
-    addressee_.load_key = [file](const KeyId&) { return EncryptionKey::Load(file); };
+    addressee_.load_key = Giving(seed);
   }
 
   fs::path Directory() const { return root_ / Draft().DirectoryName(); }

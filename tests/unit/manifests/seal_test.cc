@@ -251,18 +251,16 @@ TEST_F(BundleTest, WithoutTheKeyOnlyWhatIsStoredIsChecked) {
 TEST_F(BundleTest, AKeyThatIsNotTheRecipientsIsRefused) {
   SealFor(7);
   ASSERT_TRUE(Write().has_value());
-  addressee_.load_key = [this](const KeyId&) -> Result<EncryptionKey> {
-    return TestEncryptionKey(root_, 8);
-  };
+  addressee_.load_key = Giving(8);
   EXPECT_EQ(Reason(), "seal-key");
   addressee_.encryption_key_id = TestEncryptionKey(root_, 8).public_key().Id();
   EXPECT_EQ(Reason(), "recipient-foreign");
   // After a rotation: the old key is kept, and asked for by its id.
   const KeyId old = TestEncryptionKey(root_, 7).public_key().Id();
   addressee_.retired_key_ids = {old};
-  addressee_.load_key = [&](const KeyId& id) -> Result<EncryptionKey> {
+  addressee_.load_key = [&](const KeyId& id) {
     EXPECT_EQ(id, old);
-    return TestEncryptionKey(root_, 7);
+    return Giving(7)(id);
   };
   EXPECT_EQ(Reason(), "");
 }
