@@ -60,7 +60,7 @@ Result<File> File::OpenRead(const fs::path& path) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return FailErrno(errno, "cannot read " + Quoted(path));
   if (!S_ISREG(info.st_mode))
-    return Fail(ErrorCode::kCorrupt, Quoted(path) + " is no regular file");
+    return Fail(ErrorCode::kCorrupt, "file-not-regular", Quoted(path) + " is no regular file");
   return file;
 }
 

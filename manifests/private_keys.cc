@@ -107,7 +107,10 @@ std::array<std::uint8_t, 32> RawPublic(EVP_PKEY* key) {
 
 /// The PUBLIC KEY block that Save writes behind a protected key; null when there is none.
 Owned<EVP_PKEY> PublicBlock(std::string_view pem) {
-  const auto bio = Reader(pem);
+  // Alone: OpenSSL would ask for the passphrase of the private key before it.
+  const std::size_t begin = pem.find("-----BEGIN PUBLIC KEY-----");
+  if (begin == std::string_view::npos) return nullptr;
+  const auto bio = Reader(pem.substr(begin));
   ERR_clear_error();
   return Owned<EVP_PKEY>(PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr));
 }
@@ -138,11 +141,12 @@ Result<std::array<std::uint8_t, 32>> LoadPublic(const fs::path& path, int type,
   return RawPublic(key.get());
 }
 
-/// scrypt with N 2^15: a stolen file costs an attacker 32 MiB and some 50 ms for each guess.
+/// scrypt with N 2^14, the most that OpenSSL opens by default: a stolen file costs an attacker 16
+/// MiB and some 30 ms for each guess.
 Owned<X509_SIG> Seal(EVP_PKEY* key, std::string_view passphrase) {
   const Owned<PKCS8_PRIV_KEY_INFO> info(EVP_PKEY2PKCS8(key));
   X509_ALGOR* algorithm =
-      PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), nullptr, 0, nullptr, 1 << 15, 8, 1);
+      PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), nullptr, 0, nullptr, 1 << 14, 8, 1);
   Require(info != nullptr && algorithm != nullptr, "PKCS5_pbe2_set_scrypt");
   Owned<X509_SIG> sealed(PKCS8_set0_pbe(passphrase.data(), static_cast<int>(passphrase.size()),
                                         info.get(), algorithm));

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/trust_next.h"
 #include "cli/damage_view.h"
 #include "cli/media_support.h"
 #include "cli/plan_view.h"
@@ -55,7 +56,7 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
         "nothing was changed here; take another copy of the medium, or ask the sender for what is "
         "damaged: gapferry repair-request " +
         path + " --to DIR (the next return names the blocks, too)";
-  } else if (error.code == ErrorCode::kCorrupt) {
+  } else if (error.code == ErrorCode::kCorrupt && NextOfTrust(error.reason).empty()) {
     error.next = "take another copy of the medium; nothing was changed here";
   } else if (error.reason == "no-gap") {
     error.next = "set upstream.gap: true in gapferry.yaml";

@@ -14,6 +14,7 @@
 #include "importer/own_side.h"
 #include "manifests/trust_store.h"
 #include "mirror/audit.h"
+#include "mirror/ledger.h"
 #include "mirror/mirror.h"
 #include "mirror/trust_log.h"
 
@@ -98,11 +99,42 @@ std::string Purpose(const std::vector<manifests::SignerRole>& roles) {
   return "may it send bundles here and release those of others";
 }
 
+/// Connected side: another card for a site that lost its keys, compared by voice.
+Result<bool> ReplaceSiteCard(Context& context, Mirror& mirror, const manifests::Card& card,
+                             const Bytes& bytes) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto site, ledger.SiteByGuid(card.guid));
+  if (!site || !context.args().Has("replace")) return false;
+  const std::string name = EscapeForDisplay(site->name, 64);
+  context.Say("card of site " + name + "\nfingerprint " + card.Fingerprint() +
+              "\nin place of the card that is known");
+  TRY(context.ConfirmOnTerminal("Does " + name + " read the same fingerprint to you?"));
+  TRY_ASSIGN(auto transaction,
+             mirror::Transaction::Begin(mirror.db(), mirror::TransactionKind::kWrite));
+  TRY(mirror.db().Run("UPDATE site SET card = ? WHERE guid = ?", bytes, card.guid));
+  TRY(mirror::ForgetTrustDocuments(mirror.db(), card.guid));
+  TRY(mirror::AppendAudit(
+      mirror.db(), mirror.clock().Now(),
+      {mirror::CurrentActor(), "site.replace", card.guid.ToString(),
+       WriteCanonicalJson(JsonValue::Object{{"fingerprint", card.Fingerprint()},
+                                            {"key", card.signing_key.Id().ToHex()}})}));
+  TRY(transaction.Commit());
+  context.Print("site " + name + " goes by its new card");
+  context.Emit({{"guid", card.guid.ToString()},
+                {"name", card.name},
+                {"fingerprint", card.Fingerprint()},
+                {"key_id", card.signing_key.Id().ToHex()},
+                {"replaced", true}});
+  return true;
+}
+
 Result<ExitCode> Add(Context& context) {
   TRY_ASSIGN(auto mirror, OpenMirror(context));
   const std::string file = *context.args().Text("CARD");
   TRY_ASSIGN(const Bytes bytes, ReadFile(file, manifests::kMaxCardBytes));
   TRY_ASSIGN(const auto card, manifests::DecodeCard(bytes), "'" + file + "'");
+  TRY_ASSIGN(const bool was_site, ReplaceSiteCard(context, mirror, card, bytes));
+  if (was_site) return ExitCode::kDone;
   TRY_ASSIGN(const auto roles, ChooseRoles(context, card));
   TRY_ASSIGN(const auto state, importer::ReadTrust(mirror));
   const manifests::Holder* known = state.Find(card.guid);
