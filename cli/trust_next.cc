@@ -68,6 +68,10 @@ constexpr Next kNext[] = {
     {"key-malformed", "restore the key from its backup, or: gapferry key rotate --lost"},
     {"token-missing", "plug the token in; 'pkcs11-tool --list-objects' shows what is on it"},
     {"token-failed", "plug the token in again and repeat the command"},
+    {"seal-key",
+     "ask the sender for a bundle for this mirror's present card: gapferry identity show; with an "
+     "older key, put its file back into keys/old/"},
+    {"seal-damaged", kAnotherCopy},
     {"seal-closed", "open it where the key is: at the site, or with the site's key folder"},
     // The chain behind the signature.
     {"sums-digest", kAnotherCopy},
@@ -81,6 +85,12 @@ constexpr Next kNext[] = {
     {"file-not-regular", "take another copy of the medium, of plain files only"},
     {"index-digest", kAnotherCopy},
     {"index-malformed", kAnotherCopy},
+    {"index-order", kAnotherCopy},
+    {"index-gap", kAnotherCopy},
+    {"index-parts", kAnotherCopy},
+    {"index-volumes", kAnotherCopy},
+    {"zstd-malformed", kAnotherCopy},
+    {"zstd-too-large", kAnotherCopy},
     {"object-damaged", kAnotherCopy},
     {"header-damaged", kAnotherCopy},
     {"padding-damaged", kAnotherCopy},
