@@ -134,7 +134,9 @@ Result<void> ExplainAll(Context& context, const Client& client, const std::vecto
     const auto explanations = client::Explain(*client.state, client.facts, update);
     if (explanations.empty()) {
       const std::string why =
-          "the server has not told of it: it is not there, declined or expired, or a category or "
+          "the server has not told of it: it is not there, declined, expired or blocked there (on "
+          "the "
+          "server: gapferry update show), or a category or "
           "detectoid that it needs does not hold on this computer";
       context.Print(fmt::format("{}  {}", update.ToString(), why));
       out.push_back({{"update_id", update.ToString()}, {"reason", "not-told"}, {"detail", why}});

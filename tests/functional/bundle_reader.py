@@ -535,6 +535,7 @@ INTENT = [
     ("deployment-removed", "guid", dict(guid=GUID)),
     ("decline", "guid", dict(guid=GUID, declined=bool)),
     ("eula", "guid", dict(guid=GUID)),
+    ("eula-removed", "guid", dict(guid=GUID)),
 ]
 
 
