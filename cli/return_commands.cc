@@ -31,6 +31,8 @@ std::unexpected<Error> WithNext(Error error) {
     error.next =
         "the site was put back to an older day: after a full bundle (gapferry export --full --to "
         "DIR --for SITE) its returns count again";
+  } else if (error.reason == "signature-missing") {
+    error.next = "carry both files, the return and its .sig";
   } else if (error.reason == "signature-threshold") {
     error.next = "a reviewer of the site reads and signs it: gapferry sign RETURN --key KEY";
   } else if (error.reason == "recipient-foreign") {

@@ -77,12 +77,17 @@ Result<TrustedReturn> ReadTrusted(Mirror& mirror, const fs::path& path) {
   TRY_ASSIGN(out.trust, manifests::ApplyTrustDocuments(trust, std::move(documents)));
   manifests::TrustPolicy policy = trust.Policy();
   for (const mirror::Site& site : sites) TRY(AddReviewers(ledger, site, policy));
-  TRY_ASSIGN(const std::string signatures,
-             ReadTextFile(path.string() + ".sig", manifests::kMaxSignatureFileBytes));
+  const auto signatures = ReadTextFile(path.string() + ".sig", manifests::kMaxSignatureFileBytes);
+  if (!signatures && signatures.error().code == ErrorCode::kNotFound) {
+    return Fail(ErrorCode::kNotFound, "signature-missing",
+                "the file with its signatures, '" + path.filename().string() +
+                    ".sig', does not lie beside it");
+  }
+  if (!signatures) return std::unexpected(signatures.error());
   TRY_ASSIGN(const std::string text, ReadTextFile(path, mirror::exchange::kMaxReturnBytes));
   TRY_ASSIGN(const auto report,
-             manifests::CheckSignatures(AsBytes(text), manifests::DocumentType::kReturn, signatures,
-                                        policy));
+             manifests::CheckSignatures(AsBytes(text), manifests::DocumentType::kReturn,
+                                        *signatures, policy));
   out.sha256 = Sha256(text);
   TRY_ASSIGN(out.document, mirror::exchange::DecodeReturn(text));
   const auto& header = out.document.header;

@@ -207,6 +207,10 @@ class Reviewed(Returns):
         # Written for a reviewer on another machine: it does not count before she signed.
         file = self.write("--review")
         self.refused(file, "signature-threshold")
+        alone = shutil.copy(file, self.world.path)
+        error = self.hub.refuse(10, "import", alone)
+        self.assertEqual((error["reason"], error["next"]),
+                         ("signature-missing", "carry both files, the return and its .sig"))
         signed = gapferry("sign", file, "--key", mallory, "--yes", "--json")
         self.assertEqual(signed.code, 0, signed)
         self.refused(file, "signature-threshold")

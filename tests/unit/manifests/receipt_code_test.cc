@@ -93,6 +93,19 @@ TEST(ReceiptCode, TooShortAndTooLongIsSaid) {
   EXPECT_EQ(ParseReceiptCode(std::string(100'000, 'A')).error().reason, "receipt-code-length");
 }
 
+// The version is the first three bits: with 2 in them the first group has another check character.
+TEST(ReceiptCode, ANewerVersionIsNoTypingError) {
+  std::string text = FormatReceiptCode(Some());
+  text[0] = static_cast<char>(text[0] == '6' ? 'A' : '8');
+  std::string reason;
+  for (const char c : std::string("0123456789ABCDEFGHJKMNPQRSTVWXYZ")) {
+    text[3] = c;
+    reason = ParseReceiptCode(text).error().reason;
+    if (reason != "receipt-code-mistyped") break;
+  }
+  EXPECT_EQ(reason, "receipt-code-version");
+}
+
 TEST(ReceiptCode, IsReadAloud) {
   const std::string spoken = SpellReceiptCode("0A9Z-XK2M");
   EXPECT_EQ(spoken, " 1  zero Alfa nine Zulu\n 2  X-ray Kilo two Mike\n");
