@@ -114,8 +114,10 @@ Result<manifests::VerifiedManifest> ReadManifest(manifests::Medium& medium, cons
   const auto& recipients = manifest.manifest().recipients;
   const auto own = std::ranges::find(recipients, person.guid, &manifests::Recipient::guid);
   if (own == recipients.end()) return manifest;
-  const auto load = [&](const manifests::KeyId&) {
-    return manifests::EncryptionKey::Load(person.paths.encryption);
+  const auto load =
+      [&](const manifests::KeyId&) -> Result<std::shared_ptr<const manifests::EncryptionKey>> {
+    TRY_ASSIGN(auto key, manifests::EncryptionKey::Load(person.paths.encryption));
+    return std::make_shared<const manifests::EncryptionKey>(std::move(key));
   };
   return manifests::VerifyManifest(medium, policy,
                                    manifests::Addressee{person.guid, own->key_id, {}, load});
