@@ -116,6 +116,9 @@ class Checker {
     progress_.Advance(1, 0);
     for (const auto origin :
          {IntentOrigin::kLocal, IntentOrigin::kUpstream, IntentOrigin::kFollowed}) {
+      // Remains of a hold that ended, or copies for one that did not begin, are nobody's intent.
+      TRY_ASSIGN(const auto held, db_.QueryInt("SELECT is_held FROM mirror"));
+      if (origin == IntentOrigin::kFollowed && held.value_or(0) == 0) continue;
       TRY_ASSIGN(const auto stored, ReadBuckets(db_, IntentTree(origin)));
       std::vector<Sha256Digest> fresh;
       for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
