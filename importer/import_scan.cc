@@ -79,12 +79,19 @@ Result<std::vector<ScanItem>> ImportScan::Unseen(
   return out;
 }
 
-Result<void> ImportScan::Judge(const Staging::StagedObject& object, const ScanVerdict& verdict) {
-  if (verdict.outcome == ScanOutcome::kClean) {
-    return mirror_.db().Run(
+Result<void> ImportScan::KeepClean(std::span<const Scanner::Told> told) {
+  TRY_ASSIGN(auto tx, mirror::Transaction::Begin(mirror_.db(), mirror::TransactionKind::kWrite));
+  for (const auto& [item, verdict] : told) {
+    if (verdict.outcome != ScanOutcome::kClean) continue;
+    TRY(mirror_.db().Run(
         "INSERT OR REPLACE INTO scan_verdict (manifest, sha256, scanner, at) VALUES (?, ?, ?, ?)",
-        manifest_, object.sha256, scanner_.Id(), mirror_.clock().Now());
+        manifest_, item->sha256, scanner_.Id(), mirror_.clock().Now()));
   }
+  return tx.Commit();
+}
+
+Result<void> ImportScan::Judge(const Staging::StagedObject& object, const ScanVerdict& verdict) {
+  if (verdict.outcome == ScanOutcome::kClean) return {};
   if (on_reject_ == mirror::OnReject::kRefuse || !object.content) {
     return Rejected(object.name, verdict);
   }
@@ -117,8 +124,10 @@ Result<void> ImportScan::Run(Staging& staging, Progress& progress, std::stop_tok
   std::map<std::string, const Staging::StagedObject*> by_name;
   for (const auto& object : objects) by_name.emplace(object.name, &object);
   TRY_ASSIGN(const auto items, Unseen(objects));
-  const auto report = [&](const ScanItem& item, const ScanVerdict& verdict) {
-    return Judge(*by_name.at(item.name), verdict);
+  const auto report = [&](std::span<const Scanner::Told> told) -> Result<void> {
+    TRY(KeepClean(told));
+    for (const auto& [item, verdict] : told) TRY(Judge(*by_name.at(item->name), verdict));
+    return {};
   };
   TRY(scanner_.Scan(items, report, progress, std::move(stop)));
   for (const auto& arrival : arrivals_) staging.LeaveOut(arrival.file.sha1);
@@ -184,11 +193,14 @@ Result<void> ScanDocuments(mirror::Mirror& mirror, manifests::Medium& medium,
     TRY(file.Close());
     items.push_back({line->name.ToString(), path, line->sha256});
   }
-  const auto report = [&](const ScanItem& item, const ScanVerdict& verdict) -> Result<void> {
-    if (verdict.outcome == ScanOutcome::kClean) return {};
-    return Fail(ErrorCode::kUntrusted, "scanner-rejected",
-                "the scanner '" + EscapeForDisplay(scanner.program(), 100) + "' rejected '" +
-                    item.name + "': " + VerdictText(verdict));
+  const auto report = [&](std::span<const Scanner::Told> told) -> Result<void> {
+    for (const auto& [item, verdict] : told) {
+      if (verdict.outcome == ScanOutcome::kClean) continue;
+      return Fail(ErrorCode::kUntrusted, "scanner-rejected",
+                  "the scanner '" + EscapeForDisplay(scanner.program(), 100) + "' rejected '" +
+                      item->name + "': " + VerdictText(verdict));
+    }
+    return {};
   };
   return scanner.Scan(items, report, progress, std::move(stop));
 }

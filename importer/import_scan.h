@@ -54,6 +54,7 @@ class ImportScan {
  private:
   Result<std::vector<ScanItem>> Unseen(const std::vector<Staging::StagedObject>& objects);
   Result<void> Judge(const Staging::StagedObject& object, const ScanVerdict& verdict);
+  Result<void> KeepClean(std::span<const Scanner::Told> told);
   std::unexpected<Error> Rejected(const std::string& name, const ScanVerdict& verdict) const;
 
   mirror::Mirror& mirror_;

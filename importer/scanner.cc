@@ -8,7 +8,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
-#include <deque>
 #include <optional>
 #include <span>
 #include <thread>
@@ -135,12 +134,8 @@ Result<ScanVerdict> Call(const mirror::Config::Scanner& config, std::span<const 
 
 /// Shared by the workers and the thread that asked.
 struct Board {
-  struct Told {
-    const ScanItem* item;
-    ScanVerdict verdict;
-  };
   std::size_t next = 0;  ///< first item nobody has taken
-  std::deque<Told> told;
+  std::vector<Scanner::Told> told;
   std::optional<Error> error;
   unsigned working = kParallel;
 };
@@ -166,7 +161,7 @@ class Round {
  private:
   Result<void> Drain(const Scanner::Report& report, Progress& progress) {
     for (;;) {
-      std::deque<Board::Told> told;
+      std::vector<Scanner::Told> told;
       {
         auto board = board_.Lock();
         changed_.wait(board.lock(),
@@ -175,8 +170,8 @@ class Round {
         if (told.empty() && board->error) return std::unexpected(*board->error);
         if (told.empty()) return {};
       }
+      TRY(report(told));
       for (const auto& [item, verdict] : told) {
-        TRY(report(*item, verdict));
         progress.Advance(1, static_cast<std::uint64_t>(MarkOf(item->path).size));
       }
     }

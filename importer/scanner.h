@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -50,8 +51,13 @@ class Scanner {
   /// Of the command as configured: verdicts of another scanner do not count.
   Sha256Digest Id() const;
 
-  /// Told on the calling thread for each item, in any order.
-  using Report = std::function<Result<void>(const ScanItem&, const ScanVerdict&)>;
+  struct Told {
+    const ScanItem* item;
+    ScanVerdict verdict;
+  };
+  /// Told on the calling thread, each item once, in any order: what has come in since the last
+  /// time.
+  using Report = std::function<Result<void>(std::span<const Told>)>;
   /// Fails with kUsage (reason "scanner-unusable") when the command cannot be started, with
   /// kCancelled when stopped, and as `report` does; running calls are killed then.
   Result<void> Scan(const std::vector<ScanItem>& items, const Report& report, Progress& progress,

@@ -55,8 +55,10 @@ class ScannerTest : public testing::Test {
     verdicts_.clear();
     return Scanner(config_).Scan(
         items_,
-        [this](const ScanItem& item, const ScanVerdict& verdict) -> Result<void> {
-          EXPECT_TRUE(verdicts_.emplace(item.name, verdict).second) << item.name << " twice";
+        [this](std::span<const Scanner::Told> told) -> Result<void> {
+          for (const auto& [item, verdict] : told) {
+            EXPECT_TRUE(verdicts_.emplace(item->name, verdict).second) << item->name << " twice";
+          }
           return {};
         },
         NoProgress(), stop);
