@@ -36,6 +36,7 @@ class Reporter {
                                    : kEverything));
     report_.volumes = medium_.Damage();
     report_.mended_files = medium_.MendedFiles();
+    RefuseDerivedSums();
     return std::move(report_);
   }
 
@@ -66,6 +67,21 @@ class Reporter {
       report_.objects.push_back({lines[item.line], std::move(item.why)});
     }
     return {};
+  }
+
+  /// The list follows from sound files, which helps to read on. Where nothing mends, an import
+  /// refuses the bundle all the same, and so must a check.
+  void RefuseDerivedSums() {
+    const auto sums = std::ranges::find(report_.mended_files, "SHA256SUMS");
+    if (sums == report_.mended_files.end() || medium_.MayMend(report_.manifest)) return;
+    report_.mended_files.erase(sums);
+    Error error{ErrorCode::kCorrupt,
+                "SHA256SUMS is not the list that was signed, sha256:" +
+                    report_.manifest.sums_sha256.ToHex(),
+                "sums-digest", ""};
+    if (report_.failure) error.message += "; " + report_.failure->message;
+    report_.damaged_files.try_emplace("SHA256SUMS", error);
+    report_.failure = std::move(error);
   }
 
   Result<void> CheckStored(const VerifiedManifest& manifest) {

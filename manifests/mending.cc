@@ -126,8 +126,8 @@ Result<const MendingMedium::Routing*> MendingMedium::FindRouting() {
   return &*state->routing;
 }
 
-bool MendingMedium::MayMend(const Routing& routing) const {
-  return routing.manifest.parity != 0 || options_.spares != nullptr || options_.reads_on;
+bool MendingMedium::IsActive(const Routing& routing) const {
+  return MayMend(routing.manifest) || options_.reads_on;
 }
 
 void MendingMedium::NoteMended(std::string_view name) {
@@ -145,7 +145,7 @@ bool MendingMedium::IsElsewhere(std::uint32_t volume) const {
 Result<std::vector<std::string>> MendingMedium::List() {
   TRY_ASSIGN(auto names, medium_.List());
   const auto routing = FindRouting();
-  if (!routing || !MayMend(**routing)) return names;
+  if (!routing || !IsActive(**routing)) return names;
   const auto sums = FindSums(**routing);
   if (!sums) return names;
   std::vector<std::string> found;
@@ -167,7 +167,7 @@ Result<std::unique_ptr<MediumFile>> MendingMedium::Open(std::string_view name) {
     return medium_.Open(name);
   }
   const auto found = FindRouting();
-  if (!found || !MayMend(**found)) return medium_.Open(name);
+  if (!found || !IsActive(**found)) return medium_.Open(name);
   const Routing& routing = **found;
   const auto volume = routing.volumes.find(name);
   if (volume == routing.volumes.end()) return OpenSmall(routing, name);

@@ -44,6 +44,10 @@ class MendingMedium : public Medium {
   Result<std::unique_ptr<MediumFile>> Open(std::string_view name) override;
   bool MayLackVolumes() const override { return medium_.MayLackVolumes(); }
 
+  /// Whether there are repair files or a repair folder: an import reads what they mend.
+  bool MayMend(const Manifest& manifest) const {
+    return manifest.parity != 0 || options_.spares != nullptr;
+  }
   /// Which blocks Survey looks at beside all repair blocks.
   enum class Depth {
     kRepairBlocks,    ///< none: every object was right
@@ -77,7 +81,7 @@ class MendingMedium : public Medium {
 
   Result<const Routing*> FindRouting();
   bool IsElsewhere(std::uint32_t volume) const;
-  bool MayMend(const Routing& routing) const;
+  bool IsActive(const Routing& routing) const;
   Result<const Sums*> FindSums(const Routing& routing);
   std::optional<std::string> ReadSums(const Routing& routing);
   std::optional<std::string> SumsFromSpares(const Routing& routing) const;

@@ -31,6 +31,10 @@ Result<void> ReadExactly(const Volume& volume, const IndexLine& line, std::uint6
                          std::span<std::uint8_t> out) {
   auto count =
       volume.careful ? volume.file.ReadCarefully(offset, out) : volume.file.ReadAt(offset, out);
+  // The place is told by the attempt before this one.
+  if (!count && count.error().reason == "block-lost") {
+    return std::unexpected(std::move(count.error()));
+  }
   if (!count) return WithContext(std::move(count.error()), Place(line, offset));
   if (*count == out.size()) return {};
   return Fail(ErrorCode::kCorrupt, "volume-short",

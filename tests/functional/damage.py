@@ -208,6 +208,13 @@ class DamageTest(unittest.TestCase):
         self.damage(bundle / "volume-0001.tar", 9 * BLOCK, 1)
         self.mended_by_request("plain", bundle, 1, 1)
 
+    def test_a_damaged_list_of_sums_is_asked_for(self):
+        bundle = self.copied(self.plain)
+        self.damage(bundle / "SHA256SUMS", 1, 1)
+        self.refused(self.copied_site(), bundle, "SHA256SUMS")
+        self.assertEqual(list(self.verify(bundle, 20)["damaged_files"]), ["SHA256SUMS"])
+        self.mended_by_request("plain", bundle, 0, 1)
+
     def test_blocks_of_an_encrypted_bundle_are_made_again(self):
         bundle = self.copied(self.sealed)
         self.damage(bundle / "volume-0001.tar.sealed", 40 * BLOCK + 7, 2 * BLOCK)
