@@ -224,9 +224,13 @@ Result<void> Ledger::Abandon(const Guid& site, std::uint64_t sequence, UtcTime n
   if (!bundle) {
     return Fail(ErrorCode::kNotFound, "there is no bundle " + std::to_string(sequence));
   }
-  if (bundle->state == BundleState::kAcknowledged) {
+  TRY_ASSIGN(const auto acknowledged,
+             db_.QueryInt("SELECT 1 FROM bundle_recipient WHERE site = ? AND sequence = ? AND "
+                          "acknowledged = 1 LIMIT 1",
+                          site, sequence));
+  if (acknowledged) {
     return Fail(ErrorCode::kUsage, "bundle-acknowledged",
-                "bundle " + std::to_string(sequence) + " was acknowledged by the site");
+                "bundle " + std::to_string(sequence) + " was acknowledged by a site");
   }
   if (bundle->state == BundleState::kVoid) return {};
   TRY(db_.Run("UPDATE bundle_out SET state = ?, finished_at = ? WHERE site = ? AND sequence = ?",

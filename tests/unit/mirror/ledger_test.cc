@@ -201,6 +201,9 @@ TEST_F(LedgerTest, RecipientsAcknowledgeOneByOne) {
   EXPECT_EQ(*ledger_.Believed(site_.guid), Files({7}));
   EXPECT_TRUE(ledger_.Believed(other_.guid)->empty());
   EXPECT_EQ((*ledger_.FindBundle(group.guid, 1))->state, BundleState::kSigned);
+  const auto given_up = ledger_.Abandon(group.guid, 1, now_, "test");
+  ASSERT_FALSE(given_up.has_value());  // one of them has it
+  EXPECT_EQ(given_up.error().reason, "bundle-acknowledged");
   receive(other_);
   EXPECT_EQ(*ledger_.Believed(other_.guid), Files({7}));
   EXPECT_EQ((*ledger_.FindBundle(group.guid, 1))->state, BundleState::kAcknowledged);
