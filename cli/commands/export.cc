@@ -185,6 +185,9 @@ Result<std::optional<std::uint32_t>> MediumOption(Context& context) {
 Result<std::vector<manifests::RepairRequest>> RepairRequests(Context& context,
                                                              mirror::Mirror& mirror) {
   if (context.args().Has("repair-asked")) {
+    if (!context.args().Has("for")) {
+      return Fail(ErrorCode::kUsage, "--repair-asked takes --for SITE: whose return asked");
+    }
     return exporter::AskedRepairs(mirror, context.args().TextOr("for", ""));
   }
   const std::string file = *context.args().Text("repair");
@@ -193,13 +196,22 @@ Result<std::vector<manifests::RepairRequest>> RepairRequests(Context& context,
   return std::vector<manifests::RepairRequest>{std::move(request)};
 }
 
+std::unexpected<Error> WithRequestNext(Error error) {
+  if (error.reason == "repair-nothing") {
+    error.next = "at the site: gapferry repair-request BUNDLE --to DIR";
+  } else if (error.reason == "site-unknown") {
+    error.next = "gapferry site list";
+  } else if (error.code != ErrorCode::kUsage) {
+    error.next = "name the file that 'gapferry repair-request' wrote at the site";
+  }
+  return std::unexpected(std::move(error));
+}
+
 std::unexpected<Error> WithRepairNext(Error error, const std::string& stream) {
   if (error.reason == "repair-foreign" || error.reason == "repair-unknown") {
     error.next = "gapferry bundle list shows which bundles this mirror has written";
   } else if (error.reason == "repair-nothing") {
     error.next = "at the site: gapferry repair-request BUNDLE --to DIR";
-  } else if (error.reason == "repair-malformed") {
-    error.next = "take the file again from the site";
   } else if (error.code != ErrorCode::kNoSpace && error.code != ErrorCode::kCancelled) {
     error.next = "send its content anew: gapferry export --to DIR --for " + stream;
   }
@@ -207,8 +219,8 @@ std::unexpected<Error> WithRepairNext(Error error, const std::string& stream) {
 }
 
 Result<ExitCode> ExportRepair(Context& context, mirror::Mirror& mirror) {
-  const auto asked = RepairRequests(context, mirror);
-  if (!asked) return WithRepairNext(Error(asked.error()), context.args().TextOr("for", "SITE"));
+  auto asked = RepairRequests(context, mirror);
+  if (!asked) return WithRequestNext(std::move(asked.error()));
   exporter::RepairOptions options;
   options.to = std::filesystem::absolute(context.args().List("to").front());
   options.actor = mirror::CurrentActor();
