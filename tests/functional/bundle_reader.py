@@ -96,7 +96,7 @@ def fields(value, what, **kinds):
             fits = isinstance(item, str) and re.fullmatch(kind, item)
         elif kind is int:
             fits = isinstance(item, int) and not isinstance(item, bool)
-        elif isinstance(kind, (list, set, tuple)):
+        elif isinstance(kind, (list, set, tuple, range)):
             fits = item in kind
         else:
             fits = isinstance(item, kind)
@@ -166,7 +166,7 @@ def read_card(path):
     require(len(data) <= 16 * 1024, "card: too large")
     card = fields(document(data, "gapferry-card"), "card", _type=TEXT, encryption_key=r".{60}",
                   fingerprint=r"([a-z2-7]{4}-){7}[a-z2-7]{4}", formats=list_of(str), guid=GUID,
-                  name=r"(?s).{1,64}", roles=list_of(str), signature=r".{88}", signing_key=r".{60}",
+                  name=r"(?s).{1,64}", number_optional=range(1, 1_000_000), roles=list_of(str), signature=r".{88}", signing_key=r".{60}",
                   signing_key_id=r"[0-9a-f]{32}")
     signing = raw_key(card["signing_key"], "2b6570")
     raw_key(card["encryption_key"], "2b656e")

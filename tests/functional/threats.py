@@ -6,7 +6,9 @@ text editor's means: bundles that were changed, renumbered, signed again with st
 (Eavesdropping is what sealing is for: see the tests of encrypted bundles.)
 """
 import base64
+import contextlib
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import unittest
 
+import bundle_reader
 import small_catalogue as small
 from harness import World, gapferry
 from wsus import WsusServer
@@ -204,6 +207,10 @@ class Threats(unittest.TestCase):
         mirror.run("update", "decline", small.LEAVES[1])
         bundle = mirror.run("export", "--to", self.world.directory("recovered"), "--for", "site",
                             "--full")["bundle"]
+        card = self.world.path / "recovered" / "new.card"
+        card.write_text(gapferry("identity", "show", "--mirror", mirror.path).out)
+        with contextlib.redirect_stdout(io.StringIO()):  # the second reader knows numbered cards, too
+            self.assertEqual(bundle_reader.main(["check", bundle, "--card", str(card)]), 0)
         self.assertEqual(site.run("import", bundle)["bundle"], pathlib.Path(bundle).name)
         self.assertEqual(site.status()["state_digest"], mirror.status()["state_digest"])
         self.assertEqual(site.status()["last_bundle"]["sequence"], 3)
