@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <array>
 
 namespace gapferry::manifests {
 
@@ -14,16 +13,6 @@ Result<void> VolumeFile::Append(ByteView bytes) {
                    bytes.begin() + static_cast<std::ptrdiff_t>(count));
     bytes = bytes.subspan(count);
     if (piece_->size() == kPieceBytes) TRY(Flush());
-  }
-  return {};
-}
-
-Result<void> VolumeFile::AppendZeros(std::uint64_t count) {
-  static constexpr std::array<std::uint8_t, 1024> kZeros{};
-  while (count > 0) {
-    const std::size_t now = static_cast<std::size_t>(std::min<std::uint64_t>(count, kZeros.size()));
-    TRY(Append({kZeros.data(), now}));
-    count -= now;
   }
   return {};
 }

@@ -19,7 +19,6 @@ class VolumeFile {
   }
 
   Result<void> Append(ByteView bytes);
-  Result<void> AppendZeros(std::uint64_t count);
   /// Flushes, syncs and tells what was written.
   Result<VolumeDigests> Finish();
   std::uint64_t size() const { return written_ + piece_->size(); }
