@@ -61,6 +61,9 @@ constexpr Next kNext[] = {
      "let the holder rotate its key (gapferry key rotate), or compare the new card by voice and: "
      "gapferry trust add CARD --replace"},
     // Keys.
+    {"bad-name", "choose a name of 1 to 64 bytes without control characters: --name NAME"},
+    {"bad-why", "say it in fewer words: --why TEXT"},
+    {"no-keys", "gapferry key create DIR --name NAME"},
     {"passphrase-needed", "add --passphrase-file FILE or set GAPFERRY_PASSPHRASE_FILE"},
     {"passphrase-wrong", "try again with the right passphrase; nothing was changed"},
     {"key-readable", "chmod 600 the file; if others may have read it: gapferry key rotate"},

@@ -72,6 +72,15 @@ Result<manifests::KeyId> EndedKeyOf(const KeyHolder& holder, const KeyChange& ch
   return decoded.signing_key.Id();
 }
 
+/// A document that no reader takes would stop every bundle.
+Result<void> CheckWhy(const std::string& why) {
+  constexpr std::size_t kMaxWhyBytes = 120;
+  if (why.size() <= kMaxWhyBytes && IsValidUtf8(why) && why.find('\0') == std::string::npos)
+    return {};
+  return Fail(ErrorCode::kUsage, "bad-why",
+              "the reason has " + std::to_string(why.size()) + " bytes, allowed are 120 of UTF-8");
+}
+
 Result<void> CommitChange(const mirror::KeyPaths& paths) {
   TRY(SyncDirectory(paths.next_folder));
   TRY(Rename(paths.next_folder, paths.ready_folder));  // the keys have changed
@@ -93,12 +102,11 @@ Result<std::string> CreatePerson(const fs::path& folder, std::string_view name,
                 "'" + path.string() + "' exists; a key is never overwritten");
   }
   TRY(CreateDirectories(folder, 0700));
-  const SigningKey fresh = SigningKey::Generate();
-  if (signing.empty()) TRY(fresh.Save(paths.signing, passphrase));
-  TRY_ASSIGN(const SigningKey key,
-             SigningKey::Load(signing.empty() ? paths.signing : fs::path(signing)));
+  SigningKey key = SigningKey::Generate();
+  if (!signing.empty()) {
+    TRY_ASSIGN(key, SigningKey::Load(signing));
+  }
   const EncryptionKey encryption = EncryptionKey::Generate();
-  TRY(encryption.Save(paths.encryption, passphrase));
   manifests::Card card;
   card.guid = Guid::Random();
   card.name = name;
@@ -108,7 +116,11 @@ Result<std::string> CreatePerson(const fs::path& folder, std::string_view name,
   card.formats = FormatsOf(roles);
   TRY_ASSIGN(const std::string text, manifests::EncodeCard(card, key));
   // Our own reader must accept what is handed out: a name of 65 bytes, a control character.
-  TRY(manifests::DecodeCard(AsBytes(text)));
+  if (const auto read = manifests::DecodeCard(AsBytes(text)); !read) {
+    return Fail(ErrorCode::kUsage, "bad-name", "no card can be made: " + read.error().message);
+  }
+  if (signing.empty()) TRY(key.Save(paths.signing, passphrase));
+  TRY(encryption.Save(paths.encryption, passphrase));
   TRY(WriteFileAtomically(folder / "card", AsBytes(text)));
   return text;
 }
@@ -128,6 +140,7 @@ Result<KeyHolder> OpenPerson(const fs::path& folder) {
 
 Result<TrustDocument> ChangeKeys(const KeyHolder& holder, const KeyChange& change) {
   const mirror::KeyPaths& paths = holder.paths;
+  TRY(CheckWhy(change.why));
   TRY_ASSIGN(auto documents, CarriedDocuments(paths));
   TrustDocument document;
   document.act = manifests::TrustAct::kRotation;
@@ -170,6 +183,7 @@ Result<TrustDocument> ChangeKeys(const KeyHolder& holder, const KeyChange& chang
 }
 
 Result<TrustDocument> RevokeOwnKey(const KeyHolder& holder, const std::string& why, UtcTime now) {
+  TRY(CheckWhy(why));
   TRY_ASSIGN(const SigningKey key, SigningKey::Load(holder.paths.signing));
   TrustDocument document;
   document.act = manifests::TrustAct::kRevocation;

@@ -87,6 +87,18 @@ class Changes(unittest.TestCase):
         self.world = World().__enter__()
         self.addCleanup(self.world.__exit__)
 
+    def test_what_no_reader_would_take_is_not_made(self):
+        keys = self.world.path / "keys"
+        done = gapferry("key", "create", keys, "--name", "x" * 65, "--json")
+        self.assertEqual((done.code, done.error()["reason"]), (2, "bad-name"))
+        self.assertFalse((keys / "signing.pem").exists())
+        self.assertEqual(gapferry("key", "create", keys, "--name", "Jane").code, 0)
+        for verb in ("rotate", "revoke"):
+            done = gapferry("key", verb, "--keys", keys, "--why", "y" * 121, "--yes", "--json")
+            self.assertEqual((done.code, done.error()["reason"]), (2, "bad-why"))
+            self.assertTrue(done.error()["next"])
+        self.assertEqual(gapferry("key", "show", "--keys", keys, "--json").result()["documents"], [])
+
     @unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
     def test_killed_anywhere_either_nothing_has_happened_or_all(self):
         """The card, the keys and the document that is carried always belong together."""
