@@ -23,10 +23,8 @@ class Chain(unittest.TestCase):
     replica = True
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.origin = WsusServer().__enter__()
-        self.addCleanup(self.origin.__exit__)
+        self.world = self.enterContext(World())
+        self.origin = self.enterContext(WsusServer())
         small.fill(self.origin)
         self.decide()
         words = ("--replica",) if self.replica else ()
@@ -268,10 +266,8 @@ class GapInTheMiddle(Chain):
     """An upstream, a mirror, a gap, a site, a server below the site: bundles down, returns up."""
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.origin = ReportingServer().__enter__()
-        self.addCleanup(self.origin.__exit__)
+        self.world = self.enterContext(World())
+        self.origin = self.enterContext(ReportingServer())
         small.fill(self.origin)
         self.top = small.connected(self.world, self.origin, "harbour")
         self.site = small.join(self.world, self.top, "plant")

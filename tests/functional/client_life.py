@@ -13,8 +13,7 @@ UNINSTALLED = "tool/3"
 class ClientLife(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = catalogue.upstream(cls.world, "server")
         cls.offered = [row["guid"] for row in catalogue.expectation(PROFILE)["offered"]]
         cls.mirror.run("update", "approve", *cls.offered, "--group", "All Computers", "--accept-eula")

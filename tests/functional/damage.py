@@ -26,8 +26,7 @@ def blocks_of(runs):
 class DamageTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         with WsusServer() as upstream:
             small.fill(upstream)
             data = random.Random(5).randbytes(6_300_000)

@@ -41,10 +41,8 @@ class Site:
 
 class Chain(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = WsusServer().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(WsusServer())
         small.fill(self.upstream)
         self.hub = small.connected(self.world, self.upstream, "hub")
         self.chance = random.Random(SEED)

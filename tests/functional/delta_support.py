@@ -41,10 +41,8 @@ class TwoSides(unittest.TestCase):
     """An upstream, a mirror that approves for the group Office, and sites behind a gap."""
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
-        cls.upstream = WsusServer().__enter__()
-        cls.addClassCleanup(cls.upstream.__exit__)
+        cls.world = cls.enterClassContext(World())
+        cls.upstream = cls.enterClassContext(WsusServer())
         small.fill(cls.upstream)
         for guid, title in ((DEFINITIONS, "Definition Updates"), (SECURITY, "Security"), (OTHER, "Tools")):
             cls.upstream.add(document(guid, category="UpdateClassification", title=title))

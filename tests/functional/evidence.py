@@ -67,10 +67,8 @@ def ticks(text):
 
 class EvidenceTest(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = WsusServer().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(WsusServer())
         small.fill(self.upstream)
         # A title that would be markup if somebody let it.
         data = small.payload(f"{small.LEAVES[0]}/100")

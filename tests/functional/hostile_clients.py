@@ -104,8 +104,7 @@ class GoodClient(threading.Thread):
 class HostileTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = catalogue.upstream(cls.world, "m", content="none")
         cls.mirror.configure(serve__client_timeout="3s")
         serving = cls.mirror.serve()

@@ -27,8 +27,7 @@ def secret(world, text):
 
 class Passphrases(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
+        self.world = self.enterContext(World())
         self.mirror = self.world.init("plant", "--gap", "--name", "plant", prefix=ALONE)
         self.right, self.wrong = secret(self.world, "correct horse"), secret(self.world, "battery staple")
         self.card = self.mirror.run("identity", "show")
@@ -84,8 +83,7 @@ class Passphrases(unittest.TestCase):
 
 class Changes(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
+        self.world = self.enterContext(World())
 
     def test_what_no_reader_would_take_is_not_made(self):
         keys = self.world.path / "keys"
@@ -130,8 +128,7 @@ class Changes(unittest.TestCase):
                      "softhsm2 and opensc are not installed: scripts/packages --install test")
 class Tokens(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
+        self.world = self.enterContext(World())
         tokens = self.world.directory("tokens")
         conf = self.world.path / "softhsm2.conf"
         conf.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
@@ -189,8 +186,7 @@ class Tokens(unittest.TestCase):
 class Reviews(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         with WsusServer() as upstream:
             small.fill(upstream)
             cls.connected = small.connected(cls.world, upstream)

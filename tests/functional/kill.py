@@ -45,8 +45,7 @@ def ways(point):
 @unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
 class KillTest(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
+        self.world = self.enterContext(World())
         upstream = WsusServer()
         self.upstream = upstream.__enter__()
         self.addCleanup(upstream.__exit__)

@@ -29,8 +29,7 @@ def parse(text):
 class LateImport(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         at = {"GAPFERRY_CLOCK": xml(CREATED)}
         with WsusServer() as upstream:
             small.fill(upstream)

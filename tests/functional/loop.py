@@ -48,8 +48,7 @@ class LoopTest(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
+        self.world = self.enterContext(World())
 
     def guid(self, path, step=0):
         return catalogue.listing(step)[path]["guid"]

@@ -73,8 +73,7 @@ class MediaTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         with WsusServer() as upstream:
             small_catalogue.fill(upstream)
             add_file(upstream, "huge", HUGE)

@@ -18,8 +18,7 @@ class Proposals(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         with WsusServer() as upstream:
             small.fill(upstream)
             cls.origin = small.connected(cls.world, upstream)

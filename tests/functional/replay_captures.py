@@ -139,8 +139,7 @@ class ReplayTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = fill(cls.world)
         serving = cls.mirror.serve()
         cls.server = serving.__enter__()

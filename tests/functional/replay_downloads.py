@@ -67,8 +67,7 @@ def hold(mirror, url_path, size):
 class DownloadReplayTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = cls.world.init("m", "--upstream", "http://127.0.0.1:9")
         cls.recorded = sorted(DOWNLOADS.iterdir())
         for folder in cls.recorded:

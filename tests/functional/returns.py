@@ -22,10 +22,8 @@ UPDATE = small.LEAVES[0]
 @unittest.skipIf(soap.MISSING, soap.MISSING)
 class Returns(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = ReportingServer().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(ReportingServer())
         small.fill(self.upstream)
         self.hub = small.connected(self.world, self.upstream, "hub")
         self.site = small.join(self.world, self.hub, "plant")

@@ -110,8 +110,7 @@ class Downstream:
 @unittest.skipIf(soap.MISSING, soap.MISSING)
 class UpstreamRoleTest(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
+        self.world = self.enterContext(World())
         self.mirror = self.world.init("top", "--name", "top")
 
     def serve(self):
@@ -237,10 +236,8 @@ class DownstreamRoleTest(unittest.TestCase):
     """A mirror with a server below it that has two computers, and a strict upstream in Python."""
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = ReportingServer().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(ReportingServer())
         self.mirror = self.world.init("middle", "--name", "middle", "--upstream", self.upstream.url)
         small_catalogue.fill(self.upstream)
         self.mirror.run("sync", "--metadata-only")

@@ -34,10 +34,8 @@ exit $code
 
 class ScannerTest(unittest.TestCase):
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = WsusServer().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(WsusServer())
         small.fill(self.upstream)
         self.hub = small.connected(self.world, self.upstream, "hub")
         self.site = small.join(self.world, self.hub, "plant")

@@ -92,10 +92,8 @@ class ScheduleTest(unittest.TestCase):
     upstream_class = WsusServer
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = self.upstream_class().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(self.upstream_class())
         small_catalogue.fill(self.upstream)
         self.mirror = self.world.init("m", "--upstream", self.upstream.url)
 

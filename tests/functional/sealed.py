@@ -13,8 +13,7 @@ from wsus import WsusServer
 class SealedBundles(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__, None, None, None)
+        cls.world = cls.enterClassContext(World())
         with WsusServer() as upstream:
             small.fill(upstream)
             cls.titles = [b"Leaf 0", b"Contoso", b"Security Updates", b"Writer"]

@@ -54,8 +54,7 @@ def get(connection, path, method="GET", **headers):
 class ContentTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = cls.world.init("m", "--upstream", "http://127.0.0.1:9")
         cls.data = random.Random(7).randbytes(9 * MIB + 4321)
         cls.path = add_file(cls.mirror, cls.data)
@@ -159,8 +158,7 @@ def certificate(folder, name, days=30):
 class TlsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = cls.world.init("m", "--upstream", "http://127.0.0.1:9")
         cls.data = random.Random(8).randbytes(3 * MIB)
         cls.path = add_file(cls.mirror, cls.data)

@@ -15,8 +15,7 @@ from wsus import WsusServer
 class Shrink(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.stick = cls.world.directory("stick")
         with WsusServer() as upstream:
             small.fill(upstream)

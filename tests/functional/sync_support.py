@@ -89,10 +89,8 @@ class SyncCase:
     init_options = ()
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = WsusServer(self.kind).__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(WsusServer(self.kind))
         self.fill()
         self.mirror = self.world.init("m", "--upstream", self.upstream.url, *self.init_options)
 

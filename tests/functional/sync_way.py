@@ -49,8 +49,7 @@ class Authority:
 class HttpsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.authority = Authority(cls.world.directory("certificates"))
         cls.authority.issue("server")
         cls.authority.issue("other", names="DNS:other.example")
@@ -129,8 +128,7 @@ class ProxyTest(SyncCase, unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.mirror.configure(content__download="all")
-        self.proxy = Proxy("alice:secret").__enter__()
-        self.addCleanup(self.proxy.__exit__)
+        self.proxy = self.enterContext(Proxy("alice:secret"))
 
     def test_everything_goes_through_it(self):
         self.mirror.configure(upstream__proxy=self.proxy.url_with_password)

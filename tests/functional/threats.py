@@ -67,8 +67,7 @@ class Bundle:
 class Threats(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         with WsusServer() as upstream:
             small.fill(upstream)
             cls.connected = small.connected(cls.world, upstream)

@@ -98,8 +98,7 @@ class WsdlServices(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         serving = cls.world.init("m").serve()
         cls.server = serving.__enter__()
         cls.addClassCleanup(serving.__exit__, None, None, None)

@@ -83,8 +83,7 @@ class Synchronization(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.first = catalogue.upstream(cls.world, "first")
         cls.first.run("group", "add", "Office")
         catalogue.approve_some(cls.first, "Office", 20)
@@ -299,8 +298,7 @@ class Synchronization(Case):
 class Answers(Case):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = catalogue.upstream(cls.world, "upstream", content="none")
         serving = cls.mirror.serve()
         cls.server = serving.__enter__()

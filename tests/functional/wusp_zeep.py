@@ -78,8 +78,7 @@ class Client:
 class WuspTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.world = World().__enter__()
-        cls.addClassCleanup(cls.world.__exit__)
+        cls.world = cls.enterClassContext(World())
         cls.mirror = catalogue.upstream(cls.world, "server")
         cls.approved = catalogue.approve_some(cls.mirror, "All Computers", 5)
         serving = cls.mirror.serve()

@@ -116,10 +116,8 @@ class YearTest(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
-        self.world = World().__enter__()
-        self.addCleanup(self.world.__exit__)
-        self.upstream = WsusServer().__enter__()
-        self.addCleanup(self.upstream.__exit__)
+        self.world = self.enterContext(World())
+        self.upstream = self.enterContext(WsusServer())
         self.upstream.add(document(COMPANY, category="Company", title="Contoso"))
         self.upstream.add(document(PRODUCT, category="Product", title="Windows 11", prerequisites=[COMPANY]))
         self.upstream.add(document(CLASSIFICATION, category="UpdateClassification", title="Security Updates"))
