@@ -6,6 +6,7 @@
 
 #include "base/canonical_json.h"
 #include "base/file.h"
+#include "base/sort.h"
 #include "manifests/trust_store.h"
 #include "mirror/audit.h"
 #include "mirror/ledger.h"
@@ -173,7 +174,8 @@ Result<std::vector<TrustVerdict>> AcceptTrust(Mirror& mirror, std::vector<TrustD
                                               const std::string& actor) {
   TRY_ASSIGN(TrustState senders, ReadTrust(mirror));
   TRY_ASSIGN(TrustState sites, ReadSiteTrust(mirror));
-  std::ranges::stable_sort(documents, {}, &TrustDocument::number);
+  SortStably(documents,
+             [](const TrustDocument& a, const TrustDocument& b) { return a.number < b.number; });
   std::vector<TrustVerdict> verdicts;
   TRY_ASSIGN(auto transaction,
              mirror::Transaction::Begin(mirror.db(), mirror::TransactionKind::kWrite));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/sort.h"
 #include "base/text.h"
 
 namespace gapferry::manifests {
@@ -172,7 +173,8 @@ void ReplayTrustDocument(TrustState& state, const TrustDocument& document) {
 
 Result<std::vector<TrustDocument>> ApplyTrustDocuments(TrustState& state,
                                                        std::vector<TrustDocument> documents) {
-  std::ranges::stable_sort(documents, {}, &TrustDocument::number);
+  SortStably(documents,
+             [](const TrustDocument& a, const TrustDocument& b) { return a.number < b.number; });
   std::vector<TrustDocument> applied;
   // One may make another provable: a reviewer's new key that signed a sender's rotation.
   for (bool again = true; again;) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/sort.h"
 #include "base/text.h"
 #include "mirror/deadlines.h"
 #include "mirror/held_intent.h"
@@ -51,10 +52,11 @@ Result<void> FollowSome(Mirror& mirror, std::span<const Proposal> proposals,
 Result<ApplyOutcome> FollowAll(Mirror& mirror, std::vector<Proposal> proposals,
                                std::string_view actor) {
   // Groups before what is approved for them; groups that go come last, with nothing left for them.
-  std::ranges::stable_sort(proposals, {}, [](const Proposal& one) {
+  const auto place = [](const Proposal& one) {
     const bool goes = one.kind == IntentKind::kGroup && one.is_removal;
     return goes ? 9 : static_cast<int>(one.kind);
-  });
+  };
+  SortStably(proposals, [&](const Proposal& a, const Proposal& b) { return place(a) < place(b); });
   ApplyOutcome outcome;
   const std::span<const Proposal> all(proposals);
   for (std::size_t at = 0; at < all.size(); at += kPerCommit) {

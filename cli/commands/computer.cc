@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/sort.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/command.h"

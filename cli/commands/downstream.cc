@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/sort.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/command.h"

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/sort.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/command.h"

@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/sort.h"
 #include "base/text.h"
 #include "mirror/content_store.h"
 #include "mirror/intent.h"
@@ -234,8 +235,9 @@ class Finder {
       return {};
     }));
     // What people approve first, so that members are taken with their bundles.
-    std::ranges::stable_partition(
-        rest, [](const RevisionRelations& one) { return one.row.is_explicitly_deployable; });
+    SortStably(rest, [](const RevisionRelations& a, const RevisionRelations& b) {
+      return a.row.is_explicitly_deployable && !b.row.is_explicitly_deployable;
+    });
     for (const RevisionRelations& one : rest) {
       const UpdateId& update = one.row.update;
       if (kept_.contains(update) || visited_.contains(update)) continue;

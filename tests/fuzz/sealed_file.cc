@@ -72,7 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!opened || !read || !std::ranges::equal(*opened, text) || !std::ranges::equal(*read, text)) {
     std::abort();
   }
-  const std::size_t at = (data[0] | data[1] << 8 | data[2] << 16) % stored.size();
+  const std::size_t at =
+      (data[0] | std::size_t{data[1]} << 8 | std::size_t{data[2]} << 16) % stored.size();
   if (data[3] % 2 == 0) {
     stored[at] ^= static_cast<std::uint8_t>(data[4] | 1);
   } else {
