@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "base/process.h"
@@ -21,6 +22,8 @@ namespace gapferry {
 namespace {
 
 constexpr std::size_t kMaxLine = 64 << 10;
+/// Between looks at a child that has closed its streams: mostly it ends at once.
+constexpr std::chrono::milliseconds kNap{2};
 
 /// A descriptor closed at the end of its scope unless it is taken.
 class Fd {
@@ -230,8 +233,15 @@ Result<std::optional<ProcessEnd>> ChildProcess::Wait(std::chrono::milliseconds t
     if (wanted[0].revents != 0) ReadFrom(out_, Stream::kStdout, line);
     if (wanted[1].revents != 0) ReadFrom(err_, Stream::kStderr, line);
   }
-  // Both streams are closed: it has ended, or is about to.
-  const int status = Reap(std::exchange(pid_, -1));
+  // Both streams are closed: it has ended, is about to, or goes on in silence.
+  int status = 0;
+  for (;;) {
+    const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
+    if (ended == pid_ || (ended < 0 && errno != EINTR)) break;
+    if (std::chrono::steady_clock::now() >= until) return std::optional<ProcessEnd>();
+    std::this_thread::sleep_for(kNap);
+  }
+  pid_ = -1;
   ProcessEnd end;
   if (WIFSIGNALED(status)) {
     end.signal = WTERMSIG(status);

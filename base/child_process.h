@@ -45,8 +45,8 @@ class ChildProcess {
 
   const std::string& name() const { return name_; }  ///< base/process.h
 
-  /// Hands on the lines that come within `timeout`; returns the end, once both streams are at
-  /// theirs, after which the process is gone and nothing may be called any more.
+  /// Hands on the lines that come within `timeout`; returns the end, once the process and both
+  /// streams are at theirs, after which nothing may be called any more.
   Result<std::optional<ProcessEnd>> Wait(std::chrono::milliseconds timeout,
                                          const LineHandler& line);
   void Signal(int signal);

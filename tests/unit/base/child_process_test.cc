@@ -74,7 +74,7 @@ TEST(ChildProcess, InheritsNoDescriptorAndNoSignalMask) {
   sigaddset(&blocked, SIGINT);
   pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
   const auto outcome = RunToEnd(
-      Shell("ls /proc/$$/fd; grep -E 'SigBlk|SigIgn' /proc/$$/status; readlink /proc/$$/fd/0"));
+      Shell("ls /proc/$$/fd; grep -E 'SigBlk|SigIgn' /proc/self/status; readlink /proc/$$/fd/0"));
   pthread_sigmask(SIG_UNBLOCK, &blocked, nullptr);
   ::close(socket);
   // (dash keeps nothing open for -c)
@@ -108,6 +108,20 @@ TEST(ChildProcess, WaitReturnsInTimeAndASignalEndsTheChild) {
   ASSERT_TRUE(still.has_value());
   EXPECT_FALSE(still->has_value());
   EXPECT_TRUE(IsRunning(child.name()));
+  child.Signal(SIGTERM);
+  EXPECT_EQ(Finish(child).end.signal, SIGTERM);
+}
+
+TEST(ChildProcess, WaitReturnsInTimeFromAChildThatClosedItsStreams) {
+  auto child = ChildProcess::Start(Shell("exec sleep 20 >&- 2>&-")).value();
+  const auto none = [](ChildProcess::Stream, std::string_view) {};
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 3; ++i) {
+    const auto still = child.Wait(milliseconds(50), none);
+    ASSERT_TRUE(still.has_value());
+    ASSERT_FALSE(still->has_value());
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
   child.Signal(SIGTERM);
   EXPECT_EQ(Finish(child).end.signal, SIGTERM);
 }
