@@ -40,8 +40,10 @@ Result<void> WriteZeros(Sink& out, std::uint64_t count) {
 /// Streams objects and parts into a volume and checks them against their planned digests.
 class ObjectWriter {
  public:
-  ObjectWriter(ObjectProvider& provider, const WriteOptions& options)
-      : provider_(provider), options_(options) {}
+  /// `sealed`: bytes are encrypted by a key and nonce that stand for the planned ones, so others
+  /// must not even begin to be written.
+  ObjectWriter(ObjectProvider& provider, const WriteOptions& options, bool sealed)
+      : provider_(provider), options_(options), sealed_(sealed) {}
 
   Result<void> Write(IndexLine& line, Sink& volume) {
     TRY(volume.Write(TarHeader(line)));
@@ -71,6 +73,7 @@ class ObjectWriter {
   Result<void> OpenSource(const IndexLine& line) {
     const bool continues = line.name.part > 1 && source_ != nullptr && open_ == line.name.Whole();
     if (continues) return {};
+    if (sealed_) TRY(CheckSource(line));
     TRY_ASSIGN(source_, provider_.Open(line.name.Whole(), 0));
     open_ = line.name.Whole();
     file_bytes_ = 0;
@@ -79,6 +82,21 @@ class ObjectWriter {
     // An earlier run wrote the parts before this one: the digest of the whole still needs them.
     const std::uint64_t before = first_offset_of_part_;
     return SkipTo(line, before);
+  }
+
+  /// Reads the whole object once before: what changed on our disk is found now.
+  Result<void> CheckSource(const IndexLine& line) {
+    const std::uint64_t size = line.name.part == 0 ? line.size : line.full_size;
+    TRY_ASSIGN(const auto source, provider_.Open(line.name.Whole(), 0));
+    HashingSink<Sha256Digest> hash;
+    const auto copied = Copy(*source, hash, size, options_.stop);
+    if (!copied && copied.error().code != ErrorCode::kCorrupt) {
+      return std::unexpected(copied.error());
+    }
+    const Sha256Digest got = hash.Finish();
+    if (!copied) return SourceChanged(line, "the source is longer than planned");
+    if (got != line.file_sha256()) return Mismatch(line, line.file_sha256(), got);
+    return {};
   }
 
   Result<void> SkipTo(const IndexLine& line, std::uint64_t offset) {
@@ -126,6 +144,7 @@ class ObjectWriter {
 
   ObjectProvider& provider_;
   const WriteOptions& options_;
+  const bool sealed_;
   std::unique_ptr<Source> source_;
   ObjectName open_;
   std::uint64_t file_bytes_ = 0;
@@ -217,7 +236,12 @@ Result<void> BundleWriter::WriteReadme(std::string_view readme) {
 Sha256Digest BundleWriter::PlanOf(std::uint32_t volume) {
   const Sha256Digest layout = LayoutDigest(LinesOf(volume));
   if (!sealing_) return layout;
-  return Sha256("sealed\n" + layout.ToHex() + "\n" + sealing_->secret.Fingerprint().ToHex() + "\n");
+  std::string text =
+      "sealed\n" + layout.ToHex() + "\n" + sealing_->secret.Fingerprint().ToHex() + "\n";
+  // Which bytes of a file the first part holds follows from the volumes before.
+  const std::uint64_t before = BytesBefore(LinesOf(volume).front());
+  if (before != 0) text += std::to_string(before) + "\n";
+  return Sha256(text);
 }
 
 /// Makes what a record says part of index, sums and manifest.
@@ -318,7 +342,7 @@ Result<void> BundleWriter::WriteVolume(std::uint32_t volume, ObjectProvider& pro
 Result<void> BundleWriter::StreamVolume(std::uint32_t volume, ObjectProvider& provider,
                                         const WriteOptions& options, Sink& out) {
   const auto lines = LinesOf(volume);
-  ObjectWriter objects(provider, options);
+  ObjectWriter objects(provider, options, sealing_.has_value());
   objects.first_offset_of_part_ = BytesBefore(lines.front());
   std::optional<SealSink> sealed;
   if (sealing_) {

@@ -158,6 +158,57 @@ TEST(Seal, TwoTextsNeverMeetUnderOneKeyAndNonce) {
   EXPECT_NE(Bytes(one.begin() + 32, one.begin() + 40), Bytes(two.begin() + 32, two.begin() + 40));
 }
 
+/// What StreamVolume gives of one volume, as far as it comes.
+Bytes StreamedVolume(std::vector<IndexLine> layout, const fs::path& journal, const Sealing& sealing,
+                     ObjectProvider& provider, std::uint32_t volume) {
+  auto writer = BundleWriter::Create({}, journal, std::move(layout), 0, sealing);
+  EXPECT_TRUE(writer.has_value());
+  MemorySink out(64 << 20);
+  const auto streamed = writer->StreamVolume(volume, provider, {}, out);
+  if (!streamed) {
+    EXPECT_EQ(streamed.error().reason, "source-changed");
+  }
+  return out.Take();
+}
+
+TEST_F(BundleTest, NoByteOfASourceThatChangedIsSealed) {
+  SealFor(7);
+  const auto layout = *LayOut(provider_.Plan(), 0, VolumeForm::kSealed);
+  const Bytes good = StreamedVolume(layout, root_ / "journal", *sealing_, provider_, 1);
+  for (auto& [name, bytes] : provider_.objects()) {
+    if (bytes.size() == 300'000) bytes[10] = '!';
+  }
+  const Bytes bad = StreamedVolume(layout, root_ / "journal", *sealing_, provider_, 1);
+  ASSERT_LT(bad.size(), good.size());
+  EXPECT_EQ(bad, Bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(bad.size())));
+}
+
+TEST_F(BundleTest, PartsFromElsewhereInAFileAreUnderAnotherKey) {
+  SealFor(7);
+  constexpr std::uint64_t kVolume = 1 << 20;
+  MemoryProvider one, two;
+  const std::string huge(4 << 20, 'h');
+  one.Put(ObjectName::Intent(), std::string(700, 'i'));
+  two.Put(ObjectName::Intent(), std::string(7'000, 'i'));
+  std::array<Bytes, 2> stored;
+  std::array<std::string, 2> lines;
+  std::size_t at = 0;
+  for (MemoryProvider* provider : {&one, &two}) {
+    provider->Put(ContentNamed(huge), huge);
+    const auto layout = *LayOut(provider->Plan(), kVolume, VolumeForm::kSealed);
+    for (const IndexLine& line : layout) {
+      if (line.volume == 2) lines[at] += EncodeIndexLine(line);
+    }
+    stored[at] = StreamedVolume(layout, root_ / "journal", *sealing_, *provider, 2);
+    ASSERT_GT(stored[at].size(), 32U);
+    ++at;
+  }
+  // The same line of the index, but other bytes of the file.
+  ASSERT_EQ(lines[0], lines[1]);
+  EXPECT_NE(Bytes(stored[0].begin() + 16, stored[0].begin() + 32),
+            Bytes(stored[1].begin() + 16, stored[1].begin() + 32));
+}
+
 TEST(Seal, TheKeyOpensForItsRecipientOnly) {
   const BundleSecret secret = BundleSecret::Draw();
   const EncryptionKey one = EncryptionKey::Generate(), two = EncryptionKey::Generate();
