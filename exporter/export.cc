@@ -213,7 +213,7 @@ Result<ExportResult> WriteBundle(Mirror& mirror, const BundleOut& bundle,
                                                 options.stop));
   options.progress->End();
   TRY_ASSIGN(auto layout, manifests::LayOut(objects.plan(), plan.volume_bytes, plan.form()));
-  TRY_ASSIGN(auto sealing, SealingOf(mirror, plan));
+  TRY_ASSIGN(auto sealing, SealingOf(mirror, plan, bundle.manifest.has_value()));
   TRY_ASSIGN(auto writer, manifests::BundleWriter::Create({}, work / "journal", std::move(layout),
                                                           plan.draft.parity, std::move(sealing)));
   TRY_ASSIGN(
@@ -343,7 +343,7 @@ Result<ExportResult> Export(Mirror& mirror, const ExportRequest& request,
   if (!written) {
     // No repetition can finish such a plan, and nothing of it was written: its number is given up,
     // so that the next command may ask for larger volumes.
-    if (written.error().reason == "source-changed") {
+    if (written.error().reason == "source-changed" && !bundle->manifest) {
       TRY_ASSIGN(const StoredPlan plan, DecodePlan(bundle->plan));
       TRY(ForgetSecret(mirror, plan.draft));
     }

@@ -190,7 +190,7 @@ class RepairRun {
       options_.progress->End();
       if (!objects) return std::unexpected(std::move(objects.error()));
       TRY_ASSIGN(auto layout, manifests::LayOut(objects->plan(), plan_.volume_bytes, plan_.form()));
-      TRY_ASSIGN(auto sealing, SealingOf(mirror_, plan_));
+      TRY_ASSIGN(auto sealing, SealingOf(mirror_, plan_, /*is_signed=*/true));
       TRY_ASSIGN(auto writer,
                  manifests::BundleWriter::Create({}, work_ / "journal", std::move(layout),
                                                  plan_.draft.parity, std::move(sealing)));

@@ -18,12 +18,18 @@ fs::path Folder(Mirror& mirror) { return mirror.keys().encryption.parent_path() 
 
 }  // namespace
 
-Result<std::optional<manifests::Sealing>> SealingOf(Mirror& mirror, const StoredPlan& plan) {
+Result<std::optional<manifests::Sealing>> SealingOf(Mirror& mirror, const StoredPlan& plan,
+                                                    bool is_signed) {
   if (plan.seal_for.empty()) return std::optional<manifests::Sealing>();
   const fs::path path = Folder(mirror) / plan.draft.DirectoryName();
   auto known = manifests::BundleSecret::Load(path);
   if (known) return std::optional(manifests::Sealing{*known, plan.seal_for});
   if (known.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(known.error()));
+  if (is_signed) {
+    return Fail(ErrorCode::kUsage, "plan-gone",
+                plan.draft.DirectoryName() + " was sealed with a secret that is not in '" +
+                    path.string() + "' any more: it cannot be made again");
+  }
   TRY(CreateDirectories(Folder(mirror), 0700));
   const auto secret = manifests::BundleSecret::Draw();
   TRY(secret.Save(path));

@@ -16,12 +16,14 @@ namespace gapferry::exporter {
 /// and damaged blocks that are sent again have the same bytes. They go when the bundle is
 /// acknowledged or void; of streams without receipts the last few are kept.
 
-/// How the bundle of a plan is sealed, with the secret of an earlier run or a new one; nothing for
-/// a plain bundle.
-Result<std::optional<manifests::Sealing>> SealingOf(mirror::Mirror& mirror, const StoredPlan& plan);
+/// How the bundle of a plan is sealed, with the secret of an earlier run or, when it is not signed
+/// yet, a new one; nothing for a plain bundle. Of a bundle that is signed another secret would make
+/// other bytes: kUsage (reason "plan-gone").
+Result<std::optional<manifests::Sealing>> SealingOf(mirror::Mirror& mirror, const StoredPlan& plan,
+                                                    bool is_signed);
 
-/// After a source gave other bytes than planned: bytes that were encrypted and will not be used
-/// must not meet others under the same key.
+/// After a source gave other bytes than planned and the bundle is not signed: bytes that were
+/// encrypted and will not be used must not meet others under the same key.
 Result<void> ForgetSecret(mirror::Mirror& mirror, const manifests::Manifest& draft);
 
 /// Removes the secrets of bundles that need not be written again. Fails only when the folder cannot
