@@ -52,6 +52,13 @@ Result<Uri> ParseUri(const std::string& text) {
                       " is no PKCS#11 URI such as "
                       "'pkcs11:token=LABEL;object=LABEL?module-path=FILE'");
   }
+  // Command lines are seen by all processes, and gapferry.yaml is no secret.
+  if (p11_kit_uri_get_pin_value(uri.get()) != nullptr) {
+    return Refuse(ErrorCode::kUsage, "token-pin",
+                  Shown(text) +
+                      " carries the PIN where others can read it: use "
+                      "pin-source=file:FILE, GAPFERRY_PASSPHRASE_FILE or the terminal");
+  }
   return uri;
 }
 
@@ -188,7 +195,6 @@ class Session {
   Session(CK_FUNCTION_LIST* module, const CK_TOKEN_INFO& info) : module_(module), info_(info) {}
 
   Result<Secret> FindPin(P11KitUri* uri) {
-    if (const char* value = p11_kit_uri_get_pin_value(uri)) return Secret(value);
     if (const char* source = p11_kit_uri_get_pin_source(uri)) {
       const std::string_view path(source);
       return ReadPassphraseFile(path.starts_with("file:") ? path.substr(5) : path);

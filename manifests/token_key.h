@@ -17,7 +17,7 @@ bool IsTokenUri(std::string_view text);
 ///
 /// Spoken to by the C interface of the module, because the OpenSSL engine of Debian 12 knows RSA
 /// and the NIST curves only. Without module-path the modules that p11-kit has registered are
-/// searched. The PIN is `pin-value` or the first line of the file `pin-source` of the URI, else as
+/// searched. The PIN is the first line of the file `pin-source` of the URI, else as
 /// any passphrase (manifests/passphrase.h); an operator may type it at the reader instead
 /// (protected authentication path). Thread-compatible.
 class TokenKey {
