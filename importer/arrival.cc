@@ -1,11 +1,15 @@
 #include "importer/arrival.h"
 
+#include <algorithm>
+
 #include "mirror/trust_log.h"
 
 namespace gapferry::importer {
 namespace {
 
 using manifests::Manifest;
+
+constexpr int kLookedBack = 64;
 
 std::unexpected<Error> Refuse(std::string reason, std::string message) {
   return Fail(ErrorCode::kUntrusted, std::move(reason), std::move(message));
@@ -45,6 +49,28 @@ Result<bool> IsByEndedKey(mirror::Mirror& mirror, const mirror::BundleIn& bundle
   return signed_by && *signed_by != key.ToHex();
 }
 
+/// Whether another bundle with this number was imported: no sender gives a number twice, unless it
+/// was put back to an older day.
+Result<bool> IsNumberOfAnother(mirror::Ledger& ledger,
+                               const manifests::VerifiedManifest& verified) {
+  const Manifest& manifest = verified.manifest();
+  TRY_ASSIGN(const auto imports, ledger.Imports(kLookedBack));
+  return std::ranges::any_of(imports, [&](const mirror::BundleIn& one) {
+    return one.sender == manifest.sender.guid && one.stream == manifest.stream &&
+           one.sequence == manifest.sequence && one.manifest != verified.digest();
+  });
+}
+
+std::unexpected<Error> NumberAgain(const Manifest& manifest) {
+  return std::unexpected(
+      Error{ErrorCode::kUntrusted,
+            "has sequence " + std::to_string(manifest.sequence) + " of stream '" + manifest.stream +
+                "', and another bundle with this number was imported",
+            "bundle-replayed",
+            "ask the sender by voice; when it says that it was restored from a backup: gapferry "
+            "import PATH --new-history"});
+}
+
 }  // namespace
 
 Result<Arrival> CheckArrival(mirror::Mirror& mirror, const manifests::VerifiedManifest& verified,
@@ -67,6 +93,8 @@ Result<Arrival> CheckArrival(mirror::Mirror& mirror, const manifests::VerifiedMa
     binds = !ended;
   }
   if (binds && manifest.sequence <= last->sequence) {
+    TRY_ASSIGN(const bool again, IsNumberOfAnother(ledger, verified));
+    if (again && full) return NumberAgain(manifest);
     return Refuse("bundle-replayed", "has sequence " + std::to_string(manifest.sequence) +
                                          " of stream '" + manifest.stream +
                                          "', imported was already " +

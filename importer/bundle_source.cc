@@ -35,13 +35,18 @@ bool LooksLikeBundle(const fs::path& folder) {
          });
 }
 
-Result<std::vector<fs::path>> FoldersAt(const fs::path& path) {
+}  // namespace
+
+Result<std::vector<fs::path>> BundleFoldersAt(const fs::path& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) {
     return Fail(ErrorCode::kNotFound, "no-bundle",
-                "'" + EscapeForDisplay(path.string(), 400) + "' is no folder");
+                fs::exists(path, error)
+                    ? "'" + EscapeForDisplay(path.string(), 400) + "' is no folder"
+                    : "there is no '" + EscapeForDisplay(path.string(), 400) + "'");
   }
-  if (LooksLikeBundle(path)) return std::vector{path};
+  // Without the last slash, so that it has a name.
+  if (LooksLikeBundle(path)) return std::vector{path.has_filename() ? path : path.parent_path()};
   std::vector<fs::path> folders;
   TRY_ASSIGN(const auto names, ListDirectory(path));
   for (const std::string& name : names) {
@@ -56,6 +61,8 @@ Result<std::vector<fs::path>> FoldersAt(const fs::path& path) {
               "'" + EscapeForDisplay(path.string(), 400) +
                   "' is no bundle, and has no folder gapferry-* that is one");
 }
+
+namespace {
 
 /// What SHA256SUMS says of README.txt: what folders of one bundle have in common.
 std::optional<Sha256Digest> ReadmeListedIn(const fs::path& folder) {
@@ -140,25 +147,50 @@ struct Verdict {
   const Candidate* candidate = nullptr;
   std::optional<Arrival> arrival;
   std::uint64_t sequence = 0;
+  std::string stream;
+  bool is_refused = false;  ///< for this mirror and not old, as it says itself
   std::string why;
 };
 
+/// What a refused manifest says of itself, signed or not: good for choosing what is verified.
+void AddStated(Verdict& verdict, const Guid& own, const Error& error) {
+  const auto& folders = verdict.candidate->folders;
+  const auto with_manifest = std::ranges::find_if(
+      folders, [](const fs::path& folder) { return IsFile(folder / "manifest.json"); });
+  if (with_manifest == folders.end()) return;
+  const auto bytes = ReadFile(*with_manifest / "manifest.json", manifests::kMaxManifestBytes);
+  if (!bytes) return;
+  const auto stated = manifests::DecodeManifest(*bytes);
+  if (!stated) return;
+  verdict.sequence = stated->sequence;
+  verdict.stream = stated->stream;
+  verdict.is_refused = error.reason != "bundle-replayed" && error.reason != "bundle-older" &&
+                       std::ranges::find(stated->recipients, own, &manifests::Recipient::guid) !=
+                           stated->recipients.end();
+}
+
 Verdict Judge(mirror::Mirror& mirror, const Candidate& candidate, bool new_history) {
-  Verdict verdict{&candidate, {}, 0, {}};
+  Verdict verdict{.candidate = &candidate, .arrival = {}, .stream = {}, .why = {}};
   manifests::MediumSet medium(candidate.folders, manifests::Lacking::kElsewhere);
   const auto judged = [&]() -> Result<void> {
     TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
     TRY_ASSIGN(const auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
     verdict.sequence = manifest.manifest().sequence;
+    verdict.stream = manifest.manifest().stream;
     TRY_ASSIGN(verdict.arrival, CheckArrival(mirror, manifest, {new_history}));
     return {};
   }();
-  if (!judged) verdict.why = judged.error().message;
+  if (!judged) {
+    verdict.why = judged.error().message;
+    AddStated(verdict, mirror.identity().guid, judged.error());
+  }
   if (verdict.arrival == Arrival::kAlreadyImported) verdict.why = "was imported already";
   return verdict;
 }
 
-/// The one that can be imported, the lowest number first; else the last one that was.
+/// The one that can be imported, the lowest number first; else the last one that was. One that is
+/// refused though it claims to be newer than that is chosen, so that it is refused aloud: "was
+/// imported already" would look like success.
 const Verdict* Choose(const std::vector<Verdict>& verdicts) {
   const Verdict* chosen = nullptr;
   for (const Verdict& one : verdicts) {
@@ -169,6 +201,12 @@ const Verdict* Choose(const std::vector<Verdict>& verdicts) {
   for (const Verdict& one : verdicts) {
     if (one.arrival != Arrival::kAlreadyImported) continue;
     if (chosen == nullptr || one.sequence > chosen->sequence) chosen = &one;
+  }
+  if (chosen == nullptr) return nullptr;
+  const Verdict& last = *chosen;
+  for (const Verdict& one : verdicts) {
+    if (!one.is_refused || (one.stream == last.stream && one.sequence <= last.sequence)) continue;
+    if (chosen == &last || one.sequence < chosen->sequence) chosen = &one;
   }
   return chosen;
 }
@@ -209,7 +247,7 @@ Result<BundleSource> FindBundle(mirror::Mirror& mirror, const std::vector<fs::pa
   std::vector<fs::path> rest;
   TRY(AddKept(mirror, candidates));
   for (const fs::path& path : paths) {
-    TRY_ASSIGN(const auto folders, FoldersAt(path));
+    TRY_ASSIGN(const auto folders, BundleFoldersAt(path));
     for (const fs::path& folder : folders) {
       if (IsFile(folder / "manifest.json")) {
         AddManifest(candidates, folder, true);

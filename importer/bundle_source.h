@@ -24,8 +24,13 @@ struct BundleSource {
   std::vector<OtherBundle> others;
 };
 
+/// `path` itself when it is a bundle's folder, whole or in part; else the folders gapferry-* in it
+/// that are. Fails with kNotFound, "no-bundle", when there is none.
+Result<std::vector<std::filesystem::path>> BundleFoldersAt(const std::filesystem::path& path);
+
 /// Finds the bundle that is meant by `paths`, each a bundle's folder or the root of a medium with
-/// folders gapferry-*. Of several bundles the one whose turn it is; several folders belong together
+/// folders gapferry-*. Of several bundles the one whose turn it is, else one that is refused though
+/// it is newer than all that were imported; several folders belong together
 /// when they carry the same manifest, or the README.txt that its sums list. A folder without a
 /// manifest is completed by the copy that an earlier run kept (KeepSmallFiles). What else lies on
 /// a medium is not looked at. Nothing here is trusted: whatever is found is verified as a whole.

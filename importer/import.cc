@@ -83,7 +83,8 @@ class Import {
     for (const auto& medium : given_) TRY(CheckMedium(mirror_, medium));
     TRY(UseRepairFolders(medium_, media_, options_.repair));
     TRY_ASSIGN(own_, ReadOwnSide(mirror_, &medium_));
-    TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own_.policy, own_.addressee));
+    TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium_, own_.policy, own_.addressee),
+               path_.filename().string());
     name_ = manifest.manifest().DirectoryName();
     result_.manifest = manifest.manifest();
     result_.signatures = manifest.signatures();
@@ -320,7 +321,7 @@ class Import {
                last->sender == manifest.sender.guid) {
       in.upstream_sync_at = last->upstream_sync_at;
     }
-        in.detailed = true;  // unless the sender says that its upstream takes sums only
+    in.detailed = true;  // unless the sender says that its upstream takes sums only
     for (const auto& one : manifest.acknowledgements) {
       if (one.site != mirror_.identity().guid) continue;
       in.applied_return = one.applied_return;
@@ -406,6 +407,8 @@ class Import {
 
 Result<ImportResult> RunImport(Mirror& mirror, const std::filesystem::path& bundle,
                                const ImportOptions& options) {
+  // A mistyped path is no import that failed.
+  for (const auto& one : MediaOf(bundle, options)) TRY(BundleFoldersAt(one));
   TRY_ASSIGN(auto job, mirror::RunningJob::Start(mirror, "import", *options.progress));
   ImportOptions shared = options;
   shared.progress = &job.progress();
@@ -442,7 +445,8 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
   manifests::MendingMedium medium(media, {.scratch = mirror.staging()});
   TRY(UseRepairFolders(medium, media, options.repair));
   TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
-  TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee));
+  TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee),
+             source.folders.back().filename().string());
   DryRun dry;
   dry.others = source.others;
   dry.manifest = manifest.manifest();

@@ -26,6 +26,16 @@ TEST_F(ImportOutcomeTest, ARefusedImportHasItsRecord) {
   EXPECT_EQ(LastJob().result, mirror::JobResult::kDone);
 }
 
+TEST_F(ImportOutcomeTest, AMistypedPathIsNoImportThatFailed) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  MustImport(bundle);
+  const std::uint64_t last = LastJob().id;
+  EXPECT_EQ(Import(bundle.parent_path() / "nowhere").error().reason, "no-bundle");
+  EXPECT_EQ(Import(bundle / "manifest.json").error().reason, "no-bundle");
+  EXPECT_EQ(LastJob().id, last);
+}
+
 TEST_F(ImportOutcomeTest, WhatFailsBehindTheCommitIsAWarningAndTriedAgain) {
   Publish({Plain(1)});
   const fs::path bundle = MustExport();
@@ -64,6 +74,14 @@ TEST_F(ImportOutcomeTest, OfSeveralBundlesTheOneWhoseTurnItIsIsTaken) {
   ASSERT_TRUE(two.has_value()) << two.error().message;
   EXPECT_EQ(two->manifest.sequence, 2u);
   EXPECT_EQ(StateOf(far_).state_digest, StateOf(near_).passed_on_digest);
+  // A newer one that is refused beside those: aloud, not "was imported already".
+  Publish({Plain(3)});
+  const fs::path third = MustExport();
+  ASSERT_TRUE(WriteFileAtomically(third / "SHA256SUMS", AsBytes("x")).has_value());
+  const auto refused = Import(stick);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().reason, "sums-digest");
+  EXPECT_THAT(refused.error().message, testing::HasSubstr(third.filename().string()));
   // Two that are for somebody else: nothing is chosen, and each says why.
   Mirror other = MakeMirror("other", true);
   Introduce(other);
