@@ -1,7 +1,6 @@
 #include "importer/import_return.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -19,6 +18,7 @@
 #include "mirror/job_history.h"
 #include "mirror/job_lock.h"
 #include "mirror/rollup_state.h"
+#include "mirror/short_writes.h"
 
 namespace gapferry::importer {
 namespace {
@@ -193,35 +193,6 @@ std::vector<mirror::DownstreamServer> Ordered(std::vector<mirror::DownstreamServ
   return out;
 }
 
-/// Writes in transactions that are short enough for `serve` to write its own in between. What was
-/// written when a run ends early is written again by the next one.
-class ShortWrites {
- public:
-  explicit ShortWrites(mirror::Database& db) : db_(db) {}
-  template <class Work>
-  Result<void> Run(const Work& work) {
-    if (!tx_) {
-      TRY_ASSIGN(auto tx, mirror::Transaction::Begin(db_, mirror::TransactionKind::kWrite));
-      tx_.emplace(std::move(tx));
-      since_ = std::chrono::steady_clock::now();
-    }
-    TRY(work());
-    return std::chrono::steady_clock::now() - since_ < kHeld ? Result<void>() : Commit();
-  }
-  Result<void> Commit() {
-    if (!tx_) return {};
-    TRY(tx_->Commit());
-    tx_.reset();
-    return {};
-  }
-
- private:
-  static constexpr std::chrono::milliseconds kHeld{100};
-  mirror::Database& db_;
-  std::optional<mirror::Transaction> tx_;
-  std::chrono::steady_clock::time_point since_;
-};
-
 /// Totals only grow within an epoch. Where they are lower the site was put back to an older day:
 /// what it counts until it has caught up was counted before, and is rather lost than counted twice.
 Result<void> KeepHigherTotals(mirror::Activity& activity, TrustedReturn& from) {
@@ -247,7 +218,7 @@ Result<void> ReplaceActivity(Mirror& mirror, TrustedReturn& from, std::uint64_t&
   if (document.header.level == mirror::ReturnLevel::kReceipt) return {};
   TRY_ASSIGN(mirror::Activity * activity, mirror.activity());
   TRY_ASSIGN(const UtcTime limit, LatestTime(mirror, document.header.created));
-  ShortWrites writes(activity->db());
+  mirror::ShortWrites writes(activity->db());
   for (auto& server : Ordered(document.servers, from.site.guid)) {
     server.site = from.site.guid;
     ClampTimes(server, limit);

@@ -9,6 +9,7 @@
 #include "manifests/receipt_code.h"
 #include "mirror/catalog.h"
 #include "mirror/exchange/needed_files.h"
+#include "mirror/html_text.h"
 
 namespace gapferry::importer {
 namespace {
@@ -21,29 +22,6 @@ Result<manifests::Card> SenderCard(Mirror& mirror, const Guid& sender) {
   if (holder != nullptr) return holder->card;
   return Fail(ErrorCode::kNotFound, "no-card",
               "the card of " + sender.ToString() + ", who sent the last bundle, is not here");
-}
-
-std::string EscapeHtml(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
 }
 
 std::string Files(const ReceiptOf& receipt) {
@@ -86,7 +64,7 @@ std::string HtmlSheet(const ReceiptOf& receipt, const std::string& site, UtcTime
     ++number;
   }
   const auto row = [](std::string_view name, const std::string& value) {
-    return fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", name, EscapeHtml(value));
+    return fmt::format("<tr><th>{}</th><td>{}</td></tr>\n", name, mirror::EscapeHtml(value));
   };
   return "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
          "<title>Receipt code</title>\n<style>\n"
@@ -104,7 +82,7 @@ std::string HtmlSheet(const ReceiptOf& receipt, const std::string& site, UtcTime
          "</table>\n<p class=\"code\">" + receipt.code +
          "</p>\n<h2>To be read aloud</h2>\n<table>\n" + words +
          "</table>\n<p>On the connected side: <code>gapferry receipt enter " +
-         EscapeHtml(receipt.stream) +
+         mirror::EscapeHtml(receipt.stream) +
          " CODE</code></p>\n<p>The code says bundle number, state and whether files are missing; "
          "nothing about files, computers or people. 72 of its bits prove that it was made here. It "
          "may be entered more than once, and late.</p>\n</body></html>\n";

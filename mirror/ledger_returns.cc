@@ -4,6 +4,7 @@
 
 #include "base/canonical_json.h"
 #include "mirror/ledger.h"
+#include "mirror/row_reading.h"
 
 namespace gapferry::mirror {
 namespace {
@@ -55,18 +56,6 @@ Result<std::optional<ReturnOut>> FirstReturn(Statement& rows, const Guid& recipi
   out.written = rows.Int(5) == 2;
   TRY(rows.Check());
   return std::optional(std::move(out));
-}
-
-template <class Read>
-auto ReadRows(Statement& rows, Read read) -> Result<std::vector<decltype(read(rows))>> {
-  std::vector<decltype(read(rows))> out;
-  for (;;) {
-    TRY_ASSIGN(const bool row, rows.Step());
-    if (!row) break;
-    out.push_back(read(rows));
-  }
-  TRY(rows.Check());
-  return out;
 }
 
 constexpr std::array<std::pair<WithheldWhy, std::string_view>, 3> kWithheldNames = {{
@@ -124,7 +113,7 @@ Result<std::optional<BundleIn>> Ledger::FindImport(const Sha256Digest& manifest)
 Result<std::vector<BundleIn>> Ledger::Imports(int limit) {
   TRY_ASSIGN(auto rows, db_.Prepare(std::string(kImportColumns) + "ORDER BY id DESC LIMIT ?"));
   rows.BindAll(limit);
-  return ReadRows(rows, ReadImport);
+  return ReadAllRows(rows, ReadImport);
 }
 
 Result<std::optional<UtcTime>> Ledger::UpstreamSyncAt(Generation generation) {
@@ -148,7 +137,7 @@ Result<std::optional<UtcTime>> Ledger::UpstreamSyncBefore(UtcTime time) {
 }
 
 Result<std::uint64_t> Ledger::NextReturn(const Guid& recipient) {
-    TRY_ASSIGN(const auto written,
+  TRY_ASSIGN(const auto written,
              db_.QueryInt("SELECT max(number) FROM return_out WHERE recipient = ?", recipient));
   TRY_ASSIGN(const auto applied,
              db_.QueryInt("SELECT max(applied_return) FROM bundle_in WHERE sender = ?", recipient));
@@ -360,7 +349,7 @@ Result<std::vector<ReturnEffect::Block>> Ledger::Damage(const Guid& site) {
   TRY_ASSIGN(auto rows, db_.Prepare("SELECT stream, sequence, volume, block, count FROM "
                                     "site_damage WHERE site = ? ORDER BY 1, 2, 3, 4"));
   rows.BindAll(site);
-  return ReadRows(rows, [](Statement& row) {
+  return ReadAllRows(rows, [](Statement& row) {
     return ReturnEffect::Block{row.String(0), static_cast<std::uint64_t>(row.Int(1)),
                                static_cast<std::uint32_t>(row.Int(2)),
                                static_cast<std::uint64_t>(row.Int(3)),
@@ -373,7 +362,7 @@ Result<std::vector<ReturnEffect::Blocked>> Ledger::BlockedAt(const Guid& site) {
              db_.Prepare("SELECT update_guid, since, reason FROM site_blocked WHERE site = ? "
                          "ORDER BY update_guid"));
   rows.BindAll(site);
-  return ReadRows(rows, [](Statement& row) {
+  return ReadAllRows(rows, [](Statement& row) {
     return ReturnEffect::Blocked{row.GuidAt(0), row.Time(1), row.String(2)};
   });
 }
@@ -383,7 +372,7 @@ Result<std::vector<ReturnEffect::Withheld>> Ledger::WithheldAt(const Guid& site)
       auto rows,
       db_.Prepare("SELECT sha1, size_bytes, why FROM site_withheld WHERE site = ? ORDER BY sha1"));
   rows.BindAll(site);
-  return ReadRows(rows, [](Statement& row) {
+  return ReadAllRows(rows, [](Statement& row) {
     const auto why = ParseWithheldWhy(row.String(2));
     return ReturnEffect::Withheld{row.DigestAt<Sha1Digest>(0),
                                   static_cast<std::uint64_t>(row.Int(1)),
