@@ -26,6 +26,12 @@ bool IsSmallFile(const std::string& name) {
   return !manifests::VolumeOfFile(name) && !manifests::IsLitter(name) && !name.ends_with(".tmp");
 }
 
+/// For people who type gapferry-*: it must not look like one more bundle.
+std::string LabelName(const manifests::Manifest& draft) {
+  constexpr std::string_view kPrefix = "gapferry-";
+  return "LABEL-" + draft.DirectoryName().substr(kPrefix.size()) + ".txt";
+}
+
 }  // namespace
 
 MediaRun::MediaRun(mirror::Mirror& mirror, const mirror::BundleOut& bundle, Plan plan,
@@ -352,7 +358,7 @@ Result<void> MediaRun::WriteLabels() {
   for (const Target& target : targets_) {
     const auto medium = std::ranges::find(report, target.medium, &ExportMedium::number);
     if (target.medium == 0 || medium == report.end()) continue;
-    const fs::path file = target.path / (plan_.draft.DirectoryName() + ".label.txt");
+    const fs::path file = target.path / LabelName(plan_.draft);
     if (auto written = WriteFileAtomically(file, AsBytes(medium->label)); !written) {
       return MediumFailed(std::move(written.error()));
     }

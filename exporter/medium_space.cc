@@ -30,9 +30,16 @@ Result<bool> CanHold(const fs::path& folder, std::uint64_t size_bytes) {
     return false;
   }
   const fs::path probe = folder / kProbe;
-  TRY_ASSIGN(File file, File::Create(probe));
-  const bool can = ::lseek(file.fd(), static_cast<off_t>(size_bytes), SEEK_SET) >= 0;
-  TRY(file.Close());
+  auto file = File::Create(probe);
+  if (!file) {
+    // Of the folder that was named, not of a file that nobody knows.
+    const std::size_t why = file.error().message.rfind(": ");
+    file.error().message = "cannot write to '" + folder.string() + "'" +
+                           (why == std::string::npos ? "" : file.error().message.substr(why));
+    return std::unexpected(std::move(file.error()));
+  }
+  const bool can = ::lseek(file->fd(), static_cast<off_t>(size_bytes), SEEK_SET) >= 0;
+  TRY(file->Close());
   TRY(RemoveFile(probe));
   return can;
 }
