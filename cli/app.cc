@@ -28,6 +28,10 @@ bool IsAboutAnOption(const Error& error) {
 /// The next step of failures that every command may meet.
 std::string NextStep(const Error& error) {
   if (!error.next.empty()) return error.next;
+  if (error.code == ErrorCode::kNotFound && error.reason.empty() &&
+      error.message.find("cannot open '") != std::string::npos) {
+    return "look whether the path is right and the medium is in; then type the command again";
+  }
   if (error.reason != "job-running") return std::string(NextOfTrust(error.reason));
   return "wait until it has ended ('gapferry job show' says how far it is), or stop it with "
          "'gapferry job cancel'; it goes on where it stopped";

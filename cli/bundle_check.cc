@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/bundle_paths.h"
 #include "importer/import_damage.h"
 #include "importer/own_side.h"
 #include "manifests/trust_store.h"
@@ -21,8 +22,12 @@ Result<Judge> FindJudge(Context& context, manifests::Medium& medium) {
   Judge judge;
   const auto cards = context.args().List("trust");
   if (cards.empty()) {
-    TRY_ASSIGN(const auto path, context.MirrorPath());
-    TRY_ASSIGN(auto mirror, mirror::Mirror::Open(path));
+    auto path = context.MirrorPath();
+    if (!path) {
+      path.error().next = "add --trust CARD, the sender's card, or --mirror DIR";
+      return std::unexpected(std::move(path.error()));
+    }
+    TRY_ASSIGN(auto mirror, mirror::Mirror::Open(*path));
     TRY_ASSIGN(auto own, importer::ReadOwnSide(mirror, &medium));
     judge.policy = std::move(own.policy);
     judge.addressee = own.addressee;
@@ -44,11 +49,12 @@ std::vector<fs::path> Paths(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-Result<CheckedBundle> CheckBundle(Context& context) {
+Result<CheckedBundle> CheckBundle(Context& context, const std::string& command) {
   CheckedBundle out;
   const auto lacking =
       context.args().Has("part") ? manifests::Lacking::kElsewhere : manifests::Lacking::kRefused;
-  out.media = std::make_unique<manifests::MediumSet>(Paths(context.args().List("DIR")), lacking);
+  TRY_ASSIGN(const auto folders, BundleFolders(context.args().List("DIR"), command));
+  out.media = std::make_unique<manifests::MediumSet>(folders, lacking);
   manifests::MendOptions options;
   options.reads_on = true;
   out.medium = std::make_unique<manifests::MendingMedium>(*out.media, std::move(options));

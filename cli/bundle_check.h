@@ -19,9 +19,9 @@ struct CheckedBundle {
   manifests::BundleReport report;
 };
 
-/// For `verify` and `repair-request`: options DIR, --trust, --repair, --part. The senders that
-/// count are those of this mirror, or the cards of --trust, which need no mirror.
-Result<CheckedBundle> CheckBundle(Context& context);
+/// For `command`, `verify` or `repair-request`: options DIR, --trust, --repair, --part. The senders
+/// that count are those of this mirror, or the cards of --trust, which need no mirror.
+Result<CheckedBundle> CheckBundle(Context& context, const std::string& command);
 std::vector<Option> BundleCheckOptions();
 
 std::string SignatureText(const manifests::SignatureReport& report);

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/admin_support.h"
+#include "importer/own_side.h"
 #include "mirror/ledger.h"
 #include "mirror/quarantine.h"
 #include "mirror/witness.h"
@@ -32,8 +33,8 @@ Result<void> FindPartners(const Context& context, mirror::Mirror& mirror,
     return std::unexpected(own.error());
   }
   if (!own) {
-    notices.push_back(
-        {"audit-contradicted", own.error().message, NextCommand(context, "log --verify")});
+    notices.push_back({"audit-contradicted", NamePartners(mirror, own.error().message),
+                       NextCommand(context, "log --verify")});
   }
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto last, ledger.LastImport());
@@ -54,6 +55,26 @@ Result<void> FindPartners(const Context& context, mirror::Mirror& mirror,
 }
 
 }  // namespace
+
+std::string NamePartners(mirror::Mirror& mirror, std::string text) {
+  std::vector<std::pair<std::string, std::string>> partners;
+  if (const auto sites = mirror::Ledger(mirror.db()).Sites()) {
+    for (const auto& site : *sites) partners.emplace_back(site.guid.ToString(), site.name);
+  }
+  if (const auto trust = importer::ReadTrust(mirror)) {
+    for (const auto& holder : trust->holders) {
+      partners.emplace_back(holder.card.guid.ToString(), holder.card.name);
+    }
+  }
+  for (const auto& [guid, name] : partners) {
+    const std::string shown = "'" + EscapeForDisplay(name, 64) + "'";
+    for (auto at = text.find(guid); at != std::string::npos; at = text.find(guid, at)) {
+      text.replace(at, guid.size(), shown);
+      at += shown.size();
+    }
+  }
+  return text;
+}
 
 Result<std::vector<Notice>> FindEvidenceNotices(const Context& context, mirror::Mirror& mirror,
                                                 const std::vector<mirror::Site>& sites) {

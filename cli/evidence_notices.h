@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -13,5 +14,8 @@ namespace gapferry::cli {
 /// that contradict what was seen of them.
 Result<std::vector<Notice>> FindEvidenceNotices(const Context& context, mirror::Mirror& mirror,
                                                 const std::vector<mirror::Site>& sites);
+
+/// `text` with the names of sites and senders in place of their GUIDs, for people.
+std::string NamePartners(mirror::Mirror& mirror, std::string text);
 
 }  // namespace gapferry::cli

@@ -43,9 +43,12 @@ std::unexpected<Error> WithNext(Error error, const std::string& site) {
     error.next = "take a medium of the list, or add this one to media.allowed in gapferry.yaml";
   } else if (error.reason == "site-unknown") {
     error.next = "gapferry site add CARD";
-  } else if (error.reason == "file-too-large-for-medium" || error.reason == "medium-too-small") {
+  } else if (error.reason == "file-too-large-for-medium") {
     error.next = "smaller volumes: gapferry export --for " + site +
                  " --to DIR --volume-size fat32 (or bytes, dvd, bd25); or take a larger medium";
+  } else if (error.reason == "medium-too-small") {
+    error.next = "take a larger medium; or smaller volumes: gapferry export --for " + site +
+                 " --to DIR --volume-size BYTES (at least 1048576; or fat32, dvd, bd25)";
   } else if (error.reason == "read-back" || error.reason == "medium-failed" ||
              error.code == ErrorCode::kNoSpace) {
     error.next =
@@ -97,10 +100,10 @@ void PrintResult(Context& context, const exporter::ExportResult& result, const s
   std::string text = result.path.string();
   if (result.complete) {
     text += fmt::format(
-        "\n{} bundle, generation {} to {}: {} documents, {} files, {} in {} volumes ({})",
+        "\n{} bundle, generation {} to {}: {} documents, {} files, {} in {} volume{} ({})",
         manifests::ScopeName(manifest.scope), manifest.base.generation, manifest.target.generation,
         manifest.totals.revisions, manifest.totals.content_files, FormatByteCount(result.bytes),
-        result.volumes, HowWritten(result));
+        result.volumes, result.volumes == 1 ? "" : "s", HowWritten(result));
   } else {
     const std::string rest =
         result.pending.empty()
@@ -309,7 +312,16 @@ Result<ExitCode> Export(Context& context) {
   options.stop = context.stop();
   auto result = exporter::RunExport(mirror, request, options);
   if (!result) return WithNext(std::move(result.error()), request.site);
-  PrintResult(context, *result, "gapferry export --for " + request.site + " --to DIR");
+  const std::string next = "gapferry export --for " + request.site + " --to DIR";
+  PrintResult(context, *result, next);
+  TRY_ASSIGN(const auto state, mirror.catalog().Published());
+  const auto target = static_cast<mirror::Generation>(result->manifest.target.generation);
+  if (result->complete && result->resumed && target < state.name.generation) {
+    context.Warn(
+        fmt::format("this bundle was begun at generation {}; what changed here since, up "
+                    "to generation {}, is not in it; next: {}",
+                    target, state.name.generation, next));
+  }
   return result->complete ? ExitCode::kDone : ExitCode::kPartlyDone;
 }
 

@@ -6,13 +6,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "cli/bundle_paths.h"
 #include "cli/command.h"
 #include "cli/context.h"
-#include "cli/trust_next.h"
 #include "cli/damage_view.h"
 #include "cli/media_support.h"
 #include "cli/plan_view.h"
 #include "cli/return_commands.h"
+#include "cli/trust_next.h"
 #include "importer/import_return.h"
 #include "mirror/audit.h"
 #include "mirror/mirror.h"
@@ -41,6 +42,8 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
                  " --new-history";
   } else if (error.reason == "manifest-elsewhere") {
     error.next = "first: gapferry import PATH-OF-THE-LAST-MEDIUM; then: gapferry import " + path;
+  } else if (error.reason == "no-bundle-due") {
+    error.next = "ask for the bundle that comes after the last one here: 'gapferry status'";
   } else if (error.reason == "no-bundle" || error.reason == "bundle-unfinished") {
     error.next = "name the folder gapferry-STREAM-NUMBER, or the medium it lies on";
   } else if (error.reason == "volumes-missing") {
@@ -58,8 +61,6 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
         path + " --to DIR (the next return names the blocks, too)";
   } else if (error.code == ErrorCode::kCorrupt && NextOfTrust(error.reason).empty()) {
     error.next = "take another copy of the medium; nothing was changed here";
-  } else if (error.reason == "no-gap") {
-    error.next = "set upstream.gap: true in gapferry.yaml";
   }
   return std::unexpected(std::move(error));
 }
@@ -206,7 +207,13 @@ Result<ExitCode> Import(Context& context) {
   TRY_ASSIGN(const auto mirror_path, context.MirrorPath());
   TRY_ASSIGN(auto mirror, mirror::Mirror::Open(mirror_path));
   const std::string path = *context.args().Text("PATH");
-  if (importer::IsReturnFile(path)) return ImportReturn(context, mirror, path);
+  if (importer::IsReturnFile(path)) {
+    TRY(CheckReturnPath(path));
+    return ImportReturn(context, mirror, path);
+  }
+  if (!mirror.config().upstream.gap && std::filesystem::exists(path)) {
+    return std::unexpected(NoBundlesHere(path));
+  }
   importer::ImportOptions options;
   const auto media = context.args().List("PATH");
   options.more_media.assign(media.begin() + 1, media.end());

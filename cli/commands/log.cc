@@ -10,6 +10,7 @@
 #include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/evidence_notices.h"
 #include "cli/job_view.h"
 #include "cli/when.h"
 #include "mirror/audit.h"
@@ -236,6 +237,12 @@ Result<void> PrintEntries(Context& context, mirror::Mirror& mirror,
 
 /// For the partner, or for a security officer.
 Result<ExitCode> Export(Context& context, mirror::Mirror& mirror, const std::string& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    return FailNext(ErrorCode::kUsage, "is-folder", "'" + path + "' is a folder",
+                    "gapferry log --export " +
+                        (fs::path(path) / (mirror.identity().guid.ToString() + ".log")).string());
+  }
   TRY_ASSIGN(AtomicFile file, AtomicFile::Create(fs::absolute(path)));
   FileSink sink(file.file());
   TRY_ASSIGN(const auto header,
@@ -260,13 +267,15 @@ Result<ExitCode> Verify(Context& context, mirror::Mirror& mirror) {
   auto head = mirror::VerifyAudit(mirror.db());
   if (!head) return WithNext(std::move(head.error()), kKeep);
   auto seen = mirror::CheckOwnChain(mirror.db(), mirror.identity().guid);
+  if (!seen) seen.error().message = NamePartners(mirror, std::move(seen.error().message));
   if (!seen) return WithNext(std::move(seen.error()), kKeep);
   std::string text =
       fmt::format("{} in one chain, head {}\n",
                   Plural(static_cast<std::uint64_t>(head->id), "record"), head->hash.ToHex());
-  text += *seen ? fmt::format("record {} and all before it are as {} saw them ({})",
-                              (*seen)->head.id, (*seen)->witness.ToString(), (*seen)->Source())
-                : std::string("no partner has told yet that it saw any of them");
+  text += *seen
+              ? fmt::format("record {} and all before it are as {} saw them ({})", (*seen)->head.id,
+                            NamePartners(mirror, (*seen)->witness.ToString()), (*seen)->Source())
+              : std::string("no partner has told yet that it saw any of them");
   context.Print(text);
   json object = {{"records", head->id},
                  {"head", head->hash.ToHex()},

@@ -13,7 +13,7 @@ namespace gapferry::cli {
 namespace {
 
 Result<ExitCode> RepairRequest(Context& context) {
-  TRY_ASSIGN(const CheckedBundle checked, CheckBundle(context));
+  TRY_ASSIGN(const CheckedBundle checked, CheckBundle(context, "repair-request"));
   const auto& report = checked.report;
   const std::string name = report.manifest.DirectoryName();
   const auto request = manifests::RequestFor(report, *checked.medium);

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/bundle_paths.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/key_support.h"
@@ -36,6 +37,25 @@ struct Signer {
   fs::path memory;  ///< what was signed before
 };
 
+/// Before hours are spent on a bundle: is there a key at all?
+Result<void> CheckKeyFile(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    return Refuse(ErrorCode::kNotFound, "no-key-file",
+                  "there is no '" + EscapeForDisplay(path.string(), 400) + "'",
+                  "--key takes the folder that 'gapferry key create' made, its signing.pem, or a "
+                  "pkcs11: URI");
+  }
+  TRY_ASSIGN(const File file, File::OpenRead(path));
+  Bytes head(64);
+  TRY_ASSIGN(const std::size_t size, file.ReadAt(0, head));
+  head.resize(size);
+  if (!manifests::CheckDocumentType(head, manifests::DocumentType::kCard)) return {};
+  return Refuse(ErrorCode::kUsage, "key-is-card",
+                "'" + EscapeForDisplay(path.string(), 400) + "' is a card, no private key",
+                "--key takes the folder of keys that the card lies in");
+}
+
 Result<Signer> FindSigner(Context& context) {
   Signer signer;
   const std::string named = *context.args().Text("key");
@@ -48,6 +68,7 @@ Result<Signer> FindSigner(Context& context) {
     signer.folder = named;
     signer.memory = fs::path(named) / "signed.json";
   } else {
+    TRY(CheckKeyFile(named));
     signer.key = named;
     signer.memory = named + ".signed.json";
   }
@@ -154,27 +175,34 @@ Result<Reviewed> Review(Context& context, manifests::Medium& medium, const Signe
 }
 
 /// The folder whose signature file counts for the set, the one that holds the manifest.
-Result<fs::path> SignatureFile(const std::vector<std::string>& folders) {
-  for (const std::string& folder : folders) {
+Result<fs::path> SignatureFile(const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) {
     std::error_code ignored;
-    const fs::path path = fs::path(folder) / "manifest.json.sig";
+    const fs::path path = folder / "manifest.json.sig";
     if (fs::exists(path, ignored)) return path;
   }
-  return Fail(
-      ErrorCode::kNotFound, "bundle-unfinished",
-      "'" + folders.front() + "' has no manifest.json.sig: no bundle, or an unfinished one");
+  return Fail(ErrorCode::kNotFound, "bundle-unfinished",
+              "'" + folders.front().string() +
+                  "' has no manifest.json.sig: no bundle, or an unfinished one");
 }
 
-Result<ExitCode> SignBundle(Context& context, const std::vector<std::string>& folders) {
+Result<ExitCode> SignBundle(Context& context, const std::vector<std::string>& typed) {
   TRY_ASSIGN(const Signer signer, FindSigner(context));
   TRY_ASSIGN(auto memory, importer::ReadReviewMemory(signer.memory));
-  std::vector<fs::path> paths(folders.begin(), folders.end());
-  manifests::MediumSet medium(paths);
-  TRY_ASSIGN(const Reviewed reviewed, Review(context, medium, signer, memory));
-  const auto& manifest = *reviewed.manifest;
+  TRY_ASSIGN(const auto folders, BundleFolders(typed, "sign"));
+  manifests::MediumSet medium(folders);
+  const auto reviewed = Review(context, medium, signer, memory);
+  if (!reviewed) {
+    Error error = reviewed.error();
+    if (error.reason == "signature-unknown-key") {
+      error.next = "name the card of this sender, once you have compared it: --trust CARD";
+    }
+    return std::unexpected(std::move(error));
+  }
+  const auto& manifest = *reviewed->manifest;
   const std::string name = manifest.manifest().DirectoryName();
-  context.Print(ReviewText(manifest, reviewed.plan));
-  json object = ReviewToJson(manifest, reviewed.plan);
+  context.Print(ReviewText(manifest, reviewed->plan));
+  json object = ReviewToJson(manifest, reviewed->plan);
   object["signed"] = false;
   if (context.args().Has("dry-run")) {
     context.Emit(object);
@@ -187,13 +215,13 @@ Result<ExitCode> SignBundle(Context& context, const std::vector<std::string>& fo
   auto line =
       manifests::AddSignature(manifest.bytes(), from, to, key, manifests::SignerRole::kRelease);
   TRY(WithPlace(line ? Result<void>() : std::unexpected(line.error()), context));
-  if (reviewed.plan) {
-    memory.kinds.handlers.insert(reviewed.plan->kinds.handlers.begin(),
-                                 reviewed.plan->kinds.handlers.end());
-    memory.kinds.publishers.insert(reviewed.plan->kinds.publishers.begin(),
-                                   reviewed.plan->kinds.publishers.end());
-    memory.kinds.commands.insert(reviewed.plan->kinds.commands.begin(),
-                                 reviewed.plan->kinds.commands.end());
+  if (reviewed->plan) {
+    memory.kinds.handlers.insert(reviewed->plan->kinds.handlers.begin(),
+                                 reviewed->plan->kinds.handlers.end());
+    memory.kinds.publishers.insert(reviewed->plan->kinds.publishers.begin(),
+                                   reviewed->plan->kinds.publishers.end());
+    memory.kinds.commands.insert(reviewed->plan->kinds.commands.begin(),
+                                 reviewed->plan->kinds.commands.end());
     TRY(importer::WriteReviewMemory(signer.memory, memory));
   }
   context.Print(

@@ -43,7 +43,10 @@ Result<ExitCode> Add(Context& context) {
   TRY_ASSIGN(const Bytes bytes, ReadFile(file, manifests::kMaxCardBytes));
   TRY_ASSIGN(const auto card, manifests::DecodeCard(bytes), "'" + file + "'");
   if (card.guid == mirror.identity().guid) {
-    return Fail(ErrorCode::kUsage, "site-self", "'" + file + "' is this mirror's own card");
+    return std::unexpected(Error{ErrorCode::kUsage, "'" + file + "' is this mirror's own card",
+                                 "site-self",
+                                 "name the card that the site printed with: gapferry identity "
+                                 "show"});
   }
   const std::string name = EscapeForDisplay(card.name, 64);
   context.Say(fmt::format("card of {} ({})\nfingerprint {}", name, card.guid.ToString(),

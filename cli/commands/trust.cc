@@ -133,6 +133,12 @@ Result<ExitCode> Add(Context& context) {
   const std::string file = *context.args().Text("CARD");
   TRY_ASSIGN(const Bytes bytes, ReadFile(file, manifests::kMaxCardBytes));
   TRY_ASSIGN(const auto card, manifests::DecodeCard(bytes), "'" + file + "'");
+  if (card.guid == mirror.identity().guid) {
+    return std::unexpected(
+        Error{ErrorCode::kUsage, "'" + file + "' is this mirror's own card", "trust-self",
+              "name the card that the other side printed with: gapferry identity "
+              "show"});
+  }
   TRY_ASSIGN(const bool was_site, ReplaceSiteCard(context, mirror, card, bytes));
   if (was_site) return ExitCode::kDone;
   TRY_ASSIGN(const auto roles, ChooseRoles(context, card));

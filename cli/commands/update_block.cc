@@ -49,6 +49,11 @@ Result<ExitCode> RunBlock(Context& context) {
                             Plural(updates.size() - *blocked, "was", "were"),
                             updates.size() == 1 ? "it" : "them",
                             mirror.config().upstream.gap ? ", and the next return says so" : ""));
+  if (*blocked < updates.size() && context.args().Text("reason")) {
+    context.Warn(
+        "what was blocked before keeps its reason: 'gapferry update unblock' it first to "
+        "give another");
+  }
   TRY_ASSIGN(const auto state, mirror.catalog().Published());
   context.Emit({{"blocked", std::move(list)},
                 {"newly_blocked", *blocked},

@@ -76,7 +76,7 @@ json ReportToJson(const BundleReport& report) {
 }
 
 Result<ExitCode> Verify(Context& context) {
-  TRY_ASSIGN(const CheckedBundle checked, CheckBundle(context));
+  TRY_ASSIGN(const CheckedBundle checked, CheckBundle(context, "verify"));
   const BundleReport& report = checked.report;
   std::string text = Verdict(report) + "\n" + SignatureText(report.signatures) + "\nfor " +
                      EscapeForDisplay(report.manifest.recipients.front().name, 64) + "\n" +

@@ -147,11 +147,45 @@ class MediaTest(unittest.TestCase):
                          ["done", "partly", "partly", "failed"])
 
     def check_labels(self, first, last):
-        text = (last / f"{NAME}.label.txt").read_text()
+        text = (last / "LABEL-site-000001.txt").read_text()
         for words in ("MEDIUM 3 OF 3", "stream site", "of 6", "and the manifest", "connected",
                       "do not open", "Return address: none", "read this medium first"):
             self.assertIn(words, text)
-        self.assertIn("Carries   volumes 1-2 of 6", (first / f"{NAME}.label.txt").read_text())
+        self.assertIn("Carries   volumes 1-2 of 6", (first / "LABEL-site-000001.txt").read_text())
+
+    def test_paths_that_tired_people_type(self):
+        a = self.folder / "a"
+        self.export(a)
+        label, folder = a / "LABEL-site-000001.txt", a / NAME
+        before = len(self.jobs("import"))
+        for mirror, words, code, reason, says in (
+                (self.site, ("verify", label), 10, "no-bundle", f"gapferry verify {folder}"),
+                (self.site, ("verify", self.folder / "b"), 10, "no-bundle", "name the folder"),
+                (self.site, ("import", label), 2, "no-return", f"gapferry import {folder}"),
+                (self.site, ("import", folder / "volume-0001.tar"), 2, "no-return", str(folder)),
+                (self.site, ("import", self.folder / "b"), 10, "no-bundle", "name the folder"),
+                (self.connected, ("import", a), 2, "no-gap", "return-SITE-NUMBER.jsonl")):
+            error = mirror.refuse(code, *words)
+            self.assertEqual(error["reason"], reason, words)
+            self.assertIn(says, error["next"])
+        self.assertEqual(len(self.jobs("import")), before)
+        self.site.run("verify", a)
+        self.site.run("import", a)
+        self.site.run("export", "--return", "--to", a, "--yes")
+        error = self.site.refuse(2, "import", a / "return-site-000001.jsonl.sig")
+        self.assertEqual(error["next"], f"gapferry import {a}/return-site-000001.jsonl")
+        error = self.connected.refuse(2, "import", a)
+        self.assertEqual(error["next"], f"gapferry import {a}/return-site-000001.jsonl")
+
+    def test_an_unfinished_bundle_is_not_taken_for_the_next_one(self):
+        a = self.folder / "a"
+        a.write_text("no folder")
+        self.assertNotEqual(self.connected.try_run("export", "--for", "site", "--to", a).code, 0)
+        self.connected.run("group", "add", "Later")
+        done = self.connected.try_run("export", "--for", "site", "--to", self.folder / "b")
+        self.assertEqual(done.code, 0, done)
+        self.assertTrue(done.result()["resumed"])
+        self.assertIn("is not in it", done.err)
 
     def check_shown(self, whole):
         shown = self.connected.run("bundle", "show", "site", "1")
