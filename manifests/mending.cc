@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kMaxSumsBytes = 2 << 20;
 constexpr std::string_view kSumsName = "SHA256SUMS";
+constexpr std::uint64_t kMaxSmallFile = 1ULL << 30;
 
 class TextFile : public MediumFile {
  public:
@@ -67,8 +68,10 @@ class MendedFile : public MediumFile {
   std::uint64_t size_;
 };
 
-/// Nothing when it cannot be read.
-std::optional<Sha256Digest> DigestOf(const MediumFile& file) {
+/// Nothing when it cannot be read, or is larger than any file but volumes can be: a list that
+/// nobody has signed yet must not make us read for hours.
+std::optional<Sha256Digest> DigestOf(const MediumFile& file, std::uint64_t limit = kMaxSmallFile) {
+  if (file.size() > limit) return std::nullopt;
   Sha256Hasher hash;
   Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(file.size(), 1 << 20)));
   for (std::uint64_t at = 0; at < file.size();) {
@@ -217,6 +220,13 @@ Result<Bytes> MendingMedium::ReadBlocksFile(const Routing& routing, std::uint32_
   const std::string name = BlocksName(volume);
   TRY_ASSIGN(const Sums* sums, FindSums(routing));
   TRY_ASSIGN(const auto blocks, OpenSmall(routing, name));
+  const std::uint64_t stated =
+      BlocksFileBytes(routing.manifest.volumes[volume - 1].size, routing.manifest.parity);
+  if (blocks->size() != stated) {
+    return Fail(ErrorCode::kCorrupt, "file-size",
+                "'" + name + "' has " + std::to_string(blocks->size()) + " bytes, expected " +
+                    std::to_string(stated));
+  }
   const auto digest = DigestOf(*blocks);
   const auto expected = sums->find(name);
   if (!digest || expected == sums->end() || *digest != expected->second) {
@@ -297,7 +307,12 @@ std::optional<std::string> MendingMedium::SumsFromFiles(const Routing& routing) 
   for (const std::string& name : *names) {
     if (name == kSumsName || name.starts_with("manifest.json") || sums.contains(name)) continue;
     const auto file = medium_.Open(name);
-    const auto digest = file ? DigestOf(**file) : std::nullopt;
+    const auto number = IsRepairName(name) ? VolumeOfFile(name) : std::nullopt;
+    std::uint64_t limit = kMaxSmallFile;
+    if (number && *number <= routing.manifest.volumes.size()) {
+      limit = RepairFileBytes(routing.manifest.volumes[*number - 1].size, routing.manifest.parity);
+    }
+    const auto digest = file ? DigestOf(**file, limit) : std::nullopt;
     if (!digest) return std::nullopt;
     sums[name] = *digest;
   }

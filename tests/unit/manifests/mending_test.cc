@@ -266,6 +266,16 @@ TEST_F(MendingTest, SumsFollowFromSoundFilesWhenTheCopiesAreGone) {
   EXPECT_FALSE(CheckFolder().has_value());  // the list names a digest that nothing has
 }
 
+TEST_F(MendingTest, HugeFilesAreNotReadToFindTheSums) {
+  ASSERT_TRUE(RemoveFile(Directory() / "SHA256SUMS").has_value());
+  ASSERT_TRUE(RemoveFile(Directory() / "repair-0000").has_value());
+  Replace("trust.jsonl", "x");
+  fs::resize_file(Directory() / "trust.jsonl", 1ULL << 36);  // sparse: more than a minute to read
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(CheckFolder().has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
 TEST_F(MendingTest, ASmallFileAndItsCopyDamagedAreRefused) {
   Flip("index.jsonl.zst", 30);
   std::string copies = Read("repair-0000");
