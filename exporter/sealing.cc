@@ -26,9 +26,14 @@ Result<std::optional<manifests::Sealing>> SealingOf(Mirror& mirror, const Stored
   if (known) return std::optional(manifests::Sealing{*known, plan.seal_for});
   if (known.error().code != ErrorCode::kNotFound) return std::unexpected(std::move(known.error()));
   if (is_signed) {
-    return Fail(ErrorCode::kUsage, "plan-gone",
-                plan.draft.DirectoryName() + " was sealed with a secret that is not in '" +
-                    path.string() + "' any more: it cannot be made again");
+    const std::string number = std::to_string(plan.draft.sequence);
+    return std::unexpected(Error{ErrorCode::kUsage,
+                                 plan.draft.DirectoryName() +
+                                     " was sealed with a secret that is not in '" + path.string() +
+                                     "' any more: it cannot be made again",
+                                 "plan-gone",
+                                 "gapferry bundle abandon " + plan.draft.stream + " " + number +
+                                     ", then gapferry export --to DIR --for " + plan.draft.stream});
   }
   TRY(CreateDirectories(Folder(mirror), 0700));
   const auto secret = manifests::BundleSecret::Draw();

@@ -54,10 +54,11 @@ Result<Uri> ParseUri(const std::string& text) {
   }
   // Command lines are seen by all processes, and gapferry.yaml is no secret.
   if (p11_kit_uri_get_pin_value(uri.get()) != nullptr) {
-    return Refuse(ErrorCode::kUsage, "token-pin",
-                  Shown(text) +
-                      " carries the PIN where others can read it: use "
-                      "pin-source=file:FILE, GAPFERRY_PASSPHRASE_FILE or the terminal");
+    return std::unexpected(Error{
+        ErrorCode::kUsage, "token: " + Shown(text) + " carries its PIN where others can read it",
+        "token-pin",
+        "leave pin-value out: the PIN is asked for, or put it into a file of mode 600 and say "
+        "pin-source=file:FILE or GAPFERRY_PASSPHRASE_FILE=FILE"});
   }
   return uri;
 }

@@ -168,6 +168,11 @@ class Tokens(unittest.TestCase):
         error = mirror.refuse(10, "identity", "show", "--passphrase-file", self.pin)
         self.assertEqual(error["reason"], "token-missing")
         self.assertTrue(error["next"])
+        mirror.configure(keys__signing=f'"{self.uri}&pin-value=1234"')
+        error = mirror.refuse(2, "identity", "show", "--passphrase-file", self.pin)
+        self.assertEqual(error["reason"], "token-pin")
+        self.assertTrue(error["next"])
+        self.assertNotIn("1234", json.dumps(error))
 
     def test_a_reviewer_signs_with_a_key_on_a_token(self):
         done = gapferry("key", "create", self.world.path / "jane", "--name", "Jane", "--signing", self.uri,
