@@ -32,6 +32,9 @@ std::string NextStep(const Error& error) {
       error.message.find("cannot open '") != std::string::npos) {
     return "look whether the path is right and the medium is in; then type the command again";
   }
+  if (error.code == ErrorCode::kNoSpace) {
+    return "make room on its file system, then type the same command again";
+  }
   if (error.reason != "job-running") return std::string(NextOfTrust(error.reason));
   return "wait until it has ended ('gapferry job show' says how far it is), or stop it with "
          "'gapferry job cancel'; it goes on where it stopped";

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cli/context.h"
+#include "cli/key_support.h"
 #include "exporter/export_return.h"
 #include "importer/import_return.h"
 #include "importer/reviewer.h"
@@ -61,7 +62,13 @@ Result<ReviewWish> ReadReview(Context& context, mirror::Mirror& mirror) {
               "the reviewer's machine: gapferry sign RETURN --key KEY"});
   }
   if (!key) return wish;
-  auto loaded = importer::LoadReviewer(mirror, *key);
+  std::filesystem::path file = *key;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored)) {
+    TRY_ASSIGN(const auto person, exporter::OpenPerson(file));
+    file = person.paths.signing;
+  }
+  auto loaded = importer::LoadReviewer(mirror, file);
   if (!loaded) {
     Error error = std::move(loaded.error());
     if (error.reason == "reviewer-unknown")
@@ -139,6 +146,12 @@ Result<ExitCode> ExportReturn(Context& context, mirror::Mirror& mirror) {
 
 Result<ExitCode> ImportReturn(Context& context, mirror::Mirror& mirror, const std::string& path) {
   auto result = importer::ImportReturn(mirror, path, mirror::CurrentActor());
+  if (!result && result.error().reason == "signature-unknown-key" && mirror.config().upstream.gap) {
+    result.error().next =
+        "this mirror is behind a gap and writes returns: carry it, its .sig and its .trust to the "
+        "connected side";
+    return std::unexpected(std::move(result.error()));
+  }
   if (!result) return WithNext(std::move(result.error()));
   const std::string site = EscapeForDisplay(result->site.name, 64);
   std::string text;

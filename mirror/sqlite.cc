@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <unordered_map>
 #include <utility>
 
@@ -75,6 +76,11 @@ Error ErrorOf(const Connection& connection, int code, std::string_view sql) {
   const char* text = connection.db ? sqlite3_errmsg(connection.db) : sqlite3_errstr(code);
   Error error;
   error.code = CodeFor(extended);
+  if ((extended & 0xff) == SQLITE_IOERR && connection.db != nullptr) {
+    // A full disk is met in many places, and told by the system's number only.
+    const int system = sqlite3_system_errno(connection.db);
+    if (system == ENOSPC || system == EDQUOT) error.code = ErrorCode::kNoSpace;
+  }
   error.message = fmt::format("{}: {} (sqlite {})", connection.path.string(), text, extended);
   if (!sql.empty()) error.message += fmt::format(" in '{}'", OneLine(sql));
   return error;
