@@ -217,7 +217,7 @@ class Reviewed(Returns):
         self.assertEqual(self.bring(file)["outcome"], "applied")
 
         # On the same machine, by a key that is trusted there.
-        words = ["export", "--return", "--review", "--key", jane / "signing.pem", "--to",
+        words = ["export", "--return", "--review", "--key", jane, "--to",
                  self.world.directory("y"), "--yes"]
         self.hub.run("group", "add", "Next")
         self.carry()
