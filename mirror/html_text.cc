@@ -12,7 +12,8 @@ namespace {
 bool IsHidden(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0xAD || (c >= 0x200B && c <= 0x200F) ||
          (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ||
-         (c >= 0xFFF0 && c <= 0xFFFB);
+         (c >= 0xFFF0 && c <= 0xFFFB) || c == 0x61C || c == 0x180E ||
+         (c >= 0xE0000 && c <= 0xE0FFF);
 }
 
 /// Decodes one character of valid UTF-8.

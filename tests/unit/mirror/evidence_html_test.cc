@@ -93,6 +93,7 @@ TEST(HtmlText, IsEscapedInOnePlace) {
   EXPECT_EQ(EscapeHtml("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
   EXPECT_EQ(EscapeHtml("Grüße 日本 😀"), "Grüße 日本 😀");
   EXPECT_EQ(EscapeHtml("a\tb\x7f\u200b\ufeff"), "a[U+0009]b[U+007F][U+200B][U+FEFF]");
+  EXPECT_EQ(EscapeHtml("\u061ca\U000E0041"), "[U+061C]a[U+E0041]");
   EXPECT_THAT(EscapeHtml("bad \xff\xfe<"), Not(HasSubstr("<")));
 }
 
