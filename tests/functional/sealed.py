@@ -105,6 +105,19 @@ class SealedBundles(unittest.TestCase):
         self.assertTrue((pathlib.Path(third["bundle"]) / "volume-0001.tar").exists())
         self.far.run("import", third["bundle"])
 
+    def test_6_a_signed_bundle_gets_no_other_secret(self):
+        self.near.run("group", "add", "Attic")
+        stick = self.world.directory("stick")
+        bundle = pathlib.Path(self.near.run("export", "--to", stick, "--for", "site")["bundle"])
+        (self.near.path / "keys/sealing" / bundle.name).unlink()
+        error = self.near.refuse(2, "export", "--again", "1", "--to", self.world.directory("new"), "--for", "site")
+        self.assertEqual(error["reason"], "plan-gone")
+        number = str(int(bundle.name[-6:]))
+        self.assertIn(f"gapferry bundle abandon site {number}", error["next"])
+        self.assertNotIn(bundle.name, self.secrets())
+        self.near.run("bundle", "abandon", "site", number, "--yes")
+        self.far.run("import", self.near.run("export", "--to", stick, "--for", "site")["bundle"])
+
 
 if __name__ == "__main__":
     unittest.main()
