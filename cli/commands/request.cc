@@ -15,6 +15,7 @@
 #include "mirror/exchange/needed_files.h"
 #include "mirror/ledger.h"
 #include "mirror/mirror.h"
+#include "mirror/request_withdrawal.h"
 
 namespace gapferry::cli {
 namespace {
@@ -130,6 +131,46 @@ Result<ExitCode> Add(Context& context) {
   return ExitCode::kDone;
 }
 
+Result<ExitCode> Remove(Context& context) {
+  TRY_ASSIGN(auto mirror, OpenFedByBundles(context));
+  const Arguments& args = context.args();
+  if (int{args.Has("WHAT")} + int{args.Has("bundle")} + int{args.Has("all")} != 1) {
+    return FailNext(ErrorCode::kUsage, "request-unclear",
+                    "name files or updates, or a bundle by --bundle, or give --all",
+                    NextCommand(context, "request list"));
+  }
+  if (args.Has("WHAT")) {
+    std::set<Sha1Digest> files;
+    for (const std::string& word : args.List("WHAT")) TRY(AddNamed(context, mirror, word, files));
+    TRY(mirror.content().ForgetWanted({files.begin(), files.end()}));
+    TRY(mirror::AppendAuditAlone(
+        mirror.db(), mirror.clock().Now(),
+        {mirror::CurrentActor(), "request.remove", "files", json{{"files", files.size()}}.dump()}));
+    context.Print("not asked for by name any more; what clients here need still is");
+    context.Emit({{"files", files.size()}});
+    return ExitCode::kDone;
+  }
+  const std::uint64_t sequence = args.Has("all") ? 0 : args.Number("bundle").value_or(0);
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto asked, ledger.ResendsWanted());
+  bool removed = false;
+  for (const auto& resend : asked) {
+    if (resend.sequence != sequence) continue;
+    TRY_ASSIGN(const bool one, mirror::WithdrawResend(mirror.db(), resend, mirror.clock().Now(),
+                                                      mirror::CurrentActor()));
+    removed = removed || one;
+  }
+  if (!removed) {
+    return FailNext(ErrorCode::kNotFound, "request-unknown",
+                    args.Has("all") ? "everything is not asked for here"
+                                    : fmt::format("bundle {} is not asked for here", sequence),
+                    NextCommand(context, "request list"));
+  }
+  context.Print("the next return does not ask for it any more");
+  context.Emit({{"sequence", sequence}, {"all", sequence == 0}});
+  return ExitCode::kDone;
+}
+
 Result<ExitCode> List(Context& context) {
   TRY_ASSIGN(auto mirror, OpenFedByBundles(context));
   mirror::Ledger ledger(mirror.db());
@@ -182,6 +223,15 @@ std::vector<Command> RequestCommands() {
                    {"--all", Takes::kNothing, {}, "all documents and files"}},
        .exits = {ExitCode::kNotFound},
        .run = Add},
+      {.path = {"request", "remove"},
+       .summary = "take back what was asked for and has not left yet",
+       .examples = {{"gapferry request remove --bundle 7", "bundle 7 is not asked for any more"},
+                    {"gapferry request remove --all", "'request add --all' was a mistake"}},
+       .options = {{"WHAT", Takes::kList, {}, "SHA-1 of a file, or an update: GUID[/REVISION]"},
+                   {"--bundle", Takes::kNumber, "SEQ", "the bundle that was asked for"},
+                   {"--all", Takes::kNothing, {}, "the wish for everything"}},
+       .exits = {ExitCode::kNotFound},
+       .run = Remove},
       {.path = {"request", "list"},
        .summary = "list what the next return asks for",
        .examples = {{"gapferry request list", "files that are missing or wanted, and bundles"}},

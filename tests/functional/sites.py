@@ -166,6 +166,9 @@ class Requests(TwoSides):
         self.assertEqual(site.run("request", "add", named)["files"], 1)
         self.assertEqual(site.run("request", "add", sha1_of("usual"))["held"], 1)
         self.assertEqual([row["asked"] for row in site.run("request", "list")["files"]], [True])
+        site.run("request", "remove", named)
+        self.assertEqual(site.run("request", "list")["files"], [])
+        site.run("request", "add", named)
         self.bring_back(site)
         shown = self.near.run("site", "show", "asking")
         self.assertEqual([(r["sha1"].upper(), r["asked"]) for r in shown["requests"]], [(sha1_of("named"), True)])
@@ -178,6 +181,10 @@ class Requests(TwoSides):
         self.assertEqual(self.plan("asking")["content_files"], 0)
 
         # Everything once more: nothing counts as held, and the next bundle is a full one.
+        site.run("request", "add", "--all")
+        site.run("request", "remove", "--all")
+        self.assertEqual(site.run("request", "list")["bundles"], [])
+        self.assertEqual(site.refuse(10, "request", "remove", "--all")["reason"], "request-unknown")
         site.run("request", "add", "--all")
         self.assertTrue(site.run("request", "list")["bundles"][0]["all"])
         self.bring_back(site)
