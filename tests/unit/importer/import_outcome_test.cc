@@ -30,7 +30,7 @@ TEST_F(ImportOutcomeTest, AMistypedPathIsNoImportThatFailed) {
   Publish({Plain(1)});
   const fs::path bundle = MustExport();
   MustImport(bundle);
-  const std::uint64_t last = LastJob().id;
+  const std::int64_t last = LastJob().id;
   EXPECT_EQ(Import(bundle.parent_path() / "nowhere").error().reason, "no-bundle");
   EXPECT_EQ(Import(bundle / "manifest.json").error().reason, "no-bundle");
   EXPECT_EQ(LastJob().id, last);
