@@ -56,12 +56,11 @@ void Derive(ByteView secret, ByteView salt, std::string_view info, std::span<std
                                              bytes.size());
   };
   // OpenSSL takes no empty salt; none at all means the same (RFC 5869, 2.2).
-  OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-                         octets(OSSL_KDF_PARAM_KEY, secret),
-                         octets(OSSL_KDF_PARAM_INFO, AsBytes(info)),
-                         salt.empty() ? OSSL_PARAM_construct_end()
-                                      : octets(OSSL_KDF_PARAM_SALT, salt),
-                         OSSL_PARAM_construct_end()};
+  OSSL_PARAM params[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+      octets(OSSL_KDF_PARAM_KEY, secret), octets(OSSL_KDF_PARAM_INFO, AsBytes(info)),
+      salt.empty() ? OSSL_PARAM_construct_end() : octets(OSSL_KDF_PARAM_SALT, salt),
+      OSSL_PARAM_construct_end()};
   Require(EVP_KDF_derive(context.get(), out.data(), out.size(), params) == 1, "EVP_KDF_derive");
 }
 

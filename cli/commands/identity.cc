@@ -12,10 +12,10 @@ namespace {
 Result<ExitCode> Show(Context& context) {
   TRY_ASSIGN(const auto path, context.MirrorPath());
   TRY_ASSIGN(const auto mirror, mirror::Mirror::Open(path));
-  TRY_ASSIGN(const auto own,
-             manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name,
-                                     mirror.keys().signing, mirror.keys().encryption,
-                                     mirror.identity().key_number));
+  TRY_ASSIGN(
+      const auto own,
+      manifests::LoadIdentity(mirror.identity().guid, mirror.identity().name, mirror.keys().signing,
+                              mirror.keys().encryption, mirror.identity().key_number));
   TRY_ASSIGN(const std::string card, manifests::EncodeCard(own.card, own.key));
   context.Print(card);
   context.Emit(nlohmann::json::parse(card));

@@ -1,6 +1,6 @@
 /* Preloaded: reading a stretch of one file fails with EIO, as a scratched disc does.
-   GAPFERRY_BAD_SECTORS=NAME:FROM:TO names the end of the file's path and the first and the last byte
-   (exclusive) that cannot be read. */
+   GAPFERRY_BAD_SECTORS=NAME:FROM:TO names the end of the file's path and the first and the last
+   byte (exclusive) that cannot be read. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
