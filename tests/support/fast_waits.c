@@ -5,8 +5,9 @@
  *   GAPFERRY_FAST_POLL=1     poll() that waits in vain is shortened too, and not written down: for
  *                            peers that send nothing. Only where the peer never needs real time.
  *
- * Shortened are waits of 0.5 s and more: pthread_cond_clockwait on the monotonic clock,
- * nanosleep, clock_nanosleep, usleep, sleep. Each takes 5 ms; then the clocks of this thread alone
+ * Shortened are waits of 0.4 s and more (the shortest wait before a retry is 0.5 s, of which some
+ * passes before we see it): pthread_cond_clockwait on the monotonic clock, nanosleep,
+ * clock_nanosleep, usleep, sleep. Each takes 5 ms; then the clocks of this thread alone
  * (CLOCK_MONOTONIC and its kin) stand where they would stand after the wait. CLOCK_REALTIME stays
  * as it is: it is shared with files and peers. A wait that is woken up is not written down. */
 #define _GNU_SOURCE
@@ -23,7 +24,7 @@
 #include <unistd.h>
 
 static const long long kSecond = 1000000000LL;
-static const long long kLongWait = 500000000LL; /* shorter ones are left alone */
+static const long long kLongWait = 400000000LL; /* shorter ones are left alone */
 static const long long kRealWait = 5000000LL;
 
 static __thread long long skipped; /* ns that this thread's monotonic clock is ahead */
