@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <ctime>
 #include <utility>
 
 #include "base/guarded.h"
@@ -38,10 +37,10 @@ bool HandledAsHangup(int signal) {
 
 void Wait(std::stop_token end, std::stop_source stop) {
   const sigset_t set = StopSignals();
-  while (!end.stop_requested()) {
-    const timespec tick{.tv_sec = 0, .tv_nsec = 100'000'000};
-    const int signal = sigtimedwait(&set, nullptr, &tick);
-    if (signal < 0) continue;  // nothing came within the tick
+  while (true) {
+    const int signal = sigwaitinfo(&set, nullptr);
+    if (end.stop_requested()) return;
+    if (signal < 0) continue;  // interrupted, by a debugger for one
     if (HandledAsHangup(signal)) continue;
     if (stop.stop_requested()) _exit(static_cast<int>(ExitCode::kCancelled));
     stop.request_stop();
@@ -57,7 +56,12 @@ SignalStop::SignalStop() {
   waiter_ = std::jthread([source = source_](std::stop_token end) { Wait(end, source); });
 }
 
-SignalStop::~SignalStop() = default;
+SignalStop::~SignalStop() {
+  waiter_.request_stop();
+  // Wakes the waiter at once, so that no command lasts until the end of a tick. The signal is for
+  // that thread alone and blocked there: nobody else can see it.
+  pthread_kill(waiter_.native_handle(), SIGTERM);
+}
 
 void OnHangup(std::function<void()> action) { *HangupAction().Lock() = std::move(action); }
 
