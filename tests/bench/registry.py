@@ -1,0 +1,47 @@
+"""The workloads by name. A module registers its functions with @workload; the order of the table is
+that of ORDER, whatever module a workload is in."""
+import dataclasses
+import importlib
+from collections.abc import Callable
+
+MODULES = ["bundles", "syncs", "scans", "storm"]
+
+# One line for each workload, in the order in which they run and are shown.
+ORDER = [
+    "export", "verify", "import", "delta",
+    "fill", "sync", "list", "document",
+    "serve", "scan", "content",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """`function` takes a World and the number of runs, and returns rows."""
+    name: str
+    about: str
+    function: Callable
+
+
+_registered = {}
+
+
+def workload(name, about):
+    """Registers a function; `about` is the sentence that --list shows."""
+    def register(function):
+        if name not in ORDER:
+            raise ValueError(f"workload {name} has no place in registry.ORDER")
+        if name in _registered:
+            raise ValueError(f"two workloads are called {name}")
+        _registered[name] = Workload(name, about, function)
+        return function
+    return register
+
+
+def workloads():
+    """All of them, by name, in the order of the table."""
+    for module in MODULES:
+        importlib.import_module(module)
+    missing = [name for name in ORDER if name not in _registered]
+    if missing:
+        raise ValueError(f"no module registers {', '.join(missing)}")
+    return {name: _registered[name] for name in ORDER}
