@@ -1,9 +1,12 @@
-"""Running a command and measuring it; rows of results and how they are shown and compared."""
+"""Running a command and measuring it, and the rows that come of it. Nothing started here outlives
+the script: see end_children."""
+import contextlib
+import ctypes
 import dataclasses
 import json
 import os
-import platform
-import shutil
+import pathlib
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -23,13 +26,20 @@ class Failed(Exception):
     """A command of a workload did not succeed."""
 
 
+class Missing(Exception):
+    """A program that a workload needs is not installed."""
+
+
 def run(*command, env=None, cwd=None):
     """Runs one command to its end; raises Failed unless it exits 0."""
     environment = dict(os.environ, LC_ALL="C.UTF-8", **(env or {}))
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
-        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                                   stdout=out, stderr=err, env=environment, cwd=cwd)
+        try:
+            process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
+                                       stdout=out, stderr=err, env=environment, cwd=cwd)
+        except FileNotFoundError as error:
+            raise Missing(f"{error.filename} is not there") from None
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -37,7 +47,8 @@ def run(*command, env=None, cwd=None):
         err.seek(0)
         if process.returncode != 0:
             text = err.read().decode(errors="replace")[-2000:]
-            raise Failed(f"{' '.join(map(str, command))[:300]}: exit code {process.returncode}\n{text}")
+            raise Failed(f"exit code {process.returncode}: {text.strip()}\n"
+                         f"of: {' '.join(map(str, command))[:300]}")
         return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024,
                       out.read().decode(errors="replace"))
 
@@ -52,10 +63,26 @@ def result(sample):
     return json.loads([line for line in sample.out.splitlines() if line.strip()][-1])
 
 
+def in_turn(repeats, ours, reference=None):
+    """Ours and the reference alternately, after one run of each to warm up. Functions take the
+    number of the run (0: warm-up)."""
+    mine, other = [], []
+    for number in range(repeats + 1):
+        sample = ours(number)
+        beside = reference(number) if reference else None
+        if number == 0:
+            continue
+        mine.append(sample)
+        if beside is not None:
+            other.append(beside)
+    return mine, other
+
+
 @dataclasses.dataclass
 class Row:
-    """One line of the table. `ours` and `reference` are in `unit`; `goal` bounds the ratio (or, with
-    no reference, the value itself) from above, or from below with at_least."""
+    """One line of the table. `ours` and `reference` are in `unit` ("s", "cpu s", "bytes", "bytes/s",
+    "1/s"); `goal` bounds the ratio (or, with no reference, the value itself) from above, or from below
+    with at_least. Samples are the single runs, in the same unit."""
     work: str
     unit: str
     ours: float | None = None
@@ -65,10 +92,12 @@ class Row:
     at_least: bool = False
     cpu: float | None = None
     peak: int | None = None
+    reference_cpu: float | None = None
+    reference_peak: int | None = None
     samples: list = dataclasses.field(default_factory=list)
     reference_samples: list = dataclasses.field(default_factory=list)
     note: str = ""
-    skipped: str = ""
+    failed: str = ""
 
     @property
     def ratio(self):
@@ -85,101 +114,111 @@ class Row:
 
     @staticmethod
     def timed(work, samples, reference=(), **fields):
-        """From runs of ours and of the reference, taken in turn."""
-        row = Row(work, "s", **fields)
-        row.ours = statistics.median(s.seconds for s in samples)
-        row.cpu = statistics.median(s.cpu for s in samples)
-        row.peak = max(s.peak for s in samples)
-        row.samples = [round(s.seconds, 4) for s in samples]
+        """Wall-clock time, from runs of ours and of the reference, taken in turn."""
+        return _measured(Row(work, "s", **fields), "seconds", samples, reference)
+
+    @staticmethod
+    def processor(work, samples, reference=(), **fields):
+        """Processor time of the same."""
+        return _measured(Row(work, "cpu s", **fields), "cpu", samples, reference)
+
+    @staticmethod
+    def largest(work, samples, reference=(), **fields):
+        """Peak memory of the same: the largest of all runs."""
+        row = _measured(Row(work, "bytes", **fields), "peak", samples, reference)
+        row.ours = row.peak
+        row.reference = row.reference_peak
+        return row
+
+    @staticmethod
+    def rates(work, unit, numbers, reference=(), **fields):
+        """Anything else that is measured several times: numbers in `unit`."""
+        row = Row(work, unit, **fields)
+        row.ours, row.samples = statistics.median(numbers), list(numbers)
         if reference:
-            row.reference = statistics.median(s.seconds for s in reference)
-            row.reference_samples = [round(s.seconds, 4) for s in reference]
+            row.reference, row.reference_samples = statistics.median(reference), list(reference)
         return row
 
     def to_json(self):
         fields = dataclasses.asdict(self)
+        for name in ("samples", "reference_samples"):
+            fields[name] = [float(f"{value:.5g}") for value in fields[name]]
         return {**fields, "ratio": self.ratio, "met": self.met}
 
 
-def in_turn(repeats, ours, reference=None):
-    """Ours and the reference alternately, after one run of each to warm up. Functions take the
-    number of the run (0: warm-up)."""
-    mine, other = [], []
-    for number in range(repeats + 1):
-        sample = ours(number)
-        beside = reference(number) if reference else None
-        if number == 0:
-            continue
-        mine.append(sample)
-        if beside:
-            other.append(beside)
-    return mine, other
+def _measured(row, field, samples, reference):
+    def median(of, name):
+        return statistics.median(getattr(sample, name) for sample in of)
+
+    row.ours, row.samples = median(samples, field), [getattr(s, field) for s in samples]
+    row.cpu, row.peak = median(samples, "cpu"), max(s.peak for s in samples)
+    if reference:
+        row.reference = median(reference, field)
+        row.reference_samples = [getattr(s, field) for s in reference]
+        row.reference_cpu, row.reference_peak = median(reference, "cpu"), max(s.peak for s in reference)
+    return row
 
 
-def number(value, unit):
-    if value is None:
-        return "-"
-    if unit == "bytes":
-        return f"{value / 2**20:.1f} MiB"
-    if unit == "bytes/s":
-        return f"{value / 2**20:.0f} MiB/s"
-    if unit == "1/s":
-        return f"{value:.0f} /s"
-    return f"{value:.3f} s" if value < 10 else f"{value:.1f} s"
+class Others:
+    """How busy processes that are not ours kept the machine while the block ran. Interrupts are not
+    counted, since those of our own traffic are booked there too."""
+
+    def __enter__(self):
+        self.began = self._now()
+        self.share = 0.0
+        return self
+
+    def __exit__(self, *_):
+        ended = self._now()
+        passed, busy, mine = (after - before for before, after in zip(self.began, ended))
+        if passed > 0:
+            self.share = min(1.0, max(0.0, (busy - mine) / passed))
+
+    @staticmethod
+    def _now():
+        """Seconds: of all processors, of them at work or stolen, of ours. Children count once they
+        have ended, so the block has to end what it starts."""
+        tick = os.sysconf("SC_CLK_TCK")
+        with open("/proc/stat") as stat:
+            user, nice, system, idle, iowait, irq, softirq, steal = map(int, stat.readline().split()[1:9])
+        busy = user + nice + system + steal
+        times = os.times()
+        return ((busy + idle + iowait + irq + softirq) / tick, busy / tick,
+                times.user + times.system + times.children_user + times.children_system)
 
 
-def table(rows):
-    """The rows as aligned text."""
-    head = ["work", "ours", "reference", "ratio", "goal", "met", "cpu", "peak memory"]
-    lines = [head]
-    for row in rows:
-        if row.skipped:
-            lines.append([row.work, f"skipped: {row.skipped}"] + [""] * 6)
-            continue
-        sign = ">=" if row.at_least else "<="
-        goal = "-" if row.goal is None else (
-            f"{sign} {row.goal:g}" if row.reference else f"{sign} {number(row.goal, row.unit)}")
-        lines.append([row.work, number(row.ours, row.unit), number(row.reference, row.unit),
-                      "-" if row.ratio is None else f"{row.ratio:.2f}", goal,
-                      {None: "-", True: "yes", False: "NO"}[row.met],
-                      "-" if row.cpu is None else f"{row.cpu:.2f} s",
-                      "-" if row.peak is None else number(row.peak, "bytes")])
-    widths = [max(len(line[i]) for line in lines if not line[1].startswith("skipped") or i == 0)
-              for i in range(len(head))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-            for line in lines]
-    text.insert(1, "-" * max(map(len, text)))
-    notes = [f"{row.work}: {row.note}" for row in rows if row.note and not row.skipped]
-    against = [f"{row.work}: against {row.against}" for row in rows
-               if row.against and not row.skipped]
-    return "\n".join(text + [""] + against + notes)
+def adopt_orphans():
+    """Makes this process the parent of children whose own parent ends, so that end_children finds them."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
-def machine():
-    """What the figures depend on."""
-    model = ""
-    with open("/proc/cpuinfo") as cpuinfo:
-        for line in cpuinfo:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    return {"processor": model, "processors": os.cpu_count(), "kernel": platform.release(),
-            "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "load": os.getloadavg()[0], "free": shutil.disk_usage(".").free}
+def _children():
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, parent = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+                if state != "Z":
+                    found.setdefault(int(parent), []).append(int(entry.name))
+    ours, queue = [], [os.getpid()]
+    while queue:
+        below = found.get(queue.pop(), [])
+        ours += below
+        queue += below
+    return ours
 
 
-def compare(before, after):
-    """The two runs' rows side by side; a change counts from 10 %."""
-    old = {row["work"]: row for row in before["rows"]}
-    lines = []
-    for row in after["rows"]:
-        was = old.get(row["work"])
-        if was is None or row["ours"] is None or was["ours"] is None:
-            lines.append(f"{row['work']:44} only in one of the two")
-            continue
-        change = row["ours"] / was["ours"] if was["ours"] else float("inf")
-        better = change > 1 if row["at_least"] else change < 1
-        mark = "" if 0.9 <= change <= 1.1 else ("better" if better else "WORSE")
-        lines.append(f"{row['work']:44} {number(was['ours'], row['unit']):>12} -> "
-                     f"{number(row['ours'], row['unit']):>12}  {change:5.2f}  {mark}")
-    return "\n".join(lines)
+def end_children(patience=15.0):
+    """Ends every process that descends from this one: asks, waits, then kills."""
+    until = time.monotonic() + patience
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _children():
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        while _children() and time.monotonic() < until:
+            time.sleep(0.05)
+        until = time.monotonic() + 2
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

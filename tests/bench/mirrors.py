@@ -22,7 +22,7 @@ def content_pair(world):
 
 def approve_everything(world, mirror, revisions):
     """Approves all visible updates for all computers and accepts their EULAs."""
-    listed = json.loads(run(world.catalogue, "ids", "--json", "--size", str(revisions)).out)
+    listed = json.loads(run(world.catalogue, "ids", "--json", *world.catalogue_of(revisions)).out)
     ids = [r["guid"] for r in listed["revisions"]
            if r["visible"] and r["newest"] and not r["expired"] and r["kind"] != "driver"]
     for start in range(0, len(ids), 500):

@@ -1,15 +1,17 @@
 """Mirrors and peers that the workloads run on, made once per run in the work directory."""
+import dataclasses
 import json
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 
-from measure import result, run
+from measure import Failed, Missing, result, run
 
 CLIENT_NAMESPACE = "http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"
 GET_CONFIG = ('<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
@@ -23,21 +25,44 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class World:
-    """`directory` is emptied by close() unless kept. Mirrors are cached by what they hold."""
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much there is to do. `large` and `small` are revisions; `content_median` is the median of a
+    file's bytes; with `tail`, component manifests are as large as observed (docs/performance.md)."""
+    large: int
+    small: int
+    content_median: int
+    tail: bool
+    runs: int
 
-    def __init__(self, directory, build, quick):
-        self.path = pathlib.Path(directory).resolve()
+
+SIZES = {
+    "s": Size(10_000, 3_000, 512 << 10, False, 3),
+    "m": Size(33_000, 10_000, 1 << 20, True, 5),
+    "l": Size(100_000, 10_000, 4 << 20, True, 5),
+    "xl": Size(400_000, 10_000, 4 << 20, True, 5),
+}
+
+
+class World:
+    """Everything is made in a folder of `directory` that is for one size, and removed by close().
+    Mirrors are cached by what they hold."""
+
+    def __init__(self, directory, build, size="s"):
+        self.path = pathlib.Path(directory).resolve() / f"gapferry-bench-{size}"
         self.path.mkdir(parents=True, exist_ok=True)
         self.gapferry = build / "cli/gapferry"
         self.catalogue = build / "tests/support/catalogue/gapferry-catalogue"
-        self.quick = quick
-        self.large = 10_000 if quick else 100_000
-        self.small = 3_000 if quick else 10_000
-        self.content_median = (512 << 10) if quick else (4 << 20)
+        self.size = SIZES[size]
+        self.quick = size == "s"
+        self.large, self.small = self.size.large, self.size.small
+        self.content_median = self.size.content_median
+        for program in (self.gapferry, self.catalogue):
+            if not program.exists():
+                raise Missing(f"{program} is not there")
 
     def log(self, text):
-        print(f"bench: {text}", flush=True)
+        print(f"bench: {text}", file=sys.stderr, flush=True)
 
     def run(self, mirror, *words, **options):
         return run(self.gapferry, *words, "--mirror", mirror, "--json", **options)
@@ -52,13 +77,18 @@ class World:
     def fill(self, mirror, *options):
         return run(self.catalogue, "fill", "--mirror", mirror, "--json", *options)
 
+    def catalogue_of(self, revisions):
+        """The generator's options for a catalogue of so many revisions: the same everywhere."""
+        return ["--size", str(revisions)] + (["--real-tail"] if self.size.tail else [])
+
     def mirror(self, revisions, content="none", median=None, name=None):
         """A filled mirror that is its own upstream; made at the first call."""
-        mirror = self.path / (name or f"mirror-{revisions}-{content}-{median or 0}")
+        kind = f"{content}{'-tail' if self.size.tail else ''}-{median or 0}"
+        mirror = self.path / (name or f"mirror-{revisions}-{kind}")
         if not mirror.exists():
             self.log(f"making {mirror.name}")
             part = self.init(mirror.name + ".part")
-            options = ["--size", str(revisions), "--content", content]
+            options = [*self.catalogue_of(revisions), "--content", content]
             if median:
                 options += ["--file-median", str(median)]
             sample = self.fill(part, *options)
@@ -123,9 +153,9 @@ class Served:
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         while not self.answers():
             if self.process.poll() is not None:
-                raise RuntimeError(f"serve ended with {self.process.returncode}, see {self.log.name}")
+                raise Failed(f"serve ended with {self.process.returncode}, see {self.log.name}")
             if time.monotonic() - started > 120:
-                raise RuntimeError("serve does not answer within 120 s")
+                raise Failed("serve does not answer within 120 s")
             time.sleep(0.005)
         self.started_in = time.monotonic() - started
         return self
@@ -176,5 +206,5 @@ def set_listen(path, address):
                 line, done = f"    listen: {address}", True
         lines.append(line)
     if not done:
-        raise RuntimeError(f"{path} has no line for serve.http.listen")
+        raise Failed(f"{path} has no line for serve.http.listen")
     path.write_text("\n".join(lines) + "\n")
