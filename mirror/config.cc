@@ -374,6 +374,7 @@ void ReadServe(Section section, Config::Serve& serve) {
   }
   section.TakeNumber("page_updates", serve.page_updates, 1, 1000);
   section.TakeBytes("page_bytes", serve.page_bytes);
+  section.TakeBytes("page_cache_bytes", serve.page_cache_bytes);
   section.Take("targeting", serve.targeting, ParseTargeting);
   section.Take("self_update", serve.self_update, AnyText);
   section.TakeDuration("idle_timeout", serve.idle_timeout);
@@ -644,6 +645,7 @@ std::string WriteConfig(const Config& c) {
       "  max_header_bytes: {}         # of one request\n"
       "  page_updates: {}              # new updates in one answer to a scan\n"
       "  page_bytes: {}               # and bytes of their metadata; one update may be larger\n"
+      "  page_cache_bytes: {}       # memory for answers' parts that are ready to be sent\n"
       "  targeting: {}             # server: you put computers into groups; client: their policy\n"
       "                               # names the groups (a name without group counts for "
       "nothing)\n"
@@ -663,7 +665,7 @@ std::string WriteConfig(const Config& c) {
       c.serve.http.ToString(), HttpsPart(c), ByteCount(c.serve.max_request_bytes),
       c.serve.max_ids_per_request, c.serve.max_connections, c.serve.max_connections_per_address,
       ByteCount(c.serve.max_header_bytes), c.serve.page_updates, ByteCount(c.serve.page_bytes),
-      TargetingName(c.serve.targeting),
+      ByteCount(c.serve.page_cache_bytes), TargetingName(c.serve.targeting),
       Optional("self_update", c.serve.self_update.string(), "self-update"),
       c.serve.evaluate_unapproved, Seconds(c.serve.client_timeout), Seconds(c.serve.idle_timeout),
       Seconds(c.serve.cookie_lifetime), Seconds(c.serve.downstream_cookie_lifetime),

@@ -79,6 +79,8 @@ struct Config {
     std::uint64_t max_header_bytes = 32 * 1024;
     std::uint32_t page_updates = 200;       ///< new updates in one SyncUpdates answer
     std::uint64_t page_bytes = 2ULL << 20;  ///< of their decoded fragments; one may be larger
+    /// Memory for what answers to scans are made of, ready to be sent; 0: everything is made anew.
+    std::uint64_t page_cache_bytes = 128ULL << 20;
     Targeting targeting = Targeting::kServer;
     std::filesystem::path self_update;  ///< served as /SelfUpdate, relative to the mirror; or empty
     /// Clients are given what nobody approved to evaluate, so that "needed" is known before.

@@ -19,6 +19,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   config.serve.max_connections_per_address = 12;
   config.serve.max_header_bytes = 8192;
   config.serve.page_bytes = 3 << 20;
+  config.serve.page_cache_bytes = 64 << 20;
   config.serve.targeting = Targeting::kClient;
   config.serve.self_update = "self-update";
   config.serve.idle_timeout = std::chrono::seconds(121);
@@ -61,6 +62,7 @@ TEST(Config, WrittenFileIsReadBackAsItWas) {
   EXPECT_EQ(read->serve.max_connections_per_address, 12U);
   EXPECT_EQ(read->serve.max_header_bytes, 8192U);
   EXPECT_EQ(read->serve.page_bytes, 3U << 20);
+  EXPECT_EQ(read->serve.page_cache_bytes, 64U << 20);
   EXPECT_EQ(read->serve.targeting, Targeting::kClient);
   EXPECT_EQ(read->serve.self_update, "self-update");
   EXPECT_EQ(read->serve.idle_timeout, std::chrono::seconds(121));
