@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import statistics
 import subprocess
@@ -30,16 +31,23 @@ class Missing(Exception):
     """A program that a workload needs is not installed."""
 
 
+GNU_TIME = "/usr/bin/time"
+
+
 def run(*command, env=None, cwd=None):
     """Runs one command to its end; raises Failed unless it exits 0."""
     environment = dict(os.environ, LC_ALL="C.UTF-8", **(env or {}))
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    command = [str(word) for word in command]
+    if shutil.which(command[0]) is None:
+        raise Missing(f"{command[0]} is not there")
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, \
+            tempfile.NamedTemporaryFile() as peak:
+        # The kernel counts what a process held before exec as its peak, and that is this interpreter's
+        # memory; below the small program `time` it is not.
+        small = [GNU_TIME, "-q", "-f", "%M", "-o", peak.name] if os.access(GNU_TIME, os.X_OK) else []
         started = time.monotonic()
-        try:
-            process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                                       stdout=out, stderr=err, env=environment, cwd=cwd)
-        except FileNotFoundError as error:
-            raise Missing(f"{error.filename} is not there") from None
+        process = subprocess.Popen(small + command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                   env=environment, cwd=cwd)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -49,7 +57,8 @@ def run(*command, env=None, cwd=None):
             text = err.read().decode(errors="replace")[-2000:]
             raise Failed(f"exit code {process.returncode}: {text.strip()}\n"
                          f"of: {' '.join(map(str, command))[:300]}")
-        return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024,
+        kibibytes = int(peak.read()) if small else usage.ru_maxrss
+        return Sample(seconds, usage.ru_utime + usage.ru_stime, kibibytes * 1024,
                       out.read().decode(errors="replace"))
 
 

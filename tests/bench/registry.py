@@ -4,11 +4,11 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
-MODULES = ["bundles", "syncs", "scans", "storm"]
+MODULES = ["bundles", "backups", "syncs", "scans", "storm"]
 
 # One line for each workload, in the order in which they run and are shown.
 ORDER = [
-    "export", "verify", "import", "delta",
+    "export", "verify", "import", "backup", "restore", "delta",
     "fill", "sync", "list", "document",
     "serve", "scan", "pages", "scans", "content",
 ]
