@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/bundle_paths.h"
@@ -43,6 +45,23 @@ Result<Judge> FindJudge(Context& context, manifests::Medium& medium) {
   return judge;
 }
 
+/// A manifest that is damaged on one medium stands behind that of another. Nothing is decided by
+/// this but which one is verified.
+Result<void> PutSignedFirst(Context& context, std::vector<fs::path>& folders) {
+  std::vector<fs::path> ordered;
+  for (const fs::path& folder : folders) {
+    manifests::DirectoryMedium medium(folder);
+    if (!medium.Open("manifest.json")) continue;
+    TRY_ASSIGN(const Judge judge, FindJudge(context, medium));
+    if (manifests::VerifyManifest(medium, judge.policy, std::nullopt)) ordered.push_back(folder);
+  }
+  for (const fs::path& folder : folders) {
+    if (std::ranges::find(ordered, folder) == ordered.end()) ordered.push_back(folder);
+  }
+  folders = std::move(ordered);
+  return {};
+}
+
 std::vector<fs::path> Paths(const std::vector<std::string>& texts) {
   return {texts.begin(), texts.end()};
 }
@@ -53,7 +72,8 @@ Result<CheckedBundle> CheckBundle(Context& context, const std::string& command) 
   CheckedBundle out;
   const auto lacking =
       context.args().Has("part") ? manifests::Lacking::kElsewhere : manifests::Lacking::kRefused;
-  TRY_ASSIGN(const auto folders, BundleFolders(context.args().List("DIR"), command));
+  TRY_ASSIGN(auto folders, BundleFolders(context.args().List("DIR"), command));
+  if (folders.size() > 1) TRY(PutSignedFirst(context, folders));
   out.media = std::make_unique<manifests::MediumSet>(folders, lacking);
   manifests::MendOptions options;
   options.reads_on = true;

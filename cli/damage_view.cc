@@ -49,10 +49,13 @@ json RunsToJson(const std::vector<std::uint64_t>& blocks) {
 
 std::string HowMended(const VolumeDamage& damage) {
   std::string text;
-  if (damage.from_parity > 0) text = "repaired from parity";
+  const auto add = [&text](const std::string& how) { text += (text.empty() ? "" : ", ") + how; };
+  if (damage.from_parity > 0) add("repaired from parity");
+  if (damage.from_copies > 0) {
+    add(fmt::format("{} taken from another copy", Thousands(damage.from_copies)));
+  }
   if (damage.from_spares > 0) {
-    text += fmt::format("{}{} taken from the repair folder", text.empty() ? "" : ", ",
-                        Thousands(damage.from_spares));
+    add(fmt::format("{} taken from the repair folder", Thousands(damage.from_spares)));
   }
   return text;
 }
@@ -107,6 +110,7 @@ json DamageToJson(const std::vector<VolumeDamage>& volumes) {
                     {"lost_runs", RunsToJson(damage.lost)},
                     {"from_parity", damage.from_parity},
                     {"from_repair", damage.from_spares},
+                    {"from_copies", damage.from_copies},
                     {"repair_blocks", damage.repair_blocks},
                     {"bad_repair_blocks", damage.bad_repair_blocks},
                     {"missing", damage.is_missing},

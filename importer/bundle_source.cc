@@ -20,6 +20,10 @@ constexpr std::uint64_t kMaxSums = 2 << 20;
 constexpr std::uint64_t kMaxReadme = 256 * 1024;
 constexpr std::size_t kMaxShown = 8;
 
+/// A medium is somebody's: it may hold anything, and whoever typed its path waits.
+constexpr std::size_t kMaxLookedAt = 100'000;
+constexpr std::size_t kMaxFolders = 1'000;
+
 bool IsFile(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(fs::symlink_status(path, error));
@@ -29,10 +33,42 @@ bool IsFile(const fs::path& path) {
 bool LooksLikeBundle(const fs::path& folder) {
   if (IsFile(folder / "manifest.json")) return true;
   if (!IsFile(folder / "README.txt")) return false;
-  const auto names = ListDirectory(folder);
-  return names && std::ranges::any_of(*names, [](const std::string& name) {
-           return manifests::VolumeOfFile(name).has_value();
-         });
+  std::error_code error;
+  fs::directory_iterator it(folder, error);
+  for (std::size_t i = 0; !error && i < manifests::kMaxMediumEntries && it != fs::end(it); ++i) {
+    if (manifests::VolumeOfFile(it->path().filename().string())) return true;
+    it.increment(error);
+  }
+  return false;
+}
+
+std::unexpected<Error> TooMuch(const fs::path& path, std::size_t limit, const char* what) {
+  return Fail(ErrorCode::kUsage, "medium-too-full",
+              "'" + EscapeForDisplay(path.string(), 400) + "' holds more than " +
+                  std::to_string(limit) + " " + what + ", too many to look through");
+}
+
+/// Folders gapferry-* that lie directly in `path`, sorted.
+Result<std::vector<fs::path>> CandidatesIn(const fs::path& path) {
+  std::vector<fs::path> folders;
+  std::error_code error;
+  std::size_t seen = 0;
+  fs::directory_iterator it(path, error);
+  for (; !error && it != fs::end(it); it.increment(error)) {
+    if (++seen > kMaxLookedAt) return TooMuch(path, kMaxLookedAt, "files and folders");
+    std::error_code ignored;
+    if (!it->path().filename().string().starts_with("gapferry-") ||
+        !fs::is_directory(it->symlink_status(ignored))) {
+      continue;
+    }
+    if (folders.size() == kMaxFolders) return TooMuch(path, kMaxFolders, "folders gapferry-*");
+    folders.push_back(it->path());
+  }
+  if (error) {
+    return FailErrno(error.value(), "cannot list '" + EscapeForDisplay(path.string(), 400) + "'");
+  }
+  std::ranges::sort(folders);
+  return folders;
 }
 
 }  // namespace
@@ -47,15 +83,8 @@ Result<std::vector<fs::path>> BundleFoldersAt(const fs::path& path) {
   }
   // Without the last slash, so that it has a name.
   if (LooksLikeBundle(path)) return std::vector{path.has_filename() ? path : path.parent_path()};
-  std::vector<fs::path> folders;
-  TRY_ASSIGN(const auto names, ListDirectory(path));
-  for (const std::string& name : names) {
-    const fs::path folder = path / name;
-    if (!name.starts_with("gapferry-") || !fs::is_directory(fs::symlink_status(folder, error))) {
-      continue;
-    }
-    if (LooksLikeBundle(folder)) folders.push_back(folder);
-  }
+  TRY_ASSIGN(auto folders, CandidatesIn(path));
+  std::erase_if(folders, [](const fs::path& folder) { return !LooksLikeBundle(folder); });
   if (!folders.empty()) return folders;
   return Fail(ErrorCode::kNotFound, "no-bundle",
               "'" + EscapeForDisplay(path.string(), 400) +
@@ -211,6 +240,17 @@ const Verdict* Choose(const std::vector<Verdict>& verdicts) {
   return chosen;
 }
 
+/// Another copy of the same bundle whose manifest is damaged: its volumes may be right where those
+/// of the chosen one are not. All of them are checked.
+bool IsCopyOf(const Verdict& one, const Verdict& chosen) {
+  if (one.arrival) return false;
+  const auto readme = ReadFile(one.candidate->folders.back() / "README.txt", kMaxReadme);
+  return readme && std::ranges::any_of(chosen.candidate->folders, [&](const fs::path& folder) {
+           const auto other = ReadFile(folder / "README.txt", kMaxReadme);
+           return other && *other == *readme;
+         });
+}
+
 Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candidates,
                                  bool new_history) {
   BundleSource source;
@@ -219,9 +259,15 @@ Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candi
     verdicts.push_back(Judge(mirror, candidate, new_history));
   }
   const Verdict* chosen = Choose(verdicts);
+  if (chosen != nullptr) source.folders = chosen->candidate->folders;
   std::string listed;
   for (const Verdict& one : verdicts) {
     if (&one == chosen) continue;
+    if (chosen != nullptr && IsCopyOf(one, *chosen)) {
+      const auto& folders = one.candidate->folders;
+      source.folders.insert(source.folders.end(), folders.begin(), folders.end());
+      continue;
+    }
     const std::string why = one.why.empty() ? "its turn comes later" : one.why;
     source.others.push_back({one.candidate->folders.back(), why});
     if (source.others.size() > kMaxShown) continue;
@@ -235,7 +281,6 @@ Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candi
                     "imported now" +
                     listed);
   }
-  source.folders = chosen->candidate->folders;
   return source;
 }
 

@@ -25,13 +25,15 @@ struct BundleSource {
 };
 
 /// `path` itself when it is a bundle's folder, whole or in part; else the folders gapferry-* in it
-/// that are. Fails with kNotFound, "no-bundle", when there is none.
+/// that are; nothing deeper is looked at. Fails with kNotFound, "no-bundle", when there is none,
+/// with kUsage, "medium-too-full", where there are more than 100,000 entries or 1,000 such folders.
 Result<std::vector<std::filesystem::path>> BundleFoldersAt(const std::filesystem::path& path);
 
 /// Finds the bundle that is meant by `paths`, each a bundle's folder or the root of a medium with
 /// folders gapferry-*. Of several bundles the one whose turn it is, else one that is refused though
 /// it is newer than all that were imported; several folders belong together
-/// when they carry the same manifest, or the README.txt that its sums list. A folder without a
+/// when they carry the same manifest, or the README.txt that its sums list, or that of the bundle
+/// beside a manifest that is damaged. A folder without a
 /// manifest is completed by the copy that an earlier run kept (KeepSmallFiles). What else lies on
 /// a medium is not looked at. Nothing here is trusted: whatever is found is verified as a whole.
 /// Fails with kNotFound: reasons "no-bundle", "manifest-elsewhere" (names what the medium carries),

@@ -115,6 +115,23 @@ Result<SealKey> OpenDetails(Medium& medium, const Addressee& addressee, Manifest
   return seal_key;
 }
 
+/// Of several copies the first one that satisfies; else what is wrong with the first of all.
+Result<SignatureReport> ReadSignatureCopies(Medium& medium, const Bytes& manifest,
+                                            const Bytes& first, const TrustPolicy& policy) {
+  auto report = ReadSignatures(manifest, DocumentType::kManifest, AsText(first), policy);
+  if (report || !medium.MayHaveCopies()) return report;
+  TRY_ASSIGN(const auto copies, medium.OpenCopies("manifest.json.sig"));
+  for (const auto& copy : copies) {
+    if (copy->size() > kMaxSignatureFileBytes) continue;
+    Bytes bytes(static_cast<std::size_t>(copy->size()));
+    const auto count = copy->ReadAt(0, bytes);
+    if (!count || *count != bytes.size() || bytes == first) continue;
+    auto other = ReadSignatures(manifest, DocumentType::kManifest, AsText(bytes), policy);
+    if (other) return other;
+  }
+  return report;
+}
+
 }  // namespace
 
 Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& policy,
@@ -123,8 +140,7 @@ Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& polic
   TRY_ASSIGN(const Bytes signatures,
              ReadRequired(medium, "manifest.json.sig", kMaxSignatureFileBytes));
   TRY_ASSIGN(out.bytes_, ReadRequired(medium, "manifest.json", kMaxManifestBytes));
-  TRY_ASSIGN(out.signatures_,
-             ReadSignatures(out.bytes_, DocumentType::kManifest, AsText(signatures), policy),
+  TRY_ASSIGN(out.signatures_, ReadSignatureCopies(medium, out.bytes_, signatures, policy),
              "manifest.json");
   out.digest_ = Sha256(out.bytes_);
   TRY_ASSIGN(out.manifest_, DecodeManifest(out.bytes_));

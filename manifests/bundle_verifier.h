@@ -56,7 +56,8 @@ class VerifiedManifest {
 
 /// Steps 1 to 3 of docs/format.md, "What a reader does": size caps, signatures over the exact
 /// bytes, recipient (skipped without one: a check that imports nothing), details of a sealed bundle
-/// when the recipient has a key. Reads manifest.json, its .sig and details.json.sealed only.
+/// when the recipient has a key. Reads manifest.json, its .sig and details.json.sealed only. Of
+/// several copies of the .sig any one may satisfy.
 /// kNotFound (reason "bundle-unfinished") without a .sig, kUntrusted (reasons of CheckSignatures,
 /// "sender-mismatch", "recipient-foreign"), kCorrupt (also "seal-key", "seal-damaged",
 /// "file-digest" of the details).

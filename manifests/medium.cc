@@ -42,6 +42,13 @@ std::optional<std::uint32_t> VolumeOfFile(std::string_view name) {
   return std::nullopt;
 }
 
+Result<std::vector<std::unique_ptr<MediumFile>>> Medium::OpenCopies(std::string_view name) {
+  TRY_ASSIGN(auto file, Open(name));
+  std::vector<std::unique_ptr<MediumFile>> copies;
+  copies.push_back(std::move(file));
+  return copies;
+}
+
 DirectoryMedium::DirectoryMedium(std::filesystem::path directory)
     : directory_(std::move(directory)) {}
 

@@ -33,7 +33,7 @@ class MediumFile {
 
 /// Where the files of one bundle come from: a folder, or several (manifests/medium_set.h). Only
 /// reads. Thread-safe. Layers around a medium (repair, decryption) are media themselves and hand
-/// MayLackVolumes on.
+/// MayLackVolumes on; where copies lie is their business.
 class Medium {
  public:
   virtual ~Medium() = default;
@@ -44,6 +44,11 @@ class Medium {
   virtual Result<std::vector<std::string>> List() = 0;
   /// Regular files only; links are refused (kCorrupt), absent ones are kNotFound.
   virtual Result<std::unique_ptr<MediumFile>> Open(std::string_view name) = 0;
+  /// Every copy of a file, the one that Open gives first; never empty. One of them may be damaged
+  /// where another is right.
+  virtual Result<std::vector<std::unique_ptr<MediumFile>>> OpenCopies(std::string_view name);
+  /// Whether OpenCopies may give more than one.
+  virtual bool MayHaveCopies() const { return false; }
   /// True where some of the bundle's media are elsewhere: volumes that are not there are then no
   /// damage. They count as not verified.
   virtual bool MayLackVolumes() const { return false; }

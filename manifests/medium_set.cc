@@ -1,7 +1,10 @@
 #include "manifests/medium_set.h"
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
+#include "base/sort.h"
 #include "manifests/index.h"
 
 namespace gapferry::manifests {
@@ -30,29 +33,37 @@ Result<std::vector<std::string>> MediumSet::List() {
 }
 
 Result<std::unique_ptr<MediumFile>> MediumSet::Open(std::string_view name) {
+  TRY_ASSIGN(auto copies, OpenCopies(name));
+  return std::move(copies.front());
+}
+
+Result<std::vector<std::unique_ptr<MediumFile>>> MediumSet::OpenCopies(std::string_view name) {
   const auto volume = VolumeOfFile(name);
-  const bool largest = name == "manifest.json.sig";
-  Result<std::unique_ptr<MediumFile>> found =
-      volume && MayLackVolumes()
-          ? Fail(ErrorCode::kNotFound, "volumes-missing",
-                 "'" + std::string(name) + "' is on none of the media that are here")
-          : Fail(ErrorCode::kNotFound, "'" + std::string(name) + "' is not in " + Describe());
-  bool complete = false;
+  std::vector<std::unique_ptr<MediumFile>> copies, unfinished;
+  std::optional<Error> failure;
   for (auto& folder : folders_) {
     auto file = folder.Open(name);
-    if (!file && file.error().code == ErrorCode::kNotFound) continue;
-    if (!file) return file;
-    if (volume) {
-      const bool here = folder.Open(BlocksName(*volume)).has_value();
-      if (found && (complete || !here)) continue;
-      complete = here;
-    } else if (found && (!largest || (*file)->size() <= (*found)->size())) {
+    if (!file) {
+      const bool absent = file.error().code == ErrorCode::kNotFound;
+      // A link is nobody's damage: it is refused wherever it lies.
+      if (file.error().code == ErrorCode::kCorrupt) return std::unexpected(file.error());
+      if (!absent && !failure) failure = std::move(file.error());
       continue;
     }
-    found = std::move(file);
-    if (complete || (!volume && !largest)) return found;
+    const bool is_finished = !volume || folder.Open(BlocksName(*volume)).has_value();
+    (is_finished ? copies : unfinished).push_back(std::move(*file));
   }
-  return found;
+  std::ranges::move(unfinished, std::back_inserter(copies));
+  if (name == "manifest.json.sig") {
+    SortStably(copies, [](const auto& a, const auto& b) { return a->size() > b->size(); });
+  }
+  if (!copies.empty()) return copies;
+  if (failure) return std::unexpected(std::move(*failure));
+  if (volume && MayLackVolumes()) {
+    return Fail(ErrorCode::kNotFound, "volumes-missing",
+                "'" + std::string(name) + "' is on none of the media that are here");
+  }
+  return Fail(ErrorCode::kNotFound, "'" + std::string(name) + "' is not in " + Describe());
 }
 
 }  // namespace gapferry::manifests

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/sort.h"
 #include "base/text.h"
 #include "manifests/index.h"
 #include "manifests/parity.h"
@@ -201,15 +202,24 @@ Result<std::shared_ptr<VolumeMender>> MendingMedium::Mender(const Routing& routi
   parts.layout = ParityLayout::Of(stated.size, routing.manifest.parity);
   parts.spares = options_.spares;
   parts.scratch = options_.scratch;
-  auto file = medium_.Open(stated.name);
-  const bool is_missing = !file && file.error().code == ErrorCode::kNotFound;
-  if (is_missing && IsElsewhere(volume)) return std::unexpected(std::move(file.error()));
-  if (!file && file.error().code == ErrorCode::kCorrupt) {
-    return std::unexpected(std::move(file.error()));
+  auto files = medium_.OpenCopies(stated.name);
+  const bool is_missing = !files && files.error().code == ErrorCode::kNotFound;
+  if (is_missing && IsElsewhere(volume)) return std::unexpected(std::move(files.error()));
+  if (!files && files.error().code == ErrorCode::kCorrupt) {
+    return std::unexpected(std::move(files.error()));
   }
-  if (file) parts.file = std::move(*file);
-  auto repair = medium_.Open(RepairName(volume));
-  if (repair && routing.manifest.parity != 0) parts.repair = std::move(*repair);
+  if (files) {
+    SortStably(*files, [&](const auto& a, const auto& b) {
+      return a->size() == stated.size && b->size() != stated.size;
+    });
+    parts.file = std::move(files->front());
+    files->erase(files->begin());
+    parts.copies = std::move(*files);
+  }
+  if (routing.manifest.parity != 0) {
+    auto repair = medium_.OpenCopies(RepairName(volume));
+    if (repair) parts.repair = std::move(*repair);
+  }
   parts.load_digests = [this, &routing, volume] { return ReadBlocksFile(routing, volume); };
   auto mender = std::make_shared<VolumeMender>(std::move(parts));
   auto state = state_.Lock();
@@ -262,10 +272,12 @@ Result<const MendingMedium::Sums*> MendingMedium::FindSums(const Routing& routin
 
 /// As it was signed, wherever it is found.
 std::optional<std::string> MendingMedium::ReadSums(const Routing& routing) {
-  const auto file = medium_.Open(kSumsName);
-  if (file) {
-    auto text = ReadText(**file, kMaxSumsBytes);
-    if (text && IsSignedList(*text, routing.manifest)) return text;
+  const auto files = medium_.OpenCopies(kSumsName);
+  for (std::size_t i = 0; files && i < files->size(); ++i) {
+    auto text = ReadText(*(*files)[i], kMaxSumsBytes);
+    if (!text || !IsSignedList(*text, routing.manifest)) continue;
+    if (i > 0) NoteMended(kSumsName);
+    return text;
   }
   auto text = SumsFromSpares(routing);
   if (!text) text = SumsFromCopies(routing);
@@ -348,6 +360,18 @@ std::unique_ptr<MediumFile> MendingMedium::OpenCopy(const Routing& routing, std:
   return nullptr;
 }
 
+/// From any of several media.
+std::unique_ptr<MediumFile> MendingMedium::OpenRight(std::string_view name,
+                                                     const Sha256Digest& digest) {
+  if (!medium_.MayHaveCopies()) return nullptr;
+  auto copies = medium_.OpenCopies(name);
+  if (!copies) return nullptr;
+  for (auto& copy : *copies) {
+    if (DigestOf(*copy) == digest) return std::move(copy);
+  }
+  return nullptr;
+}
+
 Result<std::unique_ptr<MediumFile>> MendingMedium::OpenSmall(const Routing& routing,
                                                              std::string_view name) {
   const auto sums = FindSums(routing);
@@ -359,6 +383,10 @@ Result<std::unique_ptr<MediumFile>> MendingMedium::OpenSmall(const Routing& rout
   if (expected == (*sums)->end()) return medium_.Open(name);
   auto file = medium_.Open(name);
   if (file && DigestOf(**file) == expected->second) return file;
+  if (auto right = OpenRight(name, expected->second)) {
+    NoteMended(name);
+    return right;
+  }
   if (options_.spares != nullptr) {
     auto spare = options_.spares->Open(name);
     if (spare && DigestOf(**spare) == expected->second) {

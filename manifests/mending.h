@@ -26,12 +26,12 @@ struct MendOptions {
   bool reads_on = false;
 };
 
-/// A bundle's medium seen through its repair files and a repair folder (docs/format.md, "Repair
-/// files"). Sound files pass as they are. Damaged, missing or unreadable ones are given right as
-/// far as that is possible: small files from their copies, blocks of volumes when they are read
-/// carefully. Nothing that it gives needs to be believed: the verifier checks all as ever.
-/// The manifest is read when the first other file is opened, which the verifier does after it has
-/// checked the signatures. Thread-safe. `medium` must outlive it.
+/// A bundle's medium seen through its repair files, a repair folder (docs/format.md, "Repair
+/// files") and all copies that lie on several media. Sound files pass as they are. Damaged, missing
+/// or unreadable ones are given right as far as that is possible: small files from their copies,
+/// blocks of volumes when they are read carefully. Nothing that it gives needs to be believed: the
+/// verifier checks all as ever. The manifest is read when the first other file is opened, which the
+/// verifier does after it has checked the signatures. Thread-safe. `medium` must outlive it.
 class MendingMedium : public Medium {
  public:
   MendingMedium(Medium& medium, MendOptions options);
@@ -43,10 +43,16 @@ class MendingMedium : public Medium {
   Result<std::vector<std::string>> List() override;
   Result<std::unique_ptr<MediumFile>> Open(std::string_view name) override;
   bool MayLackVolumes() const override { return medium_.MayLackVolumes(); }
+  /// Only of files that have no digest: the others are given right by Open.
+  Result<std::vector<std::unique_ptr<MediumFile>>> OpenCopies(std::string_view name) override {
+    return medium_.OpenCopies(name);
+  }
+  bool MayHaveCopies() const override { return medium_.MayHaveCopies(); }
 
-  /// Whether there are repair files or a repair folder: an import reads what they mend.
+  /// Whether there are repair files, a repair folder or several media: an import reads what they
+  /// mend.
   bool MayMend(const Manifest& manifest) const {
-    return manifest.parity != 0 || options_.spares != nullptr;
+    return manifest.parity != 0 || options_.spares != nullptr || medium_.MayHaveCopies();
   }
   /// Which blocks Survey looks at beside all repair blocks.
   enum class Depth {
@@ -88,6 +94,7 @@ class MendingMedium : public Medium {
   std::optional<std::string> SumsFromCopies(const Routing& routing);
   std::optional<std::string> SumsFromFiles(const Routing& routing);
   Result<std::unique_ptr<MediumFile>> OpenSmall(const Routing& routing, std::string_view name);
+  std::unique_ptr<MediumFile> OpenRight(std::string_view name, const Sha256Digest& digest);
   std::unique_ptr<MediumFile> OpenCopy(const Routing& routing, std::string_view name);
   Result<std::shared_ptr<VolumeMender>> Mender(const Routing& routing, std::uint32_t volume);
   Result<Bytes> ReadBlocksFile(const Routing& routing, std::uint32_t volume);

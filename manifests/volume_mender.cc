@@ -52,7 +52,7 @@ Result<std::size_t> VolumeMender::ReadCarefully(std::uint64_t offset, std::span<
 
 bool VolumeMender::IsBeyondRepair() const {
   const ParityLayout& layout = parts_.layout;
-  if (parts_.spares != nullptr) return false;
+  if (parts_.spares != nullptr || !parts_.copies.empty()) return false;
   const std::uint64_t there = present_bytes() / kBlockBytes;
   const bool short_end = present_bytes() < layout.volume_bytes;
   const std::uint64_t missing = short_end ? layout.blocks - std::min(layout.blocks, there) : 0;
@@ -90,11 +90,32 @@ bool VolumeMender::ReadFromSpares(std::uint64_t block, std::span<std::uint8_t> o
   return found && *found && (digests_->empty() || IsRight(block, out));
 }
 
+/// Without digests nobody knows which copy is right.
+bool VolumeMender::ReadFromCopies(std::uint64_t block, std::span<std::uint8_t> out) const {
+  if (digests_->empty()) return false;
+  return std::ranges::any_of(parts_.copies, [&](const auto& copy) {
+    const auto count = copy->ReadAt(block * kBlockBytes, out);
+    return count && *count == out.size() && IsRight(block, out);
+  });
+}
+
+/// A block that is bad on the medium.
+bool VolumeMender::ReadFromElsewhere(std::uint64_t block, std::span<std::uint8_t> out) {
+  if (ReadFromCopies(block, out)) {
+    from_copies_.insert(block);
+    return true;
+  }
+  if (!ReadFromSpares(block, out)) return false;
+  from_spares_.insert(block);
+  return true;
+}
+
 bool VolumeMender::ReadRepairBlock(std::uint64_t number, Bytes& out) {
   out.resize(kBlockBytes);
-  const auto count = parts_.repair == nullptr ? Result<std::size_t>(0)
-                                              : parts_.repair->ReadAt(number * kBlockBytes, out);
-  if (count && *count == out.size() && IsRight(parts_.layout.blocks + number, out)) return true;
+  for (const auto& repair : parts_.repair) {
+    const auto count = repair->ReadAt(number * kBlockBytes, out);
+    if (count && *count == out.size() && IsRight(parts_.layout.blocks + number, out)) return true;
+  }
   bad_repair_.insert(number);
   return false;
 }
@@ -114,10 +135,7 @@ Result<void> VolumeMender::ReadBlock(std::uint64_t block, std::span<std::uint8_t
 
 Result<void> VolumeMender::ReadBad(std::uint64_t block, std::span<std::uint8_t> out) {
   bad_.insert(block);
-  if (ReadFromSpares(block, out)) {
-    from_spares_.insert(block);
-    return {};
-  }
+  if (ReadFromElsewhere(block, out)) return {};
   if (parts_.layout.parity != 0 && !digests_->empty()) {
     const std::uint64_t at_once = ParityGroup::StripesIn(parts_.layout, kMendMemory);
     TRY(RestoreGroup(block % parts_.layout.stripes / at_once * at_once));
@@ -167,8 +185,7 @@ void VolumeMender::AddRun(ParityGroup& group, std::uint64_t run, Bytes& buffer,
     // One unreadable sector makes a long read fail: then block by block.
     const bool right = is_whole ? IsRight(block, one) : ReadFromMedium(block, one);
     if (!right) bad_.insert(block);
-    if (right || ReadFromSpares(block, one)) {
-      if (!right) from_spares_.insert(block);
+    if (right || ReadFromElsewhere(block, one)) {
       group.Add(block, one);
     } else {
       lost[block % layout.stripes].push_back(static_cast<unsigned>(block / layout.stripes));
@@ -259,6 +276,7 @@ VolumeDamage VolumeMender::damage() const {
   damage.lost.assign(lost_.begin(), lost_.end());
   damage.from_parity = kept_.size();
   damage.from_spares = from_spares_.size();
+  damage.from_copies = from_copies_.size();
   damage.repair_blocks = parts_.layout.repair_blocks();
   damage.bad_repair_blocks = bad_repair_.size();
   damage.is_missing = parts_.file == nullptr;

@@ -42,6 +42,7 @@ struct VolumeDamage {
   std::vector<std::uint64_t> lost;  ///< of these, could not be restored
   std::uint64_t from_parity = 0;    ///< of these, restored by repair blocks
   std::uint64_t from_spares = 0;    ///< of these, taken from a repair folder
+  std::uint64_t from_copies = 0;    ///< of these, taken from another copy of the volume
   std::uint64_t repair_blocks = 0;
   std::uint64_t bad_repair_blocks = 0;  ///< found while they were needed
   bool is_missing = false;              ///< the whole file
@@ -58,8 +59,9 @@ class VolumeMender {
     std::uint32_t volume = 0;
     std::string name;
     ParityLayout layout;
-    std::unique_ptr<MediumFile> file;    ///< null: missing
-    std::unique_ptr<MediumFile> repair;  ///< null: none, or missing
+    std::unique_ptr<MediumFile> file;                      ///< null: missing
+    std::vector<std::unique_ptr<MediumFile>> copies = {};  ///< of the same volume, on other media
+    std::vector<std::unique_ptr<MediumFile>> repair = {};  ///< copies of its repair file; or none
     /// The whole blocks file, its digest checked; asked for once, when damage is met.
     std::function<Result<Bytes>()> load_digests;
     std::shared_ptr<const SpareParts> spares;  ///< may be null
@@ -86,6 +88,8 @@ class VolumeMender {
   Result<void> LoadDigests();
   bool IsRight(std::uint64_t digest_number, ByteView bytes) const;
   bool ReadFromMedium(std::uint64_t block, std::span<std::uint8_t> out) const;
+  bool ReadFromCopies(std::uint64_t block, std::span<std::uint8_t> out) const;
+  bool ReadFromElsewhere(std::uint64_t block, std::span<std::uint8_t> out);
   bool ReadFromSpares(std::uint64_t block, std::span<std::uint8_t> out) const;
   bool ReadRepairBlock(std::uint64_t number, Bytes& out);
   Result<void> ReadBlock(std::uint64_t block, std::span<std::uint8_t> out);
@@ -103,6 +107,7 @@ class VolumeMender {
   mutable std::mutex mutex_;      // of everything below
   std::set<std::uint64_t> bad_;
   std::set<std::uint64_t> from_spares_;
+  std::set<std::uint64_t> from_copies_;
   std::map<std::uint64_t, std::uint64_t> kept_;  ///< restored block: its place in the scratch file
   std::set<std::uint64_t> lost_;
   std::set<std::uint64_t> bad_repair_;

@@ -46,6 +46,9 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
     error.next = "ask for the bundle that comes after the last one here: 'gapferry status'";
   } else if (error.reason == "no-bundle" || error.reason == "bundle-unfinished") {
     error.next = "name the folder gapferry-STREAM-NUMBER, or the medium it lies on";
+  } else if (error.reason == "medium-too-full") {
+    error.next =
+        "name the bundle's folder itself: gapferry import " + path + "/gapferry-STREAM-NUMBER";
   } else if (error.reason == "volumes-missing") {
     error.next = "name the other media, too: gapferry import " + path + " PATH2 --dry-run";
   } else if (error.reason == "repair-foreign" || error.reason == "repair-malformed") {

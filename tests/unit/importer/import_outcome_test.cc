@@ -36,6 +36,45 @@ TEST_F(ImportOutcomeTest, AMistypedPathIsNoImportThatFailed) {
   EXPECT_EQ(LastJob().id, last);
 }
 
+TEST_F(ImportOutcomeTest, AMediumIsNotSearchedForEver) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  const fs::path stick = bundle.parent_path() / "full stick";
+  for (int i = 0; i < 1'001; ++i) {
+    ASSERT_TRUE(CreateDirectories(stick / ("gapferry-" + std::to_string(i))).has_value());
+  }
+  const auto refused = BundleFoldersAt(stick);
+  EXPECT_EQ(refused.error().reason, "medium-too-full");
+  EXPECT_EQ(refused.error().code, ErrorCode::kUsage);
+  EXPECT_EQ(Import(stick).error().reason, "medium-too-full");
+  // One less, and it is found.
+  for (const char* name : {"gapferry-7", "gapferry-8"}) fs::remove(stick / name);
+  fs::rename(bundle, stick / "gapferry-7");
+  MustImport(stick);
+}
+
+TEST_F(ImportOutcomeTest, ACopyWhoseManifestIsDamagedHelpsAllTheSame) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  const fs::path copy = bundle.parent_path() / "copy";
+  fs::copy(bundle, copy);
+  const auto damage = [](const fs::path& file, std::size_t at) {
+    std::string text = *ReadTextFile(file, 1 << 30);
+    text[at] = static_cast<char>(~text[at]);
+    ASSERT_TRUE(WriteFileAtomically(file, AsBytes(text)).has_value());
+  };
+  damage(copy / "manifest.json", 30);
+  damage(bundle / "volume-0001.tar", 600);
+  EXPECT_FALSE(Import(bundle).has_value());
+  EXPECT_FALSE(Import(copy).has_value());
+  ImportOptions options;
+  options.more_media = {bundle};
+  const auto imported = Import(far_, copy, options);
+  ASSERT_TRUE(imported.has_value()) << imported.error().message;
+  ASSERT_EQ(imported->mended.volumes.size(), 1u);
+  EXPECT_EQ(imported->mended.volumes[0].from_copies, 1u);
+}
+
 TEST_F(ImportOutcomeTest, WhatFailsBehindTheCommitIsAWarningAndTriedAgain) {
   Publish({Plain(1)});
   const fs::path bundle = MustExport();

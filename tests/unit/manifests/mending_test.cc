@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 
+#include "manifests/medium_set.h"
 #include "manifests/repair_file.h"
 #include "tests/unit/manifests/bundle_fixture.h"
 
@@ -163,6 +164,84 @@ TEST_F(MendingTest, AVolumeThatEndsEarlyIsMended) {
   ExpectMended("cut");
   ASSERT_EQ(damage_.size(), 1u);
   EXPECT_EQ(damage_[0].bad.back(), Layout().blocks - 1);
+}
+
+/// A folder with the same bundle, on another medium.
+class CopiesTest : public MendingTest {
+ protected:
+  void SetUp() override {
+    WriteWith(0, 3'000'000);
+    fs::copy(Directory(), root_ / "copy");
+  }
+  void Damage(const fs::path& path, std::size_t from, std::size_t count) {
+    std::string bytes = *ReadTextFile(path, 1 << 30);
+    for (std::size_t i = from; i < from + count; ++i) bytes[i] = static_cast<char>(~bytes[i]);
+    ASSERT_TRUE(WriteFileAtomically(path, AsBytes(bytes)).has_value());
+  }
+  void ExpectGood(const std::string& what) {
+    for (const bool swapped : {false, true}) {
+      std::vector<fs::path> folders = {Directory(), root_ / "copy"};
+      if (swapped) std::ranges::reverse(folders);
+      for (const auto lacking : {Lacking::kRefused, Lacking::kElsewhere}) {
+        MediumSet set(folders, lacking);
+        const auto result = Check(set);
+        EXPECT_TRUE(result.has_value()) << what << ": " << result.error().message;
+      }
+    }
+  }
+};
+
+TEST_F(CopiesTest, ABlockThatIsBadInOneCopyIsTakenFromAnother) {
+  Overwrite(5 * kBlock, 2 * kBlock);
+  Damage(root_ / "copy" / kVolume, 9 * kBlock + 7, 1);
+  MediumSet set({Directory(), root_ / "copy"});
+  const auto result = Check(set);
+  ASSERT_TRUE(result.has_value()) << result.error().message;
+  ASSERT_EQ(damage_.size(), 1u);
+  EXPECT_THAT(damage_[0].bad, ElementsAre(5, 6));
+  EXPECT_EQ(damage_[0].from_copies, 2u);
+  EXPECT_THAT(damage_[0].lost, IsEmpty());
+  ExpectGood("both");
+}
+
+TEST_F(CopiesTest, ACopyThatEndsEarlyOrIsMissingOrUnfinishedIsNotTheOnlyOne) {
+  Replace(kVolume, std::string_view(good_).substr(0, good_.size() / 2));
+  ExpectGood("cut");
+  ASSERT_TRUE(RemoveFile(Directory() / "blocks-0001").has_value());
+  ExpectGood("unfinished");
+  ASSERT_TRUE(RemoveFile(Directory() / kVolume).has_value());
+  ExpectGood("missing");
+}
+
+TEST_F(CopiesTest, SmallFilesAreTakenFromWhereTheyAreRight) {
+  for (const char* name : {"blocks-0001", "SHA256SUMS", "manifest.json.sig"}) {
+    Damage(Directory() / name, 12, 3);
+  }
+  for (const char* name : {"README.txt", "index.jsonl.zst"}) {
+    Damage(root_ / "copy" / name, 20, 2);
+  }
+  Overwrite(2 * kBlock, 1);
+  ExpectGood("small files");
+}
+
+TEST_F(CopiesTest, ABlockThatIsBadInAllCopiesIsRefusedByItsName) {
+  Overwrite(5 * kBlock, 1);
+  Damage(root_ / "copy" / kVolume, 5 * kBlock + 9, 1);
+  MediumSet set({Directory(), root_ / "copy"});
+  const auto result = Check(set);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_THAT(result.error().message, HasSubstr("block 5 of volume-0001.tar"));
+  EXPECT_THAT(damage_[0].lost, ElementsAre(5));
+}
+
+TEST_F(CopiesTest, CopiesAndRepairBlocksAreUsedTogether) {
+  WriteWith(5, 3'000'000);
+  ASSERT_TRUE(RemoveTree(root_ / "copy").has_value());
+  fs::copy(Directory(), root_ / "copy");
+  // The first copy has lost more than its repair blocks give back; one of these is bad in both.
+  Overwrite(3 * kBlock, 8 * kBlock);
+  Damage(root_ / "copy" / kVolume, 10 * kBlock, 1);
+  ExpectGood("copies and parity");
 }
 
 TEST_F(MendingTest, AnUnreadableStretchIsMended) {
@@ -359,7 +438,7 @@ TEST(VolumeMender, WrongRepairDataNeverGivesWrongBytes) {
   parts.name = "volume-0001.tar";
   parts.layout = layout;
   parts.file = std::make_unique<MemoryFile>(volume);
-  parts.repair = std::make_unique<MemoryFile>(repair);
+  parts.repair.push_back(std::make_unique<MemoryFile>(repair));
   parts.load_digests = [digests] { return Result<Bytes>(digests); };
   parts.scratch = ::testing::TempDir();
   VolumeMender mender(std::move(parts));
