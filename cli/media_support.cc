@@ -1,12 +1,16 @@
 #include "cli/media_support.h"
 
 #include <fmt/format.h>
+#include <mntent.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
+#include <vector>
 
 #include "base/text.h"
+#include "cli/admin_support.h"
 
 namespace gapferry::cli {
 
@@ -26,18 +30,85 @@ Result<std::optional<std::filesystem::path>> AskForMedium(Context& context, std:
   if (context.json() || context.global().yes || ::isatty(STDIN_FILENO) == 0) {
     return std::optional<std::filesystem::path>();
   }
-  fmt::print(stderr, "{}\nPut it in and press Enter ({}), type another path, or q to stop: ", what,
-             same.string());
-  std::fflush(stderr);
-  std::array<char, 4096> answer{};
-  if (std::fgets(answer.data(), static_cast<int>(answer.size()), stdin) == nullptr ||
-      context.stop().stop_requested()) {
-    return Fail(ErrorCode::kCancelled, "no answer");
+  fmt::print(stderr, "{}\n", what);
+  for (;;) {
+    fmt::print(stderr,
+               "Put it in and press Enter ({}), type another path, or q to stop: ", same.string());
+    std::fflush(stderr);
+    std::array<char, 4096> answer{};
+    if (std::fgets(answer.data(), static_cast<int>(answer.size()), stdin) == nullptr ||
+        context.stop().stop_requested()) {
+      return Fail(ErrorCode::kCancelled, "no answer");
+    }
+    const std::string_view word = TrimAscii(answer.data());
+    if (word == "q" || word == "Q") return std::optional<std::filesystem::path>();
+    const auto path = word.empty() ? same : std::filesystem::absolute(word);
+    const auto good = CheckTargetFolder(path);
+    if (good) return std::optional(path);
+    fmt::print(stderr, "{}\n", good.error().message);
   }
-  const std::string_view word = TrimAscii(answer.data());
-  if (word == "q" || word == "Q") return std::optional<std::filesystem::path>();
-  if (word.empty()) return std::optional(same);
-  return std::optional(std::filesystem::absolute(word));
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<UnmountedPlace> ReadMounts(const char* path) {
+  std::vector<UnmountedPlace> out;
+  std::FILE* file = ::setmntent(path, "re");
+  if (file == nullptr) return out;
+  struct mntent entry {};
+  std::array<char, 8192> buffer{};
+  while (::getmntent_r(file, &entry, buffer.data(), static_cast<int>(buffer.size())) != nullptr) {
+    out.push_back({entry.mnt_fsname, fs::path(entry.mnt_dir).lexically_normal()});
+  }
+  ::endmntent(file);
+  return out;
+}
+
+std::unexpected<Error> NoFolder(ErrorCode code, const char* reason, std::string message,
+                                std::string next) {
+  return std::unexpected(Error{code, std::move(message), reason, std::move(next)});
+}
+
+}  // namespace
+
+std::optional<UnmountedPlace> FindUnmounted(const fs::path& folder, const char* fstab,
+                                            const char* mounts) {
+  std::error_code error;
+  fs::path path = fs::canonical(folder, error);
+  if (error) return std::nullopt;
+  const auto mounted = ReadMounts(mounts);
+  if (mounted.empty()) return std::nullopt;
+  const auto wanted = ReadMounts(fstab);
+  for (; path.has_relative_path(); path = path.parent_path()) {
+    if (std::ranges::find(mounted, path, &UnmountedPlace::place) != mounted.end()) break;
+    const auto found = std::ranges::find(wanted, path, &UnmountedPlace::place);
+    if (found != wanted.end()) return *found;
+  }
+  return std::nullopt;
+}
+
+Result<void> CheckTargetFolder(const fs::path& folder) {
+  const std::string shown = "'" + EscapeForDisplay(folder.string(), 400) + "'";
+  std::error_code error;
+  if (fs::is_directory(folder, error)) {
+    const auto unmounted = FindUnmounted(folder, "/etc/fstab", "/proc/self/mounts");
+    if (!unmounted) return {};
+    return NoFolder(ErrorCode::kNotFound, "medium-not-mounted",
+                    shown + " is where " + EscapeForDisplay(unmounted->device, 200) +
+                        " is mounted by /etc/fstab, and it is not: what is written there would lie "
+                        "on the disk below",
+                    "put the medium in, then: mount " + ShellWord(unmounted->place.string()));
+  }
+  if (fs::exists(folder, error)) {
+    return NoFolder(ErrorCode::kUsage, "no-folder", shown + " is no folder",
+                    "name the folder that it lies in, or another one: --to DIR");
+  }
+  return NoFolder(ErrorCode::kNotFound, "no-folder",
+                  "there is no folder " + shown + ": if it is a medium, it is not mounted",
+                  "put the medium in and mount it; if a folder on this disk is meant: mkdir -p " +
+                      ShellWord(folder.string()));
 }
 
 }  // namespace gapferry::cli

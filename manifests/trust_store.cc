@@ -125,16 +125,20 @@ Result<std::vector<TrustedCard>> ReadTrustedCards(const std::filesystem::path& f
   return cards;
 }
 
-Result<void> AddTrustedCard(const std::filesystem::path& folder, ByteView bytes) {
+Result<void> CheckTrustedCard(const std::filesystem::path& folder, ByteView bytes) {
   TRY_ASSIGN(const Card card, DecodeCard(bytes));
   TRY_ASSIGN(const auto known, ReadTrustedCards(folder));
   for (const TrustedCard& one : known) {
-    if (one.card.guid != card.guid) continue;
-    if (std::ranges::equal(one.bytes, bytes)) return {};
+    if (one.card.guid != card.guid || std::ranges::equal(one.bytes, bytes)) continue;
     return Fail(ErrorCode::kUsage, "card-known",
                 "another card of '" + one.card.name + "' (" + card.guid.ToString() +
                     ") is trusted already");
   }
+  return {};
+}
+
+Result<void> AddTrustedCard(const std::filesystem::path& folder, ByteView bytes) {
+  TRY(CheckTrustedCard(folder, bytes));
   return ReplaceTrustedCard(folder, bytes);
 }
 

@@ -29,6 +29,8 @@ Result<std::vector<TrustedCard>> ReadTrustedCards(const std::filesystem::path& f
 /// Adds a card. The same one again changes nothing; another card of the same GUID is refused
 /// (kUsage, reason "card-known").
 Result<void> AddTrustedCard(const std::filesystem::path& folder, ByteView card);
+/// The refusal of AddTrustedCard, before anything is asked or recorded.
+Result<void> CheckTrustedCard(const std::filesystem::path& folder, ByteView card);
 /// In place of the holder's card, or new.
 Result<void> ReplaceTrustedCard(const std::filesystem::path& folder, ByteView card);
 

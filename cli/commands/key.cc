@@ -1,11 +1,13 @@
 // gapferry key: own keys, of a mirror or of a person who reviews.
 #include <fmt/format.h>
 
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/canonical_json.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/audited_change.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/key_support.h"
@@ -24,6 +26,16 @@ Result<void> Audit(KeyOwner& owner, const char* action, JsonValue::Object detail
                                {mirror::CurrentActor(), action, owner.holder.guid.ToString(),
                                 WriteCanonicalJson(JsonValue(std::move(detail)))}));
   return {};
+}
+
+/// Recorded before the files change, so that nothing changes without a record.
+Result<void> Change(KeyOwner& owner, const char* action, JsonValue::Object detail,
+                    const std::function<Result<void>()>& change) {
+  if (!owner.mirror) return change();
+  return ChangeAudited(*owner.mirror,
+                       {mirror::CurrentActor(), action, owner.holder.guid.ToString(),
+                        WriteCanonicalJson(JsonValue(std::move(detail)))},
+                       change);
 }
 
 json ToJson(const TrustDocument& document) {
@@ -136,6 +148,7 @@ Result<ExitCode> Rotate(Context& context) {
   TRY(context.Confirm("Replace the keys of " + EscapeForDisplay(owner.holder.name, 64) + "?"));
   TRY_ASSIGN(const auto passphrase, NewPassphrase(context, "the new keys"));
   change.passphrase = passphrase.text();
+  TRY(Audit(owner, "key.rotate-begun", {{"lost", change.is_lost}, {"why", change.why}}));
   TRY_ASSIGN(const TrustDocument document, exporter::ChangeKeys(owner.holder, change));
   TRY(Audit(owner, "key.rotate",
             {{"ended_key", document.ended_key.ToHex()},
@@ -160,6 +173,7 @@ Result<ExitCode> Revoke(Context& context) {
   TRY(context.Confirm("End the signing key of " + EscapeForDisplay(owner.holder.name, 64) +
                       " for ever, without another in its place?"));
   const UtcTime now = owner.mirror ? owner.mirror->clock().Now() : SystemClock().Now();
+  TRY(Audit(owner, "key.revoke-begun", {{"why", context.args().TextOr("why", "revoked")}}));
   TRY_ASSIGN(const TrustDocument document,
              exporter::RevokeOwnKey(owner.holder, context.args().TextOr("why", "revoked"), now));
   TRY(Audit(owner, "key.revoke",
@@ -185,14 +199,17 @@ Result<ExitCode> Passphrase(Context& context) {
     TRY_ASSIGN(passphrase, manifests::AskNewPassphrase("the keys of " + owner.holder.name));
   }
   json files = json::array();
-  for (const auto& path : {owner.holder.paths.signing, owner.holder.paths.encryption}) {
-    if (manifests::IsTokenUri(path.string())) continue;
-    TRY(manifests::ChangePassphrase(path, passphrase.text()));
-    files.push_back(path.string());
-    context.Print(fmt::format("{}: {}", path.string(),
-                              remove ? "without a passphrase" : "under the new passphrase"));
-  }
-  TRY(Audit(owner, "key.passphrase", {{"protected", !remove}}));
+  const auto change = [&]() -> Result<void> {
+    for (const auto& path : {owner.holder.paths.signing, owner.holder.paths.encryption}) {
+      if (manifests::IsTokenUri(path.string())) continue;
+      TRY(manifests::ChangePassphrase(path, passphrase.text()));
+      files.push_back(path.string());
+      context.Print(fmt::format("{}: {}", path.string(),
+                                remove ? "without a passphrase" : "under the new passphrase"));
+    }
+    return {};
+  };
+  TRY(Change(owner, "key.passphrase", {{"protected", !remove}}, change));
   context.Emit({{"files", files}, {"protected", !remove}});
   return ExitCode::kDone;
 }
@@ -201,9 +218,9 @@ Result<ExitCode> Carry(Context& context) {
   TRY_ASSIGN(KeyOwner owner, OpenKeyOwner(context, /*exclusive=*/true));
   TRY_ASSIGN(const auto documents, ReadTrustFile(*context.args().Text("FILE")));
   for (const TrustDocument& document : documents) {
-    TRY(exporter::CarryDocument(owner.holder.paths, document));
-    TRY(Audit(owner, "key.carry",
-              {{"holder", document.holder.ToString()}, {"number", document.number}}));
+    TRY(Change(owner, "key.carry",
+               {{"holder", document.holder.ToString()}, {"number", document.number}},
+               [&] { return exporter::CarryDocument(owner.holder.paths, document); }));
     context.Print("carried from now on: " + DescribeTrust(document));
     context.Emit(ToJson(document));
   }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
+#include "cli/audited_change.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/job_view.h"
@@ -138,12 +139,10 @@ Result<void> Store(mirror::Mirror& mirror, const Schedule& schedule) {
   if (*changed != text) {
     struct stat facts {};
     const unsigned mode = ::stat(path.c_str(), &facts) == 0 ? facts.st_mode & 07777U : 0644U;
-    TRY(WriteFileAtomically(path, AsBytes(*changed), mode));
     const json detail = {{"sync", mirror::KindText(schedule, "sync")},
                          {"rollup", mirror::KindText(schedule, "rollup")}};
-    TRY(mirror::AppendAuditAlone(
-        mirror.db(), mirror.clock().Now(),
-        {mirror::CurrentActor(), "schedule.set", "schedule", detail.dump()}));
+    TRY(ChangeAudited(mirror, {mirror::CurrentActor(), "schedule.set", "schedule", detail.dump()},
+                      [&] { return WriteFileAtomically(path, AsBytes(*changed), mode); }));
   }
   return mirror::NoteSchedules(mirror, schedule);
 }

@@ -6,6 +6,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/admin_support.h"
+#include "cli/card_check.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/site_view.h"
@@ -51,9 +53,9 @@ Result<ExitCode> Add(Context& context) {
   const std::string name = EscapeForDisplay(card.name, 64);
   context.Say(fmt::format("card of {} ({})\nfingerprint {}", name, card.guid.ToString(),
                           card.Fingerprint()));
-  TRY(context.ConfirmOnTerminal("Does " + name +
-                                " read the same fingerprint to you, and may bundles be "
-                                "written for it?"));
+  TRY(ConfirmCard(
+      context, card, NextCommand(context, "site add " + ShellWord(file)),
+      "Does " + name + " read the same fingerprint to you, and may bundles be written for it?"));
   mirror::Ledger ledger(mirror.db());
   TRY_ASSIGN(const auto site, ledger.AddSite(card.guid, card.name, bytes, mirror.clock().Now(),
                                              mirror::CurrentActor()));
@@ -88,8 +90,51 @@ Result<ExitCode> List(Context& context) {
   return ExitCode::kDone;
 }
 
+/// Updates that are not offered there, whatever is approved here.
+Result<std::string> BlockedText(mirror::Mirror& mirror,
+                                const std::vector<mirror::ReturnEffect::Blocked>& blocked,
+                                json& list) {
+  std::string text;
+  for (std::size_t i = 0; i < blocked.size(); ++i) {
+    const auto& one = blocked[i];
+    list.push_back(
+        {{"update", one.update.ToString()}, {"since", one.since.ToXml()}, {"reason", one.reason}});
+    if (i >= kShownRequests) continue;
+    TRY_ASSIGN(const std::string title, TitleOf(mirror, one.update));
+    text += fmt::format("             {} {}, since {}{}\n", one.update.ToString(), title,
+                        Minute(one.since),
+                        one.reason.empty() ? "" : ": " + EscapeForDisplay(one.reason, 200));
+  }
+  if (blocked.empty()) return text;
+  if (blocked.size() > kShownRequests) {
+    text += fmt::format("             and {} more\n", blocked.size() - kShownRequests);
+  }
+  return fmt::format("blocks       {}\n", Plural(blocked.size(), "update")) + text;
+}
+
+/// Files that its scanner did not let in.
+std::string WithheldText(const std::vector<mirror::ReturnEffect::Withheld>& withheld, json& list) {
+  std::string text;
+  for (std::size_t i = 0; i < withheld.size(); ++i) {
+    const auto& one = withheld[i];
+    const std::string why(mirror::WithheldWhyName(one.why));
+    list.push_back({{"sha1", one.sha1.ToHex()}, {"size", one.size_bytes}, {"why", why}});
+    if (i >= kShownRequests) continue;
+    text += fmt::format("             {} ({}), {}\n", one.sha1.ToHex(),
+                        FormatByteCount(one.size_bytes), why);
+  }
+  if (withheld.empty()) return text;
+  if (withheld.size() > kShownRequests) {
+    text += fmt::format("             and {} more\n", withheld.size() - kShownRequests);
+  }
+  return fmt::format("withholds    {} that its scanner rejected\n",
+                     Plural(withheld.size(), "file")) +
+         text;
+}
+
 /// What the site's last return asked for and told, for people.
-Result<std::string> Reports(mirror::Ledger& ledger, const mirror::Site& site, json& object) {
+Result<std::string> Reports(mirror::Mirror& mirror, mirror::Ledger& ledger,
+                            const mirror::Site& site, json& object) {
   TRY_ASSIGN(const auto requested, ledger.Requested(site.guid));
   TRY_ASSIGN(const auto damage, ledger.Damage(site.guid));
   TRY_ASSIGN(const auto blocked, ledger.BlockedAt(site.guid));
@@ -105,6 +150,8 @@ Result<std::string> Reports(mirror::Ledger& ledger, const mirror::Site& site, js
   object["damaged_runs"] = damage.size();
   object["blocked_updates"] = blocked.size();
   object["withheld_files"] = withheld.size();
+  object["blocked"] = json::array();
+  object["withheld"] = json::array();
   std::string text =
       fmt::format("asks for     {} files, {} of them by name\n", requested.size(), asked);
   for (std::size_t i = 0; i < requested.size() && i < kShownRequests; ++i) {
@@ -117,9 +164,8 @@ Result<std::string> Reports(mirror::Ledger& ledger, const mirror::Site& site, js
   if (!damage.empty()) {
     text += fmt::format("damaged      {} runs of blocks that it could not read\n", damage.size());
   }
-  if (!blocked.empty()) text += fmt::format("blocks       {} updates\n", blocked.size());
-  if (!withheld.empty()) text += fmt::format("withholds    {} files\n", withheld.size());
-  return text;
+  TRY_ASSIGN(const std::string blocks, BlockedText(mirror, blocked, object["blocked"]));
+  return text + blocks + WithheldText(withheld, object["withheld"]);
 }
 
 Result<std::string> GroupsOf(mirror::Ledger& ledger, const mirror::Site& site, json& object) {
@@ -169,7 +215,7 @@ Result<ExitCode> Show(Context& context) {
   if (!site.diverged.empty()) text += "diverged     " + site.diverged + "\n";
   text += fmt::format("last return  {} ({})\nholds        {} files by its receipts\n",
                       site.applied_return, TimeOr(site.last_return_at, "never"), believed.size());
-  TRY_ASSIGN(const std::string reports, Reports(ledger, site, object));
+  TRY_ASSIGN(const std::string reports, Reports(mirror, ledger, site, object));
   TRY_ASSIGN(const std::string groups, GroupsOf(ledger, site, object));
   TRY_ASSIGN(const std::string settings, SettingsText(mirror, site.settings));
   context.Print(text + reports + groups + settings + FormatTable(rows));
@@ -185,9 +231,16 @@ std::vector<Command> SiteCommands() {
   return {
       {.path = {"site", "add"},
        .summary = "add a destination of bundles by its card",
-       .examples = {{"gapferry site add plant.card", "shows the fingerprint; asks on a terminal"},
+       .description =
+           "The fingerprint is shown and must be compared with what the site reads from its own "
+           "screen. Without a terminal nothing is added unless --fingerprint or --yes answers.",
+       .examples = {{"gapferry site add plant.card", "shows the fingerprint and asks"},
+                    {"gapferry site add plant.card --fingerprint "
+                     "abcd-efgh-ijkl-mnop-qrst-uvwx-yz23-4567",
+                     "what the site reads by telephone: added when it is the card's"},
                     {"gapferry site add plant.card --yes", "compared before: does not ask"}},
-       .options = {{"CARD", Takes::kText, {}, "the site's card, from its 'identity show'", true}},
+       .options = {{"CARD", Takes::kText, {}, "the site's card, from its 'identity show'", true},
+                   FingerprintOption()},
        .asks = true,
        .exits = exits,
        .run = Add},

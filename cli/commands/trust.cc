@@ -7,6 +7,9 @@
 #include "base/canonical_json.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/admin_support.h"
+#include "cli/audited_change.h"
+#include "cli/card_check.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/key_support.h"
@@ -26,17 +29,9 @@ using manifests::StreamRule;
 using mirror::Mirror;
 using nlohmann::json;
 
-Result<Mirror> OpenMirror(Context& context) {
-  TRY_ASSIGN(const auto path, context.MirrorPath());
-  return Mirror::Open(path);
-}
-
-Result<void> Audit(Mirror& mirror, const char* action, const std::string& object,
-                   JsonValue::Object detail) {
-  TRY(mirror::AppendAuditAlone(
-      mirror.db(), mirror.clock().Now(),
-      {mirror::CurrentActor(), action, object, WriteCanonicalJson(JsonValue(std::move(detail)))}));
-  return {};
+mirror::AuditEntry EntryOf(const char* action, const std::string& object,
+                           JsonValue::Object detail) {
+  return {mirror::CurrentActor(), action, object, WriteCanonicalJson(JsonValue(std::move(detail)))};
 }
 
 std::unexpected<Error> Refuse(ErrorCode code, std::string reason, std::string message,
@@ -99,6 +94,14 @@ std::string Purpose(const std::vector<manifests::SignerRole>& roles) {
   return "may it send bundles here and release those of others";
 }
 
+/// The command that was typed, for those who have to answer it.
+std::string AddCommand(const Context& context) {
+  std::string words = "trust add " + ShellWord(*context.args().Text("CARD"));
+  for (const std::string& role : context.args().List("role")) words += " --role " + role;
+  if (context.args().Has("replace")) words += " --replace";
+  return NextCommand(context, words);
+}
+
 /// Connected side: another card for a site that lost its keys, compared by voice.
 Result<bool> ReplaceSiteCard(Context& context, Mirror& mirror, const manifests::Card& card,
                              const Bytes& bytes) {
@@ -108,7 +111,8 @@ Result<bool> ReplaceSiteCard(Context& context, Mirror& mirror, const manifests::
   const std::string name = EscapeForDisplay(site->name, 64);
   context.Say("card of site " + name + "\nfingerprint " + card.Fingerprint() +
               "\nin place of the card that is known");
-  TRY(context.ConfirmOnTerminal("Does " + name + " read the same fingerprint to you?"));
+  TRY(ConfirmCard(context, card, AddCommand(context),
+                  "Does " + name + " read the same fingerprint to you?"));
   TRY_ASSIGN(auto transaction,
              mirror::Transaction::Begin(mirror.db(), mirror::TransactionKind::kWrite));
   TRY(mirror.db().Run("UPDATE site SET card = ? WHERE guid = ?", bytes, card.guid));
@@ -152,18 +156,21 @@ Result<ExitCode> Add(Context& context) {
     context.Say("in place of the card with fingerprint " + known->card.Fingerprint() +
                 ", whose key ends here");
   }
-  TRY(context.ConfirmOnTerminal("Does " + name + " read the same fingerprint to you, and " +
-                                Purpose(roles) + "?"));
-  if (replaces) {
-    TRY(Replace(mirror, *known, bytes));
-  } else {
-    TRY(manifests::AddTrustedCard(mirror.keys().trusted_folder, bytes));
-  }
-  TRY(KeepRoles(mirror, card, roles));
-  TRY(Audit(mirror, replaces ? "trust.replace" : "trust.add", card.guid.ToString(),
-            {{"fingerprint", card.Fingerprint()},
-             {"key", card.signing_key.Id().ToHex()},
-             {"name", card.name}}));
+  if (!replaces) TRY(manifests::CheckTrustedCard(mirror.keys().trusted_folder, bytes));
+  TRY(ConfirmCard(
+      context, card, AddCommand(context),
+      "Does " + name + " read the same fingerprint to you, and " + Purpose(roles) + "?"));
+  const auto keep = [&]() -> Result<void> {
+    TRY(replaces ? Replace(mirror, *known, bytes)
+                 : manifests::AddTrustedCard(mirror.keys().trusted_folder, bytes));
+    return KeepRoles(mirror, card, roles);
+  };
+  TRY(ChangeAudited(mirror,
+                    EntryOf(replaces ? "trust.replace" : "trust.add", card.guid.ToString(),
+                            {{"fingerprint", card.Fingerprint()},
+                             {"key", card.signing_key.Id().ToHex()},
+                             {"name", card.name}}),
+                    keep));
   const bool sends = std::ranges::find(roles, manifests::SignerRole::kOrigin) != roles.end();
   context.Print(sends ? "bundles of " + name + " are accepted"
                       : name +
@@ -273,11 +280,13 @@ Result<void> ChangePolicy(Context& context, Mirror& mirror, const manifests::Tru
   TRY(context.ConfirmOnTerminal("Change the policy to '" +
                                 (drops ? std::string("the default") : RuleText(state, rule)) +
                                 "'?"));
-  TRY(manifests::WriteLocalPolicy(mirror.keys().trusted_folder, local));
-  return Audit(mirror, "trust.policy", is_default ? "default" : rule.sender.ToString(),
-               {{"policy", drops ? std::string("default") : rule.rule.ToString()},
-                {"reviewers", rule.reviewers.size()},
-                {"stream", rule.stream}});
+  return ChangeAudited(
+      mirror,
+      EntryOf("trust.policy", is_default ? "default" : rule.sender.ToString(),
+              {{"policy", drops ? std::string("default") : rule.rule.ToString()},
+               {"reviewers", rule.reviewers.size()},
+               {"stream", rule.stream}}),
+      [&] { return manifests::WriteLocalPolicy(mirror.keys().trusted_folder, local); });
 }
 
 Result<ExitCode> Policy(Context& context) {
@@ -328,9 +337,11 @@ Result<ExitCode> Revoke(Context& context) {
     TRY(context.Confirm("Stop accepting what key " + key.ToHex() + " of " + name + " signs?"));
     TRY_ASSIGN(LocalPolicy local, manifests::ReadLocalPolicy(mirror.keys().trusted_folder));
     local.ended.push_back({key, holder.card.guid, holder.card.name, "revoked: " + why});
-    TRY(manifests::WriteLocalPolicy(mirror.keys().trusted_folder, local));
-    TRY(Audit(mirror, "trust.revoke", holder.card.guid.ToString(),
-              {{"ended_key", key.ToHex()}, {"why", why}}));
+    TRY(ChangeAudited(
+        mirror,
+        EntryOf("trust.revoke", holder.card.guid.ToString(),
+                {{"ended_key", key.ToHex()}, {"why", why}}),
+        [&] { return manifests::WriteLocalPolicy(mirror.keys().trusted_folder, local); }));
   }
   context.Print(fmt::format(
       "key {} of {} does not count here any more\na new card, compared by voice: gapferry trust "
@@ -393,12 +404,16 @@ std::vector<Command> TrustCommands() {
   return {
       {.path = {"trust", "add"},
        .summary = "trust the mirror or the person whose card this is",
-       .description = "The fingerprint is shown and must be compared with what the other side "
-                      "reads from its own screen: a card that nobody compared is the way in. Cards "
-                      "of mirrors send bundles, cards of persons ('gapferry key create') release "
-                      "them.",
-       .examples = {{"gapferry trust add harbour.card",
-                     "shows the fingerprint; asks on a terminal"},
+       .description =
+           "The fingerprint is shown and must be compared with what the other side "
+           "reads from its own screen: a card that nobody compared is the way in; without "
+           "a terminal nothing is added unless --fingerprint or --yes answers. Cards "
+           "of mirrors send bundles, cards of persons ('gapferry key create') release "
+           "them.",
+       .examples = {{"gapferry trust add harbour.card", "shows the fingerprint and asks"},
+                    {"gapferry trust add harbour.card --fingerprint "
+                     "abcd-efgh-ijkl-mnop-qrst-uvwx-yz23-4567",
+                     "what the other side reads by telephone: added when it is the card's"},
                     {"gapferry trust add jane.card --role release --yes",
                      "compared before: does not ask"},
                     {"gapferry trust add harbour.card --replace",
@@ -411,7 +426,8 @@ std::vector<Command> TrustCommands() {
              "only for this, not for all that the card names",
              false,
              {"origin", "release"}},
-            {"--replace", Takes::kNothing, {}, "in place of another card of the same holder"}},
+            {"--replace", Takes::kNothing, {}, "in place of another card of the same holder"},
+            FingerprintOption()},
        .asks = true,
        .exits = exits,
        .run = Add},

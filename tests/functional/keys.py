@@ -267,10 +267,42 @@ class Reviews(unittest.TestCase):
     def test_a_bundle_that_is_not_finished_keeps_its_key(self):
         mirror = self.world.copy(self.connected, "unfinished")
         mirror.run("update", "decline", small.LEAVES[1])
-        mirror.try_run("export", "--to", "/dev/null/nowhere", "--for", "site", "--full")
+        medium = self.world.directory("in-the-way")
+        (medium / "gapferry-site-000003").write_text("a file where the bundle's folder is to be")
+        self.assertEqual(mirror.try_run("export", "--to", medium, "--for", "site", "--full").code, 1)
         error = mirror.refuse(2, "key", "rotate", "--yes")
         self.assertEqual(error["reason"], "unfinished-export")
         self.assertIn("bundle abandon", error["next"])
+
+    def test_a_card_counts_when_somebody_compared_it(self):
+        site = self.world.copy(self.site, "compared")
+        card = self.reviewer("ida") / "card"
+        right = json.loads(card.read_text())["fingerprint"]
+        wrong = right[:-1] + ("a" if right[-1] != "a" else "b")
+        others = json.loads(self.card.read_text())["fingerprint"]
+        before = site.state(), site.rows("trust", "list")
+        error = site.refuse(2, "trust", "add", card, "--role", "release")
+        self.assertEqual(error["reason"], "needs-answer")
+        self.assertIn(f"gapferry trust add {card} --role release --mirror {site.path} --fingerprint", error["next"])
+        for typed, code, reason in ((wrong, 21, "fingerprint-differs"), (others, 21, "fingerprint-differs"),
+                                    (right[:-1], 2, "fingerprint-malformed"), ("", 2, "fingerprint-malformed"),
+                                    (right[:-1] + "!", 2, "fingerprint-malformed")):
+            error = site.refuse(code, "trust", "add", card, "--fingerprint", typed)
+            self.assertEqual((error["reason"], bool(error["next"])), (reason, True), typed)
+        self.assertEqual((site.state(), site.rows("trust", "list")), before)
+        site.run("trust", "add", card, "--fingerprint", right.upper().replace("-", " "))
+        self.assertEqual(self.connected.refuse(2, "site", "add", self.world.path / "site.card")["reason"],
+                         "needs-answer")
+
+    def test_a_change_of_files_is_recorded_before_it_is_made(self):
+        site = self.world.copy(self.site, "recorded")
+        site.run("trust", "add", self.reviewer("kai") / "card", "--yes")
+        # Where the file is written before it is renamed.
+        (site.path / "keys/trusted/policy.json.tmp").mkdir()
+        self.assertEqual(site.try_run("trust", "policy", "--release", "1").code, 1)
+        self.assertEqual([r["action"] for r in site.rows("log", "--limit", "2")],
+                         ["trust.policy.failed", "trust.policy"])
+        self.assertEqual([r["policy"] for r in site.run("trust", "policy")["rules"]], ["origin"])
 
     def test_policies(self):
         site = self.world.copy(self.site, "policies")
