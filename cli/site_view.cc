@@ -23,10 +23,14 @@ json SettingsToJson(const SiteSettings& settings) {
                  {"groups", groups},
                  {"express", nullptr},
                  {"max_bytes", settings.max_bytes},
+                 {"encrypt", nullptr},
+                 {"parity", nullptr},
                  {"returns", !settings.no_returns},
                  {"overlap", settings.overlap_bundles},
                  {"overlap_days", settings.overlap_days}};
   if (settings.express) object["express"] = *settings.express;
+  if (settings.encrypt) object["encrypt"] = *settings.encrypt;
+  if (settings.parity) object["parity"] = *settings.parity;
   return object;
 }
 
@@ -58,6 +62,27 @@ Result<mirror::Site> FindSite(const Context& context, mirror::Ledger& ledger,
   return site;
 }
 
+Result<std::optional<AskedRepair>> FindAskedRepair(mirror::Ledger& ledger,
+                                                   const mirror::Site& site) {
+  TRY_ASSIGN(const auto runs, ledger.Damage(site.guid));
+  AskedRepair asked;
+  std::vector<std::uint64_t> bundles;
+  for (const auto& run : runs) {
+    // What it has acknowledged since came in another way.
+    if (run.stream == site.stream && run.sequence <= site.acknowledged_sequence) continue;
+    asked.blocks += run.count;
+    if (bundles.empty() || bundles.back() != run.sequence) bundles.push_back(run.sequence);
+  }
+  if (bundles.empty()) return std::optional<AskedRepair>();
+  asked.text = fmt::format(
+      "{} could not read {} of {} {} and asks for them, which no ordinary "
+      "bundle brings",
+      EscapeForDisplay(site.name, 64), Plural(asked.blocks, "block"),
+      bundles.size() == 1 ? "bundle" : "bundles", fmt::join(bundles, ", "));
+  asked.command = "export --repair-asked --for " + ShellWord(site.stream) + " --to DIR";
+  return std::optional(std::move(asked));
+}
+
 Result<std::string> SettingsText(mirror::Mirror& mirror, const SiteSettings& settings) {
   std::string text;
   const auto add = [&](std::string_view name, const std::string& what) {
@@ -85,6 +110,12 @@ Result<std::string> SettingsText(mirror::Mirror& mirror, const SiteSettings& set
   if (settings.max_bytes > 0) {
     add("max bytes", FormatByteCount(settings.max_bytes) + " of files in one bundle");
   }
+  const auto& exporting = mirror.config().exporting;
+  const bool encrypts = settings.encrypt.value_or(exporting.encrypt);
+  add("encrypted", fmt::format("{}{}", encrypts ? "yes" : "no",
+                               settings.encrypt ? "" : " (as export.encrypt says)"));
+  add("parity", fmt::format("{} percent{}", settings.parity.value_or(exporting.parity),
+                            settings.parity ? "" : " (as export.parity says)"));
   if (settings.no_returns) {
     std::string overlap = fmt::format("any of the last {} bundles", settings.overlap_bundles);
     if (settings.overlap_days > 0) {

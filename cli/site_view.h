@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +22,18 @@ nlohmann::json SettingsToJson(const mirror::SiteSettings& settings);
 Result<mirror::Site> FindSite(const Context& context, mirror::Ledger& ledger,
                               std::string_view text);
 
-/// What the site is sent, in words: only what differs from the defaults, but for the content.
+/// That the last return of a site asks for damaged blocks of bundles that it has not imported in
+/// any other way since. `command` is what to type behind "gapferry".
+struct AskedRepair {
+  std::uint64_t blocks = 0;
+  std::string text;
+  std::string command;
+};
+Result<std::optional<AskedRepair>> FindAskedRepair(mirror::Ledger& ledger,
+                                                   const mirror::Site& site);
+
+/// What the site is sent, in words: only what differs from the defaults, but for content,
+/// encryption and parity.
 Result<std::string> SettingsText(mirror::Mirror& mirror, const mirror::SiteSettings& settings);
 
 }  // namespace gapferry::cli

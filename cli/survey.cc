@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "cli/admin_support.h"
 #include "cli/evidence_notices.h"
+#include "cli/site_view.h"
 #include "cli/trust_support.h"
 #include "importer/own_side.h"
 #include "mirror/deadlines.h"
@@ -293,6 +294,8 @@ class Notices {
             export_line + " --full");
         continue;
       }
+      TRY_ASSIGN(const auto asked, FindAskedRepair(ledger, site));
+      if (asked) Add("repair-asked", asked->text, asked->command);
       TRY_ASSIGN(const auto unfinished, ledger.Unfinished(site.guid));
       if (unfinished) {
         Add("bundle-unfinished",

@@ -28,8 +28,8 @@ struct ExportRequest {
   std::optional<std::uint64_t> since;
   std::optional<ResendSince> resend_since;
   std::uint64_t volume_bytes = 0;  ///< 0: one volume
-  std::optional<bool> seal;        ///< for the recipients' keys; absent: as export.encrypt says
-  std::optional<unsigned> parity;  ///< percent of repair blocks; absent: as export.parity says
+  std::optional<bool> seal;        ///< for the recipients' keys; absent: as SealsFor says
+  std::optional<unsigned> parity;  ///< percent of repair blocks; absent: as ParityFor says
 };
 
 /// From where one site is led on, and what it is taken to hold there.

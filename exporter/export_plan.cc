@@ -193,6 +193,20 @@ Result<std::vector<manifests::EncryptionPublicKey>> EncryptionKeys(
 
 }  // namespace
 
+bool SealsFor(const mirror::Config& config, const mirror::Destination& destination) {
+  return std::ranges::any_of(destination.recipients, [&](const mirror::Site& site) {
+    return site.settings.encrypt.value_or(config.exporting.encrypt);
+  });
+}
+
+unsigned ParityFor(const mirror::Config& config, const mirror::Destination& destination) {
+  unsigned percent = 0;
+  for (const mirror::Site& site : destination.recipients) {
+    percent = std::max(percent, site.settings.parity.value_or(config.exporting.parity));
+  }
+  return percent;
+}
+
 Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
   mirror::Ledger ledger(mirror.db());
   ExportPlan plan;
@@ -201,8 +215,8 @@ Result<ExportPlan> PlanExport(Mirror& mirror, const ExportRequest& request) {
   TRY_ASSIGN(plan.site, ledger.FindDestination(request.site));
   TRY_ASSIGN(plan.passed_sequence, PassedSequence(ledger, plan.site));
   plan.volume_bytes = request.volume_bytes;
-  plan.parity = request.parity.value_or(mirror.config().exporting.parity);
-  if (request.seal.value_or(mirror.config().exporting.encrypt)) {
+  plan.parity = request.parity.value_or(ParityFor(mirror.config(), plan.site));
+  if (request.seal.value_or(SealsFor(mirror.config(), plan.site))) {
     TRY_ASSIGN(plan.seal_for, EncryptionKeys(plan.site));
   }
   TRY_ASSIGN(const auto published, mirror.catalog().Published());

@@ -43,6 +43,12 @@ struct ExportPlan {
   std::uint64_t Seconds() const;      ///< a rough estimate
 };
 
+/// Whether bundles for these sites are sealed, and their percentage of repair blocks, unless a
+/// command says otherwise: each site's own setting, else gapferry.yaml. Of several sites the most
+/// careful one decides: sealed when it is for one of them, and the largest percentage.
+bool SealsFor(const mirror::Config& config, const mirror::Destination& destination);
+unsigned ParityFor(const mirror::Config& config, const mirror::Destination& destination);
+
 /// From the oldest state among those of the recipients (FindSiteBase): without a receipt the bundle
 /// is full. Documents and intent are complete whatever a site's settings say; those decide on
 /// files. Fails as FindSiteBase and FindDestination do; kUsage (reason "history-changed") when a

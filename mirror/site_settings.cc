@@ -72,7 +72,9 @@ std::string EncodeSiteSettings(const SiteSettings& settings) {
                            {"no_returns", settings.no_returns},
                            {"overlap_bundles", std::uint64_t{settings.overlap_bundles}},
                            {"overlap_days", std::uint64_t{settings.overlap_days}}};
+  if (settings.encrypt) object["encrypt"] = *settings.encrypt;
   if (settings.express) object["express"] = *settings.express;
+  if (settings.parity) object["parity"] = std::uint64_t{*settings.parity};
   return WriteCanonicalJson(JsonValue(std::move(object)));
 }
 
@@ -85,6 +87,7 @@ Result<SiteSettings> DecodeSiteSettings(std::string_view text) {
   const auto content = ParseSiteContent(fields.Text("content", kMaxItemBytes));
   if (!content) fields.Refuse("'content' is unknown");
   settings.content = content.value_or(SiteContent::kAsMirror);
+  if (fields.Has("encrypt")) settings.encrypt = fields.Flag("encrypt");
   if (fields.Has("express")) settings.express = fields.Flag("express");
   settings.groups = Guids(fields, "groups");
   settings.languages = Strings(fields, "languages");
@@ -93,6 +96,9 @@ Result<SiteSettings> DecodeSiteSettings(std::string_view text) {
   settings.overlap_bundles =
       static_cast<std::uint32_t>(fields.Count("overlap_bundles", kMaxOverlapBundles));
   settings.overlap_days = static_cast<std::uint32_t>(fields.Count("overlap_days", kMaxOverlapDays));
+  if (fields.Has("parity")) {
+    settings.parity = static_cast<std::uint32_t>(fields.Count("parity", kMaxSiteParity));
+  }
   TRY(fields.Finish());
   return settings;
 }

@@ -30,6 +30,8 @@ struct SiteSettings {
   std::vector<Guid> groups;                ///< approvals for these count; ascending; empty: all
   std::optional<bool> express;             ///< absent: as this mirror downloads
   std::uint64_t max_bytes = 0;             ///< of files in one bundle; 0: no limit
+  std::optional<bool> encrypt;             ///< absent: as export.encrypt says
+  std::optional<std::uint32_t> parity;     ///< percent, 0: none; absent: as export.parity says
   /// Nothing comes back from there: each bundle starts so far back that any of the last
   /// `overlap_bundles`, and all of the last `overlap_days`, may be lost.
   bool no_returns = false;
@@ -41,6 +43,7 @@ struct SiteSettings {
 };
 inline constexpr std::uint32_t kMaxOverlapBundles = 100;
 inline constexpr std::uint32_t kMaxOverlapDays = 3650;
+inline constexpr std::uint32_t kMaxSiteParity = 100;
 inline constexpr std::size_t kMaxSettingItems = 256;
 
 /// Canonical JSON, as the ledger keeps it.

@@ -13,6 +13,7 @@
 #include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
+#include "cli/media_support.h"
 #include "manifests/card.h"
 #include "manifests/evidence_document.h"
 #include "manifests/trust_store.h"
@@ -101,7 +102,7 @@ Result<ExitCode> Make(Context& context) {
   TRY_ASSIGN(const auto key, manifests::SigningKey::Load(mirror.keys().signing));
   TRY_ASSIGN(const std::string text, manifests::SignEvidence(std::move(members), key));
   const fs::path folder = fs::absolute(context.args().TextOr("to", "."));
-  TRY(CreateDirectories(folder));
+  TRY(CheckTargetFolder(folder));
   const fs::path stem =
       folder / ("evidence-" + subject->Name() + (subject->out ? "-sender" : "-recipient"));
   const fs::path file = stem.string() + ".json";

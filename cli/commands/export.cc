@@ -9,16 +9,19 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/export_plan_view.h"
 #include "cli/media_support.h"
 #include "cli/return_commands.h"
+#include "cli/site_view.h"
 #include "exporter/medium_label.h"
 #include "exporter/repair_bundle.h"
 #include "manifests/index.h"
 #include "manifests/parity.h"
 #include "mirror/audit.h"
+#include "mirror/ledger.h"
 #include "mirror/mirror.h"
 
 namespace gapferry::cli {
@@ -176,6 +179,28 @@ Result<std::optional<unsigned>> ParityOption(Context& context) {
                                              manifests::kMaxParityPercent, *percent));
 }
 
+Result<unsigned> ParityOf(mirror::Mirror& mirror, const exporter::ExportRequest& request) {
+  if (request.parity) return *request.parity;
+  mirror::Ledger ledger(mirror.db());
+  auto site = ledger.FindDestination(request.site);
+  if (!site) return WithNext(std::move(site.error()), request.site);
+  return exporter::ParityFor(mirror.config(), *site);
+}
+
+/// What the last returns of the recipients could not read of earlier bundles: an ordinary bundle
+/// does not bring these blocks.
+Result<void> SayWhatWaits(Context& context, mirror::Mirror& mirror, const std::string& name) {
+  mirror::Ledger ledger(mirror.db());
+  TRY_ASSIGN(const auto destination, ledger.FindDestination(name));
+  for (const mirror::Site& site : destination.recipients) {
+    TRY_ASSIGN(const auto asked, FindAskedRepair(ledger, site));
+    if (asked) {
+      context.Warn(asked->text + "; next: " + NextCommand(context, asked->command));
+    }
+  }
+  return {};
+}
+
 Result<std::optional<std::uint32_t>> MediumOption(Context& context) {
   const auto number = context.args().Number("again");
   if (!number) return std::optional<std::uint32_t>();
@@ -259,6 +284,11 @@ Result<ExitCode> Export(Context& context) {
     return Fail(ErrorCode::kUsage,
                 "--to DIR says where the folder of the bundle or return is made");
   }
+  if (!context.args().Has("dry-run")) {
+    for (const std::string& one : context.args().List("to")) {
+      TRY(CheckTargetFolder(std::filesystem::absolute(one)));
+    }
+  }
   if (context.args().Has("return")) return ExportReturn(context, mirror);
   if (to && (context.args().Has("repair") || context.args().Has("repair-asked"))) {
     return ExportRepair(context, mirror);
@@ -288,8 +318,8 @@ Result<ExitCode> Export(Context& context) {
   TRY_ASSIGN(request.volume_bytes, SizeOption(context, "volume-size"));
   TRY_ASSIGN(options.medium_bytes, SizeOption(context, "medium-size"));
   if (request.volume_bytes == 0 && options.medium_bytes != 0) {
-    request.volume_bytes =
-        VolumesFor(options.medium_bytes, request.parity.value_or(mirror.config().exporting.parity));
+    TRY_ASSIGN(const unsigned parity, ParityOf(mirror, request));
+    request.volume_bytes = VolumesFor(options.medium_bytes, parity);
   }
   if (context.args().Has("dry-run")) {
     auto plan = exporter::PlanExport(mirror, request);
@@ -314,6 +344,7 @@ Result<ExitCode> Export(Context& context) {
   if (!result) return WithNext(std::move(result.error()), request.site);
   const std::string next = "gapferry export --for " + request.site + " --to DIR";
   PrintResult(context, *result, next);
+  TRY(SayWhatWaits(context, mirror, request.site));
   TRY_ASSIGN(const auto state, mirror.catalog().Published());
   const auto target = static_cast<mirror::Generation>(result->manifest.target.generation);
   if (result->complete && result->resumed && target < state.name.generation) {
@@ -344,7 +375,8 @@ std::vector<Command> ExportCommands() {
                      "over two sticks"},
                     {"gapferry export --return --to /media/stick", "behind the gap: the way back"}},
        .options = {{"--to", Takes::kList, "DIR",
-                    "where the new folder or file is made; several are filled one by one"},
+                    "a folder that is there, for the new folder or file; several are filled one by "
+                    "one"},
                    {"--for", Takes::kText, "SITE",
                     "stream, name or GUID of a site or of a group of sites"},
                    {"--full", Takes::kNothing, {}, "from nothing, whatever was acknowledged"},

@@ -7,12 +7,15 @@
 #include "base/file.h"
 #include "cli/bundle_check.h"
 #include "cli/damage_view.h"
+#include "cli/media_support.h"
 #include "manifests/repair_request.h"
 
 namespace gapferry::cli {
 namespace {
 
 Result<ExitCode> RepairRequest(Context& context) {
+  const fs::path folder = fs::absolute(*context.args().Text("to"));
+  TRY(CheckTargetFolder(folder));
   TRY_ASSIGN(const CheckedBundle checked, CheckBundle(context, "repair-request"));
   const auto& report = checked.report;
   const std::string name = report.manifest.DirectoryName();
@@ -28,8 +31,6 @@ Result<ExitCode> RepairRequest(Context& context) {
     error.next = "take another copy of the medium";
     return std::unexpected(std::move(error));
   }
-  const fs::path folder = fs::absolute(*context.args().Text("to"));
-  TRY(CreateDirectories(folder));
   const fs::path path = folder / fmt::format("repair-request-{}-{:06}.jsonl",
                                              report.manifest.stream, report.manifest.sequence);
   TRY(WriteFileAtomically(path, AsBytes(manifests::EncodeRepairRequest(request))));

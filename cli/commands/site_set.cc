@@ -9,6 +9,7 @@
 #include "cli/site_view.h"
 #include "mirror/audit.h"
 #include "mirror/job_lock.h"
+#include "mirror/languages.h"
 #include "mirror/ledger.h"
 #include "mirror/mirror.h"
 
@@ -18,6 +19,7 @@ namespace {
 using mirror::SiteSettings;
 
 constexpr const char* kAll = "all";
+constexpr const char* kAsMirror = "as-mirror";
 
 /// The words of a list option, sorted, each once; the word "all" alone means no filter.
 Result<std::vector<std::string>> Words(const std::vector<std::string>& given,
@@ -36,14 +38,21 @@ Result<std::vector<std::string>> Words(const std::vector<std::string>& given,
               "--" + std::string(option) + " takes either 'all' or what is sent, not both");
 }
 
-Result<std::vector<std::string>> Languages(const Context& context) {
+/// A code that no update names would keep every file back.
+Result<std::vector<std::string>> Languages(const Context& context, mirror::Mirror& mirror) {
   TRY_ASSIGN(auto words, Words(context.args().List("language"), "language"));
+  if (words.empty()) return words;
+  TRY_ASSIGN(const auto known, mirror::KnownLanguages(mirror));
   for (const std::string& word : words) {
-    const bool plain =
-        word.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
-    if (plain && word.size() >= 2 && word.size() <= 16) continue;
-    return Fail(ErrorCode::kUsage, "'" + EscapeForDisplay(word, 40) +
-                                       "' is no language: give codes such as en, de, pt-br");
+    if (word.size() <= 16 && mirror::IsKnownLanguage(known, word)) continue;
+    std::string codes;
+    for (const std::string& code : known) codes += (codes.empty() ? "" : ", ") + code;
+    return FailNext(ErrorCode::kUsage, "language-unknown",
+                    "'" + EscapeForDisplay(word, 40) +
+                        "' is no language that updates come in; there are " +
+                        EscapeForDisplay(codes, 1000),
+                    NextCommand(context, "site set " + ShellWord(*context.args().Text("SITE")) +
+                                             " --language en (all: no filter)"));
   }
   return words;
 }
@@ -79,6 +88,15 @@ Result<std::uint32_t> Bounded(const Context& context, const std::string& option,
                                      ", not " + std::to_string(number));
 }
 
+Result<std::optional<std::uint32_t>> Parity(const std::string& text) {
+  if (text == kAsMirror) return std::optional<std::uint32_t>();
+  const auto percent = ParseInt<std::uint32_t>(text);
+  if (percent && *percent <= mirror::kMaxSiteParity) return percent;
+  return Fail(ErrorCode::kUsage, "--parity takes 0 to " + std::to_string(mirror::kMaxSiteParity) +
+                                     " percent or as-mirror, not '" + EscapeForDisplay(text, 40) +
+                                     "'");
+}
+
 /// `settings` with what the command line changes.
 Result<SiteSettings> Changed(const Context& context, mirror::Mirror& mirror,
                              SiteSettings settings) {
@@ -87,7 +105,7 @@ Result<SiteSettings> Changed(const Context& context, mirror::Mirror& mirror,
     settings.content = *mirror::ParseSiteContent(*content);
   }
   if (args.Has("language")) {
-    TRY_ASSIGN(settings.languages, Languages(context));
+    TRY_ASSIGN(settings.languages, Languages(context, mirror));
   }
   if (args.Has("architecture")) {
     TRY_ASSIGN(settings.architectures, Architectures(context));
@@ -97,9 +115,16 @@ Result<SiteSettings> Changed(const Context& context, mirror::Mirror& mirror,
   }
   if (const auto express = args.Text("express")) {
     settings.express = *express == "yes" ? std::optional(true) : std::optional(false);
-    if (*express == "as-mirror") settings.express.reset();
+    if (*express == kAsMirror) settings.express.reset();
   }
   if (const auto bytes = args.Number("max-bytes")) settings.max_bytes = *bytes;
+  if (const auto encrypt = args.Text("encrypt")) {
+    settings.encrypt = *encrypt == "yes" ? std::optional(true) : std::optional(false);
+    if (*encrypt == kAsMirror) settings.encrypt.reset();
+  }
+  if (const auto parity = args.Text("parity")) {
+    TRY_ASSIGN(settings.parity, Parity(*parity));
+  }
   if (args.Has("returns") && args.Has("no-returns")) {
     return Fail(ErrorCode::kUsage, "--returns and --no-returns exclude each other");
   }
@@ -171,6 +196,8 @@ Command SetCommand() {
                     "only files for these"},
                    {"gapferry site set plant --max-bytes 20000000000",
                     "what is needed most goes first"},
+                   {"gapferry site set plant --encrypt yes --parity 5",
+                    "whatever export.encrypt and export.parity say for the others"},
                    {"gapferry site set ship --no-returns --overlap 3",
                     "nothing comes back; any three bundles in a row may be lost"}},
       .options = {kSite,
@@ -192,6 +219,14 @@ Command SetCommand() {
                    false,
                    {"yes", "no", "as-mirror"}},
                   {"--max-bytes", Takes::kNumber, "BYTES", "of files in one bundle; 0: no limit"},
+                  {"--encrypt",
+                   Takes::kText,
+                   "WHETHER",
+                   "bundles that only the site can read; as-mirror: as export.encrypt says",
+                   false,
+                   {"yes", "no", "as-mirror"}},
+                  {"--parity", Takes::kText, "PERCENT",
+                   "repair files beside the volumes; as-mirror: as export.parity says"},
                   {"--no-returns", Takes::kNothing, {}, "nothing comes back: bundles overlap"},
                   {"--returns", Takes::kNothing, {}, "receipts decide again"},
                   {"--overlap", Takes::kNumber, "BUNDLES",

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "cli/admin_support.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/upstream_next.h"
@@ -268,7 +269,24 @@ Result<void> Choose(const std::vector<std::string>& words, const Resolve& resolv
   return {};
 }
 
-Result<void> ChooseLanguages(const std::vector<std::string>& words,
+/// What the upstream offers, as far as it has said so: a sync with another one would fail.
+Result<void> CheckOffered(Context& context, Mirror& mirror, const std::string& language) {
+  TRY_ASSIGN(const auto upstream, mirror.catalog().ReadUpstream());
+  if (!upstream || upstream->config.languages.empty()) return {};
+  std::string names;
+  for (const auto& one : upstream->config.languages) {
+    if (one.language_id == 0) continue;
+    if (EqualsIgnoreCase(one.short_language, language)) return {};
+    names += (names.empty() ? "" : ", ") + ToLowerAscii(one.short_language);
+  }
+  return FailNext(
+      ErrorCode::kUsage, "unknown-language",
+      fmt::format("language '{}': the upstream offers {}", language, EscapeForDisplay(names, 1000)),
+      NextCommand(context, "subscription set --language en (all: every one)"));
+}
+
+Result<void> ChooseLanguages(Context& context, Mirror& mirror,
+                             const std::vector<std::string>& words,
                              std::vector<std::string>& chosen) {
   if (words.empty()) return {};
   chosen.clear();
@@ -285,6 +303,7 @@ Result<void> ChooseLanguages(const std::vector<std::string>& words,
           ErrorCode::kUsage,
           fmt::format("language '{}': expected a tag such as en or pt-br", EscapeForDisplay(word)));
     }
+    TRY(CheckOffered(context, mirror, ToLowerAscii(word)));
     languages.insert(ToLowerAscii(word));
   }
   chosen.assign(languages.begin(), languages.end());
@@ -327,7 +346,7 @@ Result<ExitCode> RunSet(Context& context) {
   TRY(Choose(
       classifications, [&](auto text) { return names.Classifications(text); },
       subscription.classifications));
-  TRY(ChooseLanguages(languages, subscription.languages));
+  TRY(ChooseLanguages(context, mirror, languages, subscription.languages));
   if (drivers || no_drivers) subscription.drivers = drivers;
   if (context.args().Has("dry-run")) {
     auto cost = exporter::AskCostOf(mirror, exporter::HttpFetchers(mirror), subscription,

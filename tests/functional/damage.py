@@ -165,12 +165,39 @@ class DamageTest(unittest.TestCase):
                          [("site", 1, 1, 20, 30), ("site", 1, 1, 80, 1)])
         hub = self.hubs["mending"]
         hub.run("import", written["return"])
+        [notice] = [n for n in hub.status()["notices"] if n["reason"] == "repair-asked"]
+        self.assertIn("could not read 31 blocks of bundle 1", notice["message"])
+        command = f"gapferry export --repair-asked --for site --to DIR --mirror {hub.path}"
+        self.assertEqual(notice["next"], command)
+        self.assertIn(command, hub.try_run("export", "--for", "site", "--to", self.world.directory("more")).err)
         repair = hub.run("export", "--repair-asked", "--for", "site", "--to", self.folder)
         self.assertEqual((repair["blocks"], repair["files"]), (31, 0))
         self.assertEqual(self.verify(bundle, 3, "--repair", repair["repair"])["damaged_volumes"][0]["from_repair"], 31)
         site.run("import", bundle, "--repair", repair["repair"])
         after = site.run("export", "--return", "--to", self.folder, "--yes")
         self.assertNotIn('"block"', pathlib.Path(after["return"]).read_text())
+
+    # ---- Copies ----------------------------------------------------------------------------------
+
+    def test_two_damaged_copies_of_a_bundle_make_a_sound_one(self):
+        first = self.copied(self.plain)
+        second = self.folder / "second" / first.name
+        shutil.copytree(first, second)
+        self.damage(first / "volume-0001.tar", 700_000, 3 * BLOCK)
+        self.damage(first / "manifest.json", 100, 1)
+        self.damage(second / "volume-0002.tar", 9, 1)
+        self.damage(second / "SHA256SUMS", 1, 1)
+        self.verify(first, 21)
+        self.verify(second, 20)
+        for media in (first, second), (second, first):
+            found = self.verify(media[0], 3, media[1])
+            self.assertEqual((found["verified"], sum(v["lost"] for v in found["damaged_volumes"])), (True, 0))
+            # Damage of the copy that was not read is not met.
+            self.assertGreaterEqual(sum(v["from_copies"] for v in found["damaged_volumes"]), 1)
+            result = self.imports_as_a_sound_one(media[0], media[1])
+            self.assertEqual(result["damaged_volumes"], found["damaged_volumes"])
+        text = gapferry("verify", first, second, "--mirror", self.site.path).out
+        self.assertIn("taken from another copy", text)
 
     # ---- Repair requests -------------------------------------------------------------------------
 

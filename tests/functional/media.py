@@ -88,7 +88,7 @@ class MediaTest(unittest.TestCase):
         self.site = self.world.copy(self.far, f"{name}/site-mirror")
 
     def export(self, *to, code=0, more=(), mirror=None):
-        words = [w for path in to for w in ("--to", path)]
+        words = [w for path in to for w in ("--to", self.world.directory(path))]
         done = (mirror or self.connected).try_run("export", "--for", "site", *words, *more)
         self.assertEqual(done.code, code, done)
         return done.error() if code >= 10 or code == 2 else done.result()
@@ -177,12 +177,29 @@ class MediaTest(unittest.TestCase):
         error = self.connected.refuse(2, "import", a)
         self.assertEqual(error["next"], f"gapferry import {a}/return-site-000001.jsonl")
 
+    def test_a_medium_that_is_not_there_is_not_made_on_the_disk_below(self):
+        stick = self.folder / "stick"
+        for mirror, words in ((self.connected, ("export", "--for", "site")),
+                              (self.connected, ("export", "--for", "site", "--medium-size", "fat32")),
+                              (self.site, ("export", "--return", "--yes")),
+                              (self.site, ("repair-request", stick)),
+                              (self.connected, ("evidence", "--bundle", "1"))):
+            error = mirror.refuse(10, *words, "--to", stick / "deep")
+            if words[0] != "evidence":  # there is no bundle yet
+                self.assertEqual(error["reason"], "no-folder", words)
+                self.assertTrue(error["next"].endswith(f"mkdir -p {stick}/deep"), error)
+            self.assertFalse(stick.exists())
+        stick.write_text("a file")
+        self.assertIn("is no folder", self.connected.refuse(2, "export", "--for", "site", "--to", stick)["message"])
+        # Nothing was begun: the number is still the first one.
+        self.assertEqual(self.connected.run("export", "--for", "site", "--to", self.folder)["sequence"], 1)
+
     def test_an_unfinished_bundle_is_not_taken_for_the_next_one(self):
-        a = self.folder / "a"
-        a.write_text("no folder")
+        a = self.world.directory(self.folder / "a")
+        (a / NAME).write_text("a file where the bundle's folder is to be")
         self.assertNotEqual(self.connected.try_run("export", "--for", "site", "--to", a).code, 0)
         self.connected.run("group", "add", "Later")
-        done = self.connected.try_run("export", "--for", "site", "--to", self.folder / "b")
+        done = self.connected.try_run("export", "--for", "site", "--to", self.world.directory(self.folder / "b"))
         self.assertEqual(done.code, 0, done)
         self.assertTrue(done.result()["resumed"])
         self.assertIn("is not in it", done.err)

@@ -252,7 +252,8 @@ class Reviewed(Returns):
         self.assertEqual((records["blocked"]["update"], "reason" in records["blocked"]), (UPDATE, False))
         believed = self.hub.run("site", "show", "plant")["believed_files"]
         self.bring(file)
-        self.assertEqual(self.hub.run("site", "show", "plant")["believed_files"], believed - 1)
+        shown = self.hub.run("site", "show", "plant")
+        self.assertEqual((shown["believed_files"], [b["update"] for b in shown["blocked"]]), (believed - 1, [UPDATE]))
         self.hub.run("group", "add", "Again")
         self.assertEqual(self.carry()["content_files"], 1)
         kinds = [r["record"] for r in self.records(self.write())]

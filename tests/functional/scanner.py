@@ -185,6 +185,8 @@ class ScannerTest(unittest.TestCase):
         self.assertIn(f'"record":"withheld","sha1":"{self.new}"', text)
         self.assertNotIn(f'"record":"request","sha1":"{self.new}"', text)
         self.hub.run("import", back)
+        [withheld] = self.hub.run("site", "show", "plant")["withheld"]
+        self.assertEqual((withheld["sha1"], withheld["why"]), (self.new, "rejected"))
         self.assertIn("withheld-at-site", [n["reason"] for n in self.hub.status()["notices"]])
         evidence = self.site.run("evidence", "--bundle", "2", "--to", self.stick)
         page = pathlib.Path(evidence["page"]).read_text()

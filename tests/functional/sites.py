@@ -33,6 +33,11 @@ class Filters(TwoSides):
         self.assertEqual(plan["content_files"], 0)
         self.assertGreater(plan["requests"]["filtered"], 0)
 
+        error = self.near.refuse(2, "site", "set", "narrow", "--language", "xq")
+        self.assertEqual(error["reason"], "language-unknown")
+        self.assertIn(", de, ", error["message"])
+        self.assertIn("site set narrow --language en", error["next"])
+
         self.near.run("site", "set", "narrow", "--content", "approved", "--architecture", "x64", "--language",
                       "de", "--group", "Office")
         shown = self.near.run("site", "show", "narrow")["settings"]
@@ -40,8 +45,13 @@ class Filters(TwoSides):
         plan = self.plan("narrow")
         self.assertEqual(plan["left_out"]["architecture"]["updates"], 2)
         self.assertEqual(plan["left_out"]["language"]["updates"], 1)
+        self.near.refuse(2, "site", "set", "narrow", "--parity", "101")
+        self.near.run("site", "set", "narrow", "--encrypt", "yes", "--parity", "7")
         done = self.bring(site, "narrow")
         self.assertEqual((done["scope"], done["revisions"], done["content_files"]), ("delta", 0, 3))
+        self.assertEqual((done["encrypted"], done["parity"]), (True, 7))
+        shown = self.near.run("site", "set", "narrow", "--encrypt", "as-mirror", "--parity", "as-mirror")
+        self.assertEqual((shown["settings"]["encrypt"], shown["settings"]["parity"]), (None, None))
         self.assert_holds(site, "wide x64", "german", "plain")
         self.assert_lacks(site, "wide arm", "file x86", "french", "lab")
         self.bring_back(site)

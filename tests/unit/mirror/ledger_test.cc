@@ -220,6 +220,8 @@ TEST_F(LedgerTest, SettingsAreKeptAndChecked) {
   settings.no_returns = true;
   settings.overlap_bundles = 3;
   settings.overlap_days = 30;
+  settings.encrypt = true;
+  settings.parity = 5;
   ASSERT_TRUE(ledger_.SetSettings(site_.guid, settings, now_, "test").has_value());
   EXPECT_EQ((*ledger_.FindSite("plant")).settings, settings);
   EXPECT_EQ((*ledger_.FindSite("ship")).settings, SiteSettings{});
