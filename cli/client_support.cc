@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
 
@@ -32,6 +33,18 @@ static std::filesystem::path DefaultState(const std::string& computer) {
   return base / "gapferry/clients" / name;
 }
 
+const Option kCaFile{
+    "--ca-file", Takes::kText, "FILE",
+    "PEM file with the authority of an https server; default: the system's authorities"};
+
+Result<CurlOptions> CurlOptionsOf(Context& context) {
+  CurlOptions options;
+  options.ca_file = context.args().TextOr("ca-file", "");
+  if (options.ca_file.empty()) return options;
+  TRY(File::OpenRead(options.ca_file), "--ca-file");
+  return options;
+}
+
 Result<client::Facts> ReadFacts(Context& context) {
   if (const auto file = context.args().Text("as")) return client::Facts::Load(*file);
   return client::Facts::OfThisHost();
@@ -52,7 +65,8 @@ Result<std::unique_ptr<Client>> OpenState(Context& context) {
 }
 
 Result<void> Connect(Context& context, Client& client, bool may_register) {
-  TRY_ASSIGN(client.fetcher, CurlFetcher::Create({}));
+  TRY_ASSIGN(CurlOptions curl, CurlOptionsOf(context));
+  TRY_ASSIGN(client.fetcher, CurlFetcher::Create(std::move(curl)));
   client::WuspOptions options;
   options.use_xpress = !context.args().Has("no-xpress");
   options.may_register = may_register;

@@ -31,6 +31,12 @@ struct Client {
   std::unique_ptr<client::WuspSession> session;
 };
 
+/// --ca-file, a PEM file with the authority of the server's certificate; for every command with
+/// --server.
+extern const Option kCaFile;
+/// Fails with kUsage when --ca-file cannot be read.
+Result<CurlOptions> CurlOptionsOf(Context& context);
+
 /// --as, else a plain workstation with this host's name.
 Result<client::Facts> ReadFacts(Context& context);
 /// --state, else one per computer below the user's state directory.

@@ -193,7 +193,8 @@ Result<ExitCode> RunDownload(Context& context) {
   std::vector<std::unique_ptr<CurlFetcher>> more;
   std::vector<Fetcher*> fetchers = {client->fetcher.get()};
   while (fetchers.size() < connections) {
-    TRY_ASSIGN(auto fetcher, CurlFetcher::Create({}));
+    TRY_ASSIGN(CurlOptions curl, CurlOptionsOf(context));
+    TRY_ASSIGN(auto fetcher, CurlFetcher::Create(std::move(curl)));
     fetchers.push_back(fetcher.get());
     more.push_back(std::move(fetcher));
   }
@@ -315,6 +316,7 @@ std::vector<Command> ClientCommands() {
                     {"gapferry client scan --server http://wsus:8530 --dry-run --worst-case",
                      "what the longest scan of a fresh computer costs"}},
        .options = {kServer,
+                   kCaFile,
                    kAs,
                    kState,
                    {"--category", Takes::kList, "GUID",
@@ -341,6 +343,7 @@ std::vector<Command> ClientCommands() {
                      "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10",
                      "only this one"}},
        .options = {kServer,
+                   kCaFile,
                    kAs,
                    kState,
                    kUpdate,
@@ -390,6 +393,7 @@ std::vector<Command> ClientCommands() {
                      "2c5f0b0e-6d6a-4c0e-9a47-1a6e6a1b7f10=0x80070643",
                      "the installation of this one has failed"}},
        .options = {kServer,
+                   kCaFile,
                    kAs,
                    kState,
                    {"--installed", Takes::kList, "GUID",

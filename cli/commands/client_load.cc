@@ -1,6 +1,7 @@
 // gapferry client load: many simulated computers at once, to measure a server.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -54,12 +55,45 @@ Result<double> RateOf(Context& context) {
   return static_cast<double>(*whole) + static_cast<double>(*thousandths) / 1000;
 }
 
+/// FIRST:CATCH-UP:IDLE, such as 1:6:13.
+Result<client::LoadOptions::Mix> MixOf(Context& context) {
+  client::LoadOptions::Mix mix;
+  const auto text = context.args().Text("mix");
+  if (!text) return mix;
+  const std::vector<std::string_view> parts = Split(*text, ':');
+  unsigned* const shares[] = {&mix.first, &mix.catch_up, &mix.idle};
+  for (std::size_t i = 0; i < std::size(shares) && parts.size() == std::size(shares); ++i) {
+    const auto share = ParseInt<std::uint16_t>(parts[i]);
+    if (!share) break;
+    *shares[i] = *share;
+    if (i + 1 == std::size(shares)) return mix;
+  }
+  return Fail(ErrorCode::kUsage,
+              fmt::format("--mix '{}' is no three numbers such as 1:6:13 (first, catch-up, idle)",
+                          EscapeForDisplay(*text, 40)));
+}
+
+client::LoadScan KindOf(std::string_view word) {
+  using client::LoadScan;
+  if (word == "idle") return LoadScan::kIdle;
+  if (word == "catch-up") return LoadScan::kCatchUp;
+  if (word == "mixed") return LoadScan::kMixed;
+  return word == "none" ? LoadScan::kNone : LoadScan::kFirst;
+}
+
 void Print(Context& context, const client::LoadResult& result) {
   context.Print(
       fmt::format("{} computers over {} connections, {} revisions each; ready after {:.1f} s",
                   result.clients, result.connections, result.revisions, result.prepared_seconds));
   context.Print(Latency("scans", result.scan));
+  if (result.reports > 0) {
+    context.Print(Latency("reports", result.report) + fmt::format(", {} events", result.events));
+  }
   context.Print(Latency("requests", result.request));
+  if (const auto latest = std::ranges::max_element(result.latest); latest != result.latest.end()) {
+    context.Print(fmt::format("latest answer: {:.1f} ms, asked in second {}",
+                              static_cast<double>(*latest) / 1000, latest - result.latest.begin()));
+  }
   const double seconds = std::max(result.seconds, 1e-6);
   context.Print(fmt::format(
       "{:.1f} s: {:.1f} scans and {:.1f} requests per second, {} per second, {} updates delivered",
@@ -80,6 +114,9 @@ void Print(Context& context, const client::LoadResult& result) {
 }
 
 json ToJson(const client::LoadResult& result) {
+  json latest = json::array();
+  for (const std::uint64_t value : result.latest)
+    latest.push_back(static_cast<double>(value) / 1000);
   const double seconds = std::max(result.seconds, 1e-6);
   return {{"clients", result.clients},
           {"connections", result.connections},
@@ -87,6 +124,8 @@ json ToJson(const client::LoadResult& result) {
           {"prepared_seconds", result.prepared_seconds},
           {"seconds", result.seconds},
           {"scans", result.scans},
+          {"reports", result.reports},
+          {"events", result.events},
           {"requests", result.requests},
           {"scans_per_second", static_cast<double>(result.scans) / seconds},
           {"requests_per_second", static_cast<double>(result.requests) / seconds},
@@ -96,7 +135,9 @@ json ToJson(const client::LoadResult& result) {
           {"errors", result.errors},
           {"error_texts", result.error_texts},
           {"request_latency", LatencyToJson(result.request)},
-          {"scan_latency", LatencyToJson(result.scan)}};
+          {"scan_latency", LatencyToJson(result.scan)},
+          {"report_latency", LatencyToJson(result.report)},
+          {"latest_ms_by_second", std::move(latest)}};
 }
 
 Result<ExitCode> RunLoadCommand(Context& context) {
@@ -104,20 +145,24 @@ Result<ExitCode> RunLoadCommand(Context& context) {
   options.server = *context.args().Text("server");
   options.use_xpress = !context.args().Has("no-xpress");
   TRY_ASSIGN(options.clients, NumberOf(context, "clients", 100, 1, kMaxClients));
-  TRY_ASSIGN(options.connections, NumberOf(context, "connections", 0, 0, 256));
+  TRY_ASSIGN(options.connections,
+             NumberOf(context, "connections", 0, 0, client::LoadOptions::kMaxConnections));
   TRY_ASSIGN(const std::uint64_t seconds, NumberOf(context, "seconds", 30, 1, 7 * 86'400));
   options.duration = std::chrono::seconds(seconds);
   TRY_ASSIGN(options.missing, NumberOf(context, "missing", 30, 1, kMaxClients));
   TRY_ASSIGN(options.rate, RateOf(context));
-  const std::string kind = context.args().TextOr("scan", "first");
-  options.scan = kind == "idle"       ? client::LoadScan::kIdle
-                 : kind == "catch-up" ? client::LoadScan::kCatchUp
-                                      : client::LoadScan::kFirst;
+  options.scan = KindOf(context.args().TextOr("scan", "first"));
+  TRY_ASSIGN(options.mix, MixOf(context));
+  TRY_ASSIGN(const std::uint64_t holds, NumberOf(context, "holds", 100, 0, 100));
+  options.holds_percent = static_cast<unsigned>(holds);
+  TRY_ASSIGN(options.events, NumberOf(context, "events", 0, 0, client::LoadOptions::kMaxEvents));
+  TRY_ASSIGN(const CurlOptions curl, CurlOptionsOf(context));
+  options.ca_file = curl.ca_file;
   TRY_ASSIGN(const client::LoadResult result,
              client::RunLoad(options, context.progress(), context.stop()));
   Print(context, result);
   context.Emit(ToJson(result));
-  if (result.scans == 0 && result.errors > 0) {
+  if (result.scans == 0 && result.reports == 0 && result.errors > 0) {
     return Fail(ErrorCode::kTransient, result.error_texts.begin()->first);
   }
   return result.errors == 0 ? ExitCode::kDone : ExitCode::kPartlyDone;
@@ -131,32 +176,47 @@ std::vector<Command> ClientLoadCommands() {
        .summary = "measure a server with many simulated computers",
        .description =
            "Registers the computers load-00001.example and so on (the same in every run), then "
-           "scans "
-           "with them until the time is over, and prints latencies and rates. Software passes "
-           "only; "
-           "every category and detectoid counts as true, so a first scan is the longest there is.\n"
+           "scans with them until the time is over, and prints latencies and rates. Software "
+           "passes "
+           "only. By default every category and detectoid counts as true, so a first scan is the "
+           "longest there is; with --holds a share of them does, as on real computers.\n"
+           "With --events each scan is followed by a report. Events name updates that no catalogue "
+           "has; their number and sizes are those of Windows.\n"
            "Never against a server in use: the computers stay in its list.",
        .examples = {{"gapferry client load --server http://wsus:8530 --clients 2000 --scan idle "
                      "--rate 50 --seconds 60",
                      "2000 computers that know everything, 50 scans a second"},
                     {"gapferry client load --server http://wsus:8530 --clients 200 --seconds 30",
-                     "first scans, as many as it can answer"}},
-       .options = {{"--server", Takes::kText, "URL",
-                    "root of the update server, such as http://wsus:8530", true},
-                   {"--clients", Takes::kNumber, "N", "simulated computers; default 100"},
-                   {"--connections", Takes::kNumber, "N",
-                    "at once; default one per computer, 32 at most"},
-                   {"--seconds", Takes::kNumber, "S", "how long to measure; default 30"},
-                   {"--rate", Takes::kText, "R",
-                    "scans begun per second by all together; default as fast as possible"},
-                   {"--scan",
-                    Takes::kText,
-                    "KIND",
-                    "what computers know before: nothing, all, or most; default first",
-                    false,
-                    {"first", "idle", "catch-up"}},
-                   {"--missing", Takes::kNumber, "N", "updates a catch-up lacks; default 30"},
-                   {"--no-xpress", Takes::kNothing, {}, "ask for answers that are not compressed"}},
+                     "first scans, as many as it can answer"},
+                    {"gapferry client load --server https://wsus:8531 --ca-file ca.pem --clients "
+                     "2000 --connections 256 --scan mixed --holds 30 --rate 20 --events 5",
+                     "Monday morning: 20 scans a second of all kinds, and their reports"}},
+       .options =
+           {{"--server", Takes::kText, "URL", "root of the update server, such as http://wsus:8530",
+             true},
+            kCaFile,
+            {"--clients", Takes::kNumber, "N", "simulated computers; default 100"},
+            {"--connections", Takes::kNumber, "N",
+             "at once, each a thread here, up to 2048; default one per computer, 32 at most. "
+             "A server takes 1024 of one address by default"},
+            {"--seconds", Takes::kNumber, "S", "how long to measure; default 30"},
+            {"--rate", Takes::kText, "R",
+             "scans begun per second by all together; default as fast as possible"},
+            {"--scan",
+             Takes::kText,
+             "KIND",
+             "what computers know before: nothing, all, most, or some of each; none: no scans, "
+             "reports only; default first",
+             false,
+             {"first", "idle", "catch-up", "mixed", "none"}},
+            {"--mix", Takes::kText, "F:C:I",
+             "of mixed scans, how many are first, catch-up and idle ones; default 1:6:13"},
+            {"--holds", Takes::kNumber, "PERCENT",
+             "of categories and detectoids that count as true; default 100"},
+            {"--events", Takes::kNumber, "N",
+             "after each scan a report of 1 to N events, in turn; default 0: none"},
+            {"--missing", Takes::kNumber, "N", "updates a catch-up lacks; default 30"},
+            {"--no-xpress", Takes::kNothing, {}, "ask for answers that are not compressed"}},
        .exits = {ExitCode::kPartlyDone, ExitCode::kNotFound, ExitCode::kUntrusted},
        .run = RunLoadCommand})};
 }
