@@ -9,7 +9,7 @@ MODULES = ["bundles", "backups", "syncs", "scans", "storm"]
 # One line for each workload, in the order in which they run and are shown.
 ORDER = [
     "export", "verify", "import", "backup", "restore", "delta",
-    "fill", "sync", "list", "document",
+    "fill", "sync", "sync-delta", "sync-replica", "sync-large", "list", "document",
     "serve", "scan", "pages", "scans", "content",
 ]
 
