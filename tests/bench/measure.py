@@ -54,12 +54,19 @@ def run(*command, env=None, cwd=None):
         out.seek(0)
         err.seek(0)
         if process.returncode != 0:
-            text = err.read().decode(errors="replace")[-2000:]
-            raise Failed(f"exit code {process.returncode}: {text.strip()}\n"
-                         f"of: {' '.join(map(str, command))[:300]}")
+            raise Failed(f"{explained(err.read().decode(errors='replace'))} (exit code {process.returncode})\n"
+                         f"of: {' '.join(command)[:300]}")
         kibibytes = int(peak.read()) if small else usage.ru_maxrss
         return Sample(seconds, usage.ru_utime + usage.ru_stime, kibibytes * 1024,
                       out.read().decode(errors="replace"))
+
+
+def explained(text):
+    """Why a command failed: its last line, of a line of JSON the message."""
+    last = (text.strip().splitlines() or ["failed"])[-1]
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(last)["message"])[:1000]
+    return text.strip()[-1000:] or "failed"
 
 
 def shell(script, **options):

@@ -20,13 +20,16 @@ def content_pair(world):
     return source, site
 
 
-def approve_everything(world, mirror, revisions):
-    """Approves all visible updates for all computers and accepts their EULAs."""
-    listed = json.loads(run(world.catalogue, "ids", "--json", *world.catalogue_of(revisions)).out)
+def approve_everything(world, mirror, revisions, at_most=None, step=0, group="All Computers"):
+    """Approves all visible updates for a group and accepts their EULAs; with `at_most`, so many
+    of them, spread evenly. `step` is the one the mirror was filled with. Returns how many."""
+    listed = json.loads(run(world.catalogue, "ids", "--json", *world.catalogue_of(revisions), "--step", step).out)
     ids = [r["guid"] for r in listed["revisions"]
            if r["visible"] and r["newest"] and not r["expired"] and r["kind"] != "driver"]
+    if at_most:
+        ids = ids[::max(1, len(ids) // at_most)][:at_most]
     for start in range(0, len(ids), 500):
-        world.run(mirror, "update", "approve", *ids[start:start + 500], "--group", "All Computers",
+        world.run(mirror, "update", "approve", *ids[start:start + 500], "--group", group,
                   "--accept-eula")
     return len(ids)
 

@@ -100,17 +100,16 @@ def table(rows):
     return "\n".join(text)
 
 
-def save(path, kind, facts, rows):
-    """Writes the results so that a reader sees the old file or the new one."""
+def write(path, kind, facts, rows):
+    """Writes results so that a reader sees the old file or the new one. Rows are dictionaries."""
     path = pathlib.Path(path)
     part = path.with_name(path.name + ".part")
-    content = {"schema": SCHEMA, "kind": kind, **facts, "rows": [row.to_json() for row in rows]}
-    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.write_text(json.dumps({"schema": SCHEMA, "kind": kind, **facts, "rows": rows}, indent=1) + "\n")
     part.rename(path)
 
 
-def load(path, kind="table"):
-    """A file that save() wrote, with rows again as Row. Raises Unusable."""
+def read(path, kind, to_row):
+    """What write() wrote; `to_row` turns the rows' dictionaries into objects. Raises Unusable."""
     try:
         content = json.loads(pathlib.Path(path).read_text())
     except OSError as error:
@@ -130,16 +129,25 @@ def load(path, kind="table"):
     return content
 
 
+def save(path, facts, rows):
+    write(path, "table", facts, [row.to_json() for row in rows])
+
+
+def load(path):
+    """Rows as Row again. Raises Unusable."""
+    return read(path, "table", to_row)
+
+
 def to_row(fields):
     row = Row(**{name: value for name, value in fields.items() if name not in ("ratio", "met")})
-    for name in ("ours", "reference", "goal"):
-        value = getattr(row, name)
-        if value is not None:
-            setattr(row, name, float(value))
-    row.samples, row.reference_samples = ([float(v) for v in getattr(row, name)]
-                                          for name in ("samples", "reference_samples"))
-    number(row.ours, row.unit + "")
-    row.work + row.failed + row.note + row.against
+    for name in ("work", "unit", "failed", "note", "against"):
+        if not isinstance(getattr(row, name), str):
+            raise ValueError(f"{name} is no text")
+    for name in ("ours", "reference", "goal", "cpu", "peak", "reference_cpu", "reference_peak"):
+        if getattr(row, name) is not None:
+            setattr(row, name, float(getattr(row, name)))
+    for name in ("samples", "reference_samples"):
+        setattr(row, name, [float(value) for value in getattr(row, name)])
     return row
 
 

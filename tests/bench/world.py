@@ -67,6 +67,10 @@ class World:
     def run(self, mirror, *words, **options):
         return run(self.gapferry, *words, "--mirror", mirror, "--json", **options)
 
+    def run_bare(self, *words):
+        """A command that works on no mirror."""
+        return run(self.gapferry, *words, "--json")
+
     def init(self, name, *options):
         mirror = self.path / name
         if mirror.exists():
