@@ -161,6 +161,21 @@ Result<void> ContentStore::ForEach(const std::function<Result<void>(const Conten
   }
 }
 
+Result<std::vector<RevisionId>> ContentStore::DigestConflicts() {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare("SELECT r.id FROM revision r JOIN change c ON c.id = r.change_id "
+                         "WHERE r.has_digest_conflict = 1 AND c.generation IS NOT NULL "
+                         "ORDER BY r.id"));
+  std::vector<RevisionId> ids;
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) break;
+    ids.push_back(rows.Int32(0));
+  }
+  TRY(rows.Check());
+  return ids;
+}
+
 Result<std::int64_t> ContentStore::Sequence() {
   TRY_ASSIGN(const auto sequence, db_.QueryInt("SELECT content_sequence FROM mirror"));
   return sequence.value_or(0);

@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "mirror/sqlite.h"
+#include "mirror/state.h"
 
 namespace gapferry::mirror {
 
@@ -90,6 +91,8 @@ class ContentStore {
   /// digest conflict first; at most 8.
   Result<std::vector<ContentExpectation>> Declared(const Sha1Digest& sha1);
   Result<void> ForEach(const std::function<Result<void>(const ContentFile&)>& visit);
+  /// Visible revisions whose files contradict what is held or declared earlier, ascending.
+  Result<std::vector<RevisionId>> DigestConflicts();
   /// Held files that were published or dropped after `sequence`; call with 0 for all.
   Result<std::int64_t> Sequence();
   struct Totals {

@@ -1,6 +1,7 @@
 #include "mirror/ended_deployments.h"
 
 #include "mirror/intent.h"
+#include "mirror/intent_rows.h"
 #include "mirror/mirror.h"
 
 namespace gapferry::mirror {
@@ -21,6 +22,19 @@ Result<std::vector<EndedApproval>> ReadEndedApprovals(Mirror& mirror) {
   }
   TRY(statement.Check());
   return ended;
+}
+
+Result<DeploymentChanges> ReadDeploymentChanges(Mirror& mirror, Generation after) {
+  // Rows that an import has written and not yet committed are neither alive nor dead.
+  TRY_ASSIGN(auto rows, mirror.db().Prepare(DeploymentSelect("WHERE origin = ? AND generation > ? "
+                                                             "AND is_dead IN (0, 1) ORDER BY id")));
+  rows.BindAll(static_cast<int>(IntentOrigin::kLocal), after);
+  TRY_ASSIGN(auto all, ReadDeployments(rows));
+  DeploymentChanges changes;
+  for (Deployment& one : all) {
+    (one.is_dead ? changes.dead : changes.live).push_back(std::move(one));
+  }
+  return changes;
 }
 
 }  // namespace gapferry::mirror

@@ -4,6 +4,7 @@
 
 #include "base/guid.h"
 #include "base/result.h"
+#include "mirror/intent.h"
 #include "mirror/state.h"
 
 namespace gapferry::mirror {
@@ -19,5 +20,13 @@ struct EndedApproval {
 };
 
 Result<std::vector<EndedApproval>> ReadEndedApprovals(Mirror& mirror);
+
+/// Approvals of this mirror itself (IntentOrigin::kLocal) that changed above a generation, whatever
+/// became of them, at the cost of those.
+struct DeploymentChanges {
+  std::vector<Deployment> live;  ///< in their state now, ascending by id
+  std::vector<Deployment> dead;
+};
+Result<DeploymentChanges> ReadDeploymentChanges(Mirror& mirror, Generation after);
 
 }  // namespace gapferry::mirror

@@ -1,6 +1,7 @@
 #include "server/catalog_index.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <tuple>
 #include <utility>
@@ -16,15 +17,42 @@ struct CatalogIndexBuilder::State {
     UpdateOrdinal update;
     std::int32_t number;
   };
-  std::map<std::vector<UpdateOrdinal>, ClauseOrdinal> clauses;
+  std::unordered_multimap<std::size_t, ClauseOrdinal> clauses;  // by a hash of the alternatives
   std::map<std::tuple<Sha1Digest, std::optional<Sha256Digest>, std::uint64_t>, FileOrdinal> files;
   std::map<std::string, std::uint32_t, std::less<>> extensions;
   std::map<Guid, std::uint32_t> eulas;
-  Csr<PendingMember> members;
+  Csr<PendingMember> members;      // of the added revisions
+  std::size_t base_revisions = 0;  // those before the first that is added
+  std::size_t base_files = 0;
 };
+
+namespace {
+
+std::size_t HashOf(std::span<const UpdateOrdinal> alternatives) {
+  std::size_t hash = alternatives.size();
+  for (const UpdateOrdinal u : alternatives) hash = (hash ^ u) * 0x9E3779B97F4A7C15U;
+  return hash ^ hash >> 32U;
+}
+
+}  // namespace
 
 CatalogIndexBuilder::CatalogIndexBuilder()
     : state_(std::make_unique<State>()), index_(std::make_shared<CatalogIndex>()) {}
+
+CatalogIndexBuilder::CatalogIndexBuilder(const CatalogIndex& base)
+    : state_(std::make_unique<State>()), index_(std::make_shared<CatalogIndex>(base)) {
+  state_->base_revisions = base.revisions_.size();
+  state_->base_files = base.files_.size();
+  state_->clauses.reserve(base.clause_updates_.size());
+  for (ClauseOrdinal c = 0; c < base.clause_updates_.size(); ++c) {
+    state_->clauses.emplace(HashOf(base.clause_updates_[c]), c);
+  }
+  for (std::uint32_t i = 0; i < base.extensions_.size(); ++i) {
+    state_->extensions.emplace(base.extensions_[i], i);
+  }
+  for (std::uint32_t i = 0; i < base.eulas_.size(); ++i) state_->eulas.emplace(base.eulas_[i], i);
+}
+
 CatalogIndexBuilder::~CatalogIndexBuilder() = default;
 
 UpdateOrdinal CatalogIndexBuilder::UpdateOf(const Guid& guid) {
@@ -43,13 +71,33 @@ ClauseOrdinal CatalogIndexBuilder::ClauseOf(const mirror::Clause& clause, Genera
     Generation& since = index_->updates_[u].named_since;
     if (since == 0 || generation < since) since = generation;
   }
+  const std::size_t hash = HashOf(alternatives);
+  const auto [first, last] = state_->clauses.equal_range(hash);
+  for (auto known = first; known != last; ++known) {
+    if (std::ranges::equal(index_->clause_updates_[known->second], alternatives)) {
+      return known->second;
+    }
+  }
   const auto next = static_cast<ClauseOrdinal>(index_->clause_updates_.size());
-  const auto [found, added] = state_->clauses.try_emplace(std::move(alternatives), next);
-  if (added) index_->clause_updates_.Append(found->first);
-  return found->second;
+  state_->clauses.emplace(hash, next);
+  index_->clause_updates_.Append(alternatives);
+  return next;
+}
+
+/// kNone when the base has no such file.
+FileOrdinal CatalogIndexBuilder::FindBaseFile(const mirror::DeclaredFile& file) const {
+  const auto same = std::ranges::equal_range(
+      index_->by_sha1_, file.sha1, {},
+      [this](FileOrdinal f) -> const Sha1Digest& { return index_->files_[f].sha1; });
+  for (const FileOrdinal f : same) {
+    const FileFacts256& known = index_->files_[f];
+    if (known.sha256 == file.sha256 && known.size_bytes == file.size_bytes) return f;
+  }
+  return kNone;
 }
 
 FileOrdinal CatalogIndexBuilder::FileOf(const mirror::DeclaredFile& file) {
+  if (const FileOrdinal known = FindBaseFile(file); known != kNone) return known;
   const auto next = static_cast<FileOrdinal>(index_->files_.size());
   const auto [found, added] =
       state_->files.try_emplace({file.sha1, file.sha256, file.size_bytes}, next);
@@ -135,63 +183,103 @@ void CatalogIndexBuilder::Add(const mirror::RevisionRelations& relations,
   AddDrivers(ordinal, drivers);
 }
 
-void CatalogIndexBuilder::GroupRevisions() {
-  std::vector<std::vector<RevisionOrdinal>> of_update(index_->updates_.size());
-  for (RevisionOrdinal r = 0; r < index_->revisions_.size(); ++r) {
-    of_update[index_->revisions_[r].update].push_back(r);
-  }
-  for (UpdateOrdinal u = 0; u < of_update.size(); ++u) {
-    std::ranges::sort(of_update[u], {},
-                      [this](RevisionOrdinal r) { return index_->revisions_[r].number; });
-    if (!of_update[u].empty()) {
-      index_->updates_[u].latest = of_update[u].back();
-      index_->revisions_[of_update[u].back()].is_latest = true;
-    }
-    index_->of_update_.Append(of_update[u]);
+void CatalogIndexBuilder::SetDigestConflicts(const std::vector<mirror::RevisionId>& ids) {
+  for (RevisionFacts& revision : index_->revisions_) {
+    revision.has_digest_conflict = std::ranges::binary_search(ids, revision.id);
   }
 }
 
-void CatalogIndexBuilder::ResolveMembers() {
-  for (RevisionOrdinal r = 0; r < index_->revisions_.size(); ++r) {
+void CatalogIndexBuilder::GroupRevisions() {
+  std::vector<RevisionOrdinal> order(index_->revisions_.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::ranges::sort(order, {}, [this](RevisionOrdinal r) {
+    const RevisionFacts& facts = index_->revisions_[r];
+    return std::tuple(facts.update, facts.number, r);
+  });
+  index_->of_update_ = {};
+  auto first = order.begin();
+  for (UpdateOrdinal u = 0; u < index_->updates_.size(); ++u) {
+    auto last = first;
+    while (last != order.end() && index_->revisions_[*last].update == u) {
+      index_->revisions_[*last++].is_latest = false;
+    }
+    index_->of_update_.Append({first, last});
+    index_->updates_[u].latest = kNone;
+    if (first != last) {
+      index_->updates_[u].latest = *(last - 1);
+      index_->revisions_[*(last - 1)].is_latest = true;
+    }
+    first = last;
+  }
+}
+
+/// Of the added revisions; false when one of them is what a bundle of the base lacked.
+bool CatalogIndexBuilder::ResolveMembers() {
+  const auto find = [this](UpdateOrdinal update, std::int32_t number) {
+    const auto candidates = index_->of_update_[update];
+    const auto found = std::ranges::find_if(candidates, [&](RevisionOrdinal candidate) {
+      return index_->revisions_[candidate].number == number;
+    });
+    return found == candidates.end() ? kNone : *found;
+  };
+  for (const CatalogIndex::MissingMember& missing : index_->missing_members_) {
+    if (find(missing.update, missing.number) != kNone) return false;
+  }
+  for (std::size_t i = 0; i < state_->members.size(); ++i) {
     std::vector<RevisionOrdinal> resolved;
-    RevisionFacts& bundle = index_->revisions_[r];
-    for (const State::PendingMember& member : state_->members[r]) {
-      const auto candidates = index_->of_update_[member.update];
-      const auto found = std::ranges::find_if(candidates, [&](RevisionOrdinal candidate) {
-        return index_->revisions_[candidate].number == member.number;
-      });
-      if (found == candidates.end()) {
+    RevisionFacts& bundle = index_->revisions_[state_->base_revisions + i];
+    for (const State::PendingMember& member : state_->members[i]) {
+      const RevisionOrdinal found = find(member.update, member.number);
+      if (found == kNone) {
         bundle.lacks_member = true;
+        index_->missing_members_.push_back({member.update, member.number});
         continue;
       }
-      resolved.push_back(*found);
-      Generation& since = index_->revisions_[*found].bundled_since;
+      resolved.push_back(found);
+      Generation& since = index_->revisions_[found].bundled_since;
       if (since == 0 || bundle.generation < since) since = bundle.generation;
     }
     index_->members_.Append(resolved);
   }
+  return true;
 }
 
 void CatalogIndexBuilder::OrderRevisions() {
   const std::vector<RevisionFacts>& revisions = index_->revisions_;
-  index_->by_generation_.resize(revisions.size());
-  std::iota(index_->by_generation_.begin(), index_->by_generation_.end(), 0U);
-  std::ranges::sort(index_->by_generation_, {},
+  std::vector<RevisionOrdinal>& order = index_->by_generation_;
+  const auto old = static_cast<std::ptrdiff_t>(order.size());
+  order.resize(revisions.size());
+  std::iota(order.begin() + old, order.end(), static_cast<RevisionOrdinal>(old));
+  // What is added has higher generations than all before.
+  std::ranges::sort(order.begin() + old, order.end(), {},
                     [&](RevisionOrdinal r) { return std::pair(revisions[r].generation, r); });
+  index_->categories_.clear();
   for (RevisionOrdinal r = 0; r < revisions.size(); ++r) {
     const bool is_category = revisions[r].type == mirror::UpdateType::kCategory;
     if (is_category && revisions[r].is_latest) index_->categories_.push_back(r);
   }
 }
 
+void CatalogIndexBuilder::OrderFiles() {
+  std::vector<FileOrdinal>& order = index_->by_sha1_;
+  const auto sha1 = [this](FileOrdinal f) -> const Sha1Digest& { return index_->files_[f].sha1; };
+  const auto old = static_cast<std::ptrdiff_t>(state_->base_files);
+  order.resize(index_->files_.size());
+  std::iota(order.begin() + old, order.end(), static_cast<FileOrdinal>(old));
+  std::ranges::sort(order.begin() + old, order.end(), {}, sha1);
+  std::vector<FileOrdinal> merged;
+  merged.reserve(order.size());
+  std::ranges::merge(order.begin(), order.begin() + old, order.begin() + old, order.end(),
+                     std::back_inserter(merged), {}, sha1, sha1);
+  order = std::move(merged);
+}
+
 std::shared_ptr<const CatalogIndex> CatalogIndexBuilder::Finish() {
+  index_->IndexIds();
   GroupRevisions();
   OrderRevisions();
-  ResolveMembers();
-  index_->by_sha1_.resize(index_->files_.size());
-  std::iota(index_->by_sha1_.begin(), index_->by_sha1_.end(), 0U);
-  std::ranges::sort(index_->by_sha1_, {},
-                    [this](FileOrdinal f) -> const Sha1Digest& { return index_->files_[f].sha1; });
+  if (!ResolveMembers()) return nullptr;
+  OrderFiles();
   index_->clause_updates_.Shrink();
   index_->clauses_.Shrink();
   index_->members_.Shrink();
@@ -202,10 +290,21 @@ std::shared_ptr<const CatalogIndex> CatalogIndexBuilder::Finish() {
   return std::move(index_);
 }
 
-RevisionOrdinal CatalogIndex::FindId(mirror::RevisionId id) const {
-  const auto found = std::ranges::lower_bound(revisions_, id, {}, &RevisionFacts::id);
-  if (found == revisions_.end() || found->id != id) return kNone;
-  return static_cast<RevisionOrdinal>(found - revisions_.begin());
+// Ids are given one after the other, with gaps only where a mirror was restored: pages of a table
+// are found faster than by search, and scans ask for thousands of ids.
+void CatalogIndex::IndexIds() {
+  for (RevisionOrdinal r = 0; r < revisions_.size(); ++r) {
+    const auto number = static_cast<std::uint32_t>(revisions_[r].id);
+    const std::size_t page = number >> kIdPageBits;
+    if (page >= id_pages_.size()) id_pages_.resize(page + 1, kNone);
+    if (id_pages_[page] == kNone) {
+      id_pages_[page] = static_cast<std::uint32_t>(id_table_.size());
+      id_table_.resize(id_table_.size() + (std::size_t{1} << kIdPageBits), kNone);
+    }
+    id_table_[id_pages_[page] + (number & ((1U << kIdPageBits) - 1))] = r;
+  }
+  id_pages_.shrink_to_fit();
+  id_table_.shrink_to_fit();
 }
 
 UpdateOrdinal CatalogIndex::FindUpdate(const Guid& guid) const {

@@ -101,7 +101,12 @@ class CatalogIndex {
   const std::vector<RevisionOrdinal>& categories() const { return categories_; }
 
   /// kNone when there is none.
-  RevisionOrdinal FindId(mirror::RevisionId id) const;
+  RevisionOrdinal FindId(mirror::RevisionId id) const {
+    const auto number = static_cast<std::uint32_t>(id);
+    const std::size_t page = number >> kIdPageBits;
+    if (page >= id_pages_.size() || id_pages_[page] == kNone) return kNone;
+    return id_table_[id_pages_[page] + (number & ((1U << kIdPageBits) - 1))];
+  }
   RevisionOrdinal Find(const protocol::UpdateId& update) const;
   UpdateOrdinal FindUpdate(const Guid& guid) const;
   std::span<const std::uint32_t> DriversFor(const std::string& hardware_id) const;
@@ -124,7 +129,12 @@ class CatalogIndex {
   std::vector<DriverFacts> drivers_;
   std::vector<Guid> eulas_;
   std::vector<std::string> extensions_;
-  std::vector<FileOrdinal> by_sha1_;  // sorted by the file's SHA-1
+  void IndexIds();
+
+  static constexpr unsigned kIdPageBits = 10;
+  std::vector<std::uint32_t> id_pages_;  // id >> kIdPageBits -> into id_table_, kNone: no such ids
+  std::vector<RevisionOrdinal> id_table_;  // kNone: no such id
+  std::vector<FileOrdinal> by_sha1_;       // sorted by the file's SHA-1
   std::vector<RevisionOrdinal> by_generation_;
   std::vector<RevisionOrdinal> categories_;
   Csr<UpdateOrdinal> clause_updates_;
@@ -133,6 +143,11 @@ class CatalogIndex {
   Csr<FileOrdinal> payloads_;
   Csr<FileOrdinal> eula_files_;
   Csr<RevisionOrdinal> of_update_;
+  struct MissingMember {
+    UpdateOrdinal update = 0;
+    std::int32_t number = 0;
+  };
+  std::vector<MissingMember> missing_members_;  // what bundles name and the catalogue lacks
   std::unordered_map<Guid, UpdateOrdinal> by_guid_;
   std::unordered_map<std::string, std::vector<std::uint32_t>> by_hardware_;
 };
@@ -141,6 +156,10 @@ class CatalogIndex {
 class CatalogIndexBuilder {
  public:
   CatalogIndexBuilder();
+  /// Goes on from `base`, whose ordinals stay as they are: costs a copy and what is added. What is
+  /// added must have higher ids and generations than all of `base`. When a bundle of `base` waited
+  /// for a revision that is added now, Finish gives nullptr: then everything is to be read again.
+  explicit CatalogIndexBuilder(const CatalogIndex& base);
   ~CatalogIndexBuilder();
   CatalogIndexBuilder(const CatalogIndexBuilder&) = delete;
   CatalogIndexBuilder& operator=(const CatalogIndexBuilder&) = delete;
@@ -148,6 +167,8 @@ class CatalogIndexBuilder {
   /// `drivers`: of driver revisions, as Catalog::Drivers gives them.
   void Add(const mirror::RevisionRelations& relations,
            const std::vector<protocol::DriverMetadata>& drivers = {});
+  /// Which revisions have a digest conflict, ascending by id, whatever Add said before.
+  void SetDigestConflicts(const std::vector<mirror::RevisionId>& ids);
   std::shared_ptr<const CatalogIndex> Finish();
 
  private:
@@ -156,9 +177,11 @@ class CatalogIndexBuilder {
   ClauseOrdinal ClauseOf(const mirror::Clause& clause, mirror::Generation generation);
   FileOrdinal FileOf(const mirror::DeclaredFile& file);
   void AddDrivers(RevisionOrdinal revision, const std::vector<protocol::DriverMetadata>& drivers);
-  void ResolveMembers();
+  FileOrdinal FindBaseFile(const mirror::DeclaredFile& file) const;
+  bool ResolveMembers();
   void GroupRevisions();
   void OrderRevisions();
+  void OrderFiles();
 
   std::unique_ptr<State> state_;
   std::shared_ptr<CatalogIndex> index_;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
 #include "mirror/deadlines.h"
@@ -15,6 +16,32 @@
 #include "mirror/update_block.h"
 
 namespace gapferry::server {
+
+namespace {
+
+/// Takes over what changed; `deployments` stay ascending by id.
+void TakeChanges(const mirror::DeploymentChanges& changes,
+                 std::vector<mirror::Deployment>& deployments,
+                 std::map<std::pair<Guid, Guid>, mirror::Generation>& ended) {
+  std::set<mirror::DeploymentId> touched;
+  for (const auto& one : changes.dead) {
+    touched.insert(one.id);
+    mirror::Generation& last = ended[{one.update.guid, one.group}];
+    last = std::max(last, one.generation);
+  }
+  for (const auto& one : changes.live) touched.insert(one.id);
+  std::vector<mirror::Deployment> merged;
+  merged.reserve(deployments.size() + changes.live.size());
+  auto next = changes.live.begin();
+  for (mirror::Deployment& known : deployments) {
+    while (next != changes.live.end() && next->id < known.id) merged.push_back(*next++);
+    if (!touched.contains(known.id)) merged.push_back(std::move(known));
+  }
+  merged.insert(merged.end(), next, changes.live.end());
+  deployments = std::move(merged);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<IndexKeeper>> IndexKeeper::Start(mirror::Mirror mirror,
                                                         ScanOptions options) {
@@ -32,12 +59,25 @@ IndexKeeper::~IndexKeeper() {
 }
 
 Result<void> IndexKeeper::ReadCatalog(const mirror::PublishedState& state) {
+  bool extended = false;
+  if (catalog_ && state.name.epoch == read_epoch_) {
+    TRY_ASSIGN(extended, ExtendCatalog());
+  }
+  if (!extended) TRY(ReadWholeCatalog());
+  documents_digest_ = state.documents_digest;
+  catalog_generation_ = state.name.generation;
+  return {};
+}
+
+Result<void> IndexKeeper::ReadWholeCatalog() {
   CatalogIndexBuilder builder;
   mirror::Catalog& catalog = mirror_.catalog();
   std::set<mirror::Generation> generations;
   std::vector<protocol::DriverMetadata> drivers;
+  conflicts_.clear();
   TRY(catalog.ForEachRelations(0, [&](mirror::RevisionRelations& relations) -> Result<void> {
     generations.insert(relations.row.generation);
+    if (relations.row.has_digest_conflict) conflicts_.push_back(relations.row.id);
     drivers.clear();
     if (relations.row.type == mirror::UpdateType::kDriver) {
       TRY_ASSIGN(drivers, catalog.Drivers(relations.row.id));
@@ -46,12 +86,49 @@ Result<void> IndexKeeper::ReadCatalog(const mirror::PublishedState& state) {
     return {};
   }));
   commits_.clear();
+  TRY(AddCommits(generations));
+  catalog_ = builder.Finish();
+  return {};
+}
+
+Result<bool> IndexKeeper::ExtendCatalog() {
+  CatalogIndexBuilder builder(*catalog_);
+  mirror::Catalog& catalog = mirror_.catalog();
+  const auto& known = catalog_->revisions();
+  const mirror::RevisionId last = known.empty() ? 0 : known.back().id;
+  bool in_order = true;
+  std::set<mirror::Generation> generations;
+  std::vector<protocol::DriverMetadata> drivers;
+  TRY(catalog.ForEachRelations(catalog_generation_,
+                               [&](mirror::RevisionRelations& relations) -> Result<void> {
+                                 // A job that was interrupted long ago may publish ids from before
+                                 // the others.
+                                 in_order = in_order && relations.row.id > last;
+                                 if (!in_order) return {};
+                                 generations.insert(relations.row.generation);
+                                 drivers.clear();
+                                 if (relations.row.type == mirror::UpdateType::kDriver) {
+                                   TRY_ASSIGN(drivers, catalog.Drivers(relations.row.id));
+                                 }
+                                 builder.Add(relations, drivers);
+                                 return {};
+                               }));
+  if (!in_order) return false;
+  // What came may contradict what was there.
+  TRY_ASSIGN(conflicts_, mirror_.content().DigestConflicts());
+  builder.SetDigestConflicts(conflicts_);
+  std::shared_ptr<const CatalogIndex> extended = builder.Finish();
+  if (extended == nullptr) return false;
+  TRY(AddCommits(generations));
+  catalog_ = std::move(extended);
+  return true;
+}
+
+Result<void> IndexKeeper::AddCommits(const std::set<mirror::Generation>& generations) {
   for (const mirror::Generation generation : generations) {
-    TRY_ASSIGN(const auto commit, catalog.StateAt(generation));
+    TRY_ASSIGN(const auto commit, mirror_.catalog().StateAt(generation));
     if (commit) commits_.emplace_back(generation, commit->committed_at);
   }
-  catalog_ = builder.Finish();
-  documents_digest_ = state.documents_digest;
   return {};
 }
 
@@ -62,6 +139,46 @@ Result<void> IndexKeeper::ReadHoldings(std::int64_t sequence) {
     return {};
   }));
   holdings_ = std::make_shared<ContentHoldings>(std::move(files), sequence);
+  return {};
+}
+
+/// Files that came may settle which declaration was right.
+Result<void> IndexKeeper::ReadConflicts() {
+  TRY_ASSIGN(auto conflicts, mirror_.content().DigestConflicts());
+  if (conflicts == conflicts_) return {};
+  CatalogIndexBuilder builder(*catalog_);
+  builder.SetDigestConflicts(conflicts);
+  if (auto changed = builder.Finish()) catalog_ = std::move(changed);
+  conflicts_ = std::move(conflicts);
+  return {};
+}
+
+Result<void> IndexKeeper::ReadDeployments(const mirror::PublishedState& state) {
+  TRY_ASSIGN(const mirror::IntentOrigin origin, mirror_.intent().Effective());
+  // Only rows of our own are never taken over from another origin, nor dropped.
+  const bool own = origin == mirror::IntentOrigin::kLocal;
+  if (own && deployments_generation_ && state.name.epoch == read_epoch_) {
+    TRY_ASSIGN(const auto changes,
+               mirror::ReadDeploymentChanges(mirror_, *deployments_generation_));
+    TakeChanges(changes, deployments_, ended_);
+  } else {
+    deployments_generation_.reset();
+    TRY_ASSIGN(deployments_, mirror_.intent().Deployments());
+    TRY_ASSIGN(const auto ended, mirror::ReadEndedApprovals(mirror_));
+    ended_.clear();
+    for (const auto& end : ended) ended_[{end.update, end.group}] = end.generation;
+  }
+  if (own) deployments_generation_ = state.name.generation;
+  return {};
+}
+
+Result<void> IndexKeeper::ReadAssignments() {
+  TRY_ASSIGN(const auto rows, mirror_.intent().Assignments());
+  auto assignments = std::make_shared<Assignments>();
+  for (const auto& [computer, group] : rows)
+    (*assignments)[ToLowerAscii(computer)].push_back(group);
+  for (auto& [computer, groups] : *assignments) std::ranges::sort(groups);
+  assignments_ = std::move(assignments);
   return {};
 }
 
@@ -78,16 +195,18 @@ Result<IntentFacts> IndexKeeper::ReadIntent(const mirror::PublishedState& state)
   facts.state = state;
   mirror::Intent& intent = mirror_.intent();
   TRY_ASSIGN(facts.groups, intent.Groups());
-  TRY_ASSIGN(facts.deployments, intent.Deployments());
+  TRY(ReadDeployments(state));
+  facts.deployments = deployments_;
   TRY_ASSIGN(facts.declined, intent.Declined());
   // Whoever approved them: they are kept from computers like declined ones.
   TRY_ASSIGN(const auto blocked, mirror::NotOfferedByBlocks(mirror_));
   facts.declined.insert(facts.declined.end(), blocked.begin(), blocked.end());
   TRY_ASSIGN(const auto eulas, intent.EulaAcceptances());
   for (const auto& [eula, generation] : eulas) facts.accepted_eulas.push_back({eula, generation});
-  TRY_ASSIGN(facts.assignments, intent.Assignments());
-  TRY_ASSIGN(const auto ended, mirror::ReadEndedApprovals(mirror_));
-  for (const auto& end : ended) facts.ended.push_back({end.update, end.group, end.generation});
+  facts.assignments = assignments_;
+  for (const auto& [what, generation] : ended_) {
+    facts.ended.push_back({what.first, what.second, generation});
+  }
   facts.commits = commits_;
   return facts;
 }
@@ -110,8 +229,14 @@ Result<void> IndexKeeper::Refresh() {
   }
 
   // Equal documents mean equal revisions: only a sync or an import changes them.
-  if (!catalog_ || state.documents_digest != documents_digest_) TRY(ReadCatalog(state));
-  if (!same_holdings) TRY(ReadHoldings(content));
+  if (!catalog_ || state.documents_digest != documents_digest_ || state.name.epoch != read_epoch_) {
+    TRY(ReadCatalog(state));
+  }
+  if (!same_holdings) {
+    TRY(ReadHoldings(content));
+    TRY(ReadConflicts());
+  }
+  if (!assignments_ || assignments != assignment_sequence_) TRY(ReadAssignments());
   TRY_ASSIGN(IntentFacts facts, ReadIntent(state));
   facts.synced_at = synced_at;
   view.Rollback();
@@ -156,13 +281,20 @@ bool IndexKeeper::SettleDeadlines() {
 }
 
 void IndexKeeper::Run(std::stop_token stop) {
+  using std::chrono::milliseconds;
+  using std::chrono::steady_clock;
+  constexpr milliseconds kPause{250};
+  constexpr milliseconds kLongestPause{3000};
+  milliseconds pause = kPause;
   bool failed = false;
   while (!stop.stop_requested()) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, stop, std::chrono::milliseconds(250), [] { return false; });
+      wake_.wait_for(lock, stop, pause, [] { return false; });
     }
     if (stop.stop_requested()) return;
+    pause = kPause;
+    const auto since = steady_clock::now();
     const bool settled = SettleDeadlines();  // own commits do not show in HasMoved
     Result<bool> moved = HasMoved();
     if (moved.has_value() && !*moved && !settled && !failed) continue;
@@ -172,6 +304,9 @@ void IndexKeeper::Run(std::stop_token stop) {
       Log(LogLevel::kError, "cannot read the catalogue", {{"error", refreshed.error().message}});
     }
     failed = !refreshed.has_value();
+    // Many commits in a row (content that arrives) must not take a processor from the clients.
+    const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - since);
+    pause = std::clamp(3 * took, kPause, kLongestPause);
   }
 }
 

@@ -3,10 +3,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/guarded.h"
 #include "base/result.h"
@@ -17,7 +21,11 @@ namespace gapferry::server {
 
 /// Keeps the ScanIndex of a mirror current: asks every 250 ms whether another connection committed
 /// (PRAGMA data_version), reads what moved (documents, intent, holdings, assignments) and replaces
-/// the picture whole. An approval does not read revisions again. Thread-safe.
+/// the picture whole. What is read is what changed: new revisions after a sync or an import,
+/// approvals of the last generations; everything only at the start, after a restore, and where a
+/// part cannot be told (a replica's approvals). The picture is made aside, with the scopes that
+/// clients asked for lately, and shown when it is complete: no client waits for it. Reading takes a
+/// quarter of one processor at most. Thread-safe.
 class IndexKeeper {
  public:
   /// Reads everything once, so that Current is valid when this returns.
@@ -31,7 +39,14 @@ class IndexKeeper {
       : mirror_(std::move(mirror)), options_(options) {}
   Result<void> Refresh();
   Result<void> ReadCatalog(const mirror::PublishedState& state);
+  Result<void> ReadWholeCatalog();
+  /// Adds what became visible since; false when that is not possible.
+  Result<bool> ExtendCatalog();
   Result<void> ReadHoldings(std::int64_t sequence);
+  Result<void> ReadConflicts();
+  Result<void> ReadDeployments(const mirror::PublishedState& state);
+  Result<void> ReadAssignments();
+  Result<void> AddCommits(const std::set<mirror::Generation>& generations);
   Result<UtcTime> ReadSyncTime(mirror::Generation generation);
   Result<IntentFacts> ReadIntent(const mirror::PublishedState& state);
   Result<bool> HasMoved();
@@ -44,7 +59,14 @@ class IndexKeeper {
   const ScanOptions options_;
   std::shared_ptr<const CatalogIndex> catalog_;
   std::shared_ptr<const ContentHoldings> holdings_;
-  std::vector<std::pair<mirror::Generation, UtcTime>> commits_;
+  std::vector<std::pair<mirror::Generation, UtcTime>> commits_;  // ascending
+  std::vector<mirror::RevisionId> conflicts_;                    // ascending
+  mirror::Generation catalog_generation_ = -1;                   // up to which catalog_ goes
+  std::vector<mirror::Deployment> deployments_;                  // ascending by id
+  std::map<std::pair<Guid, Guid>, mirror::Generation> ended_;    // by update and group
+  std::shared_ptr<const Assignments> assignments_;
+  /// Up to which deployments_ and ended_ go; nothing when they are not of this mirror's own intent.
+  std::optional<mirror::Generation> deployments_generation_;
   Sha256Digest documents_digest_;
   mirror::Generation read_generation_ = -1;
   Guid read_epoch_;

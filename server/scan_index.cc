@@ -123,15 +123,12 @@ void ScanIndex::AddIntent(UtcTime now) {
     const auto found = accepted.find(guid);
     accepted_.push_back(found == accepted.end() ? -1 : found->second);
   }
-  for (const auto& [computer, group] : intent_.assignments) {
-    assigned_[ToLowerAscii(computer)].push_back(group);
-  }
-  for (auto& [computer, groups] : assigned_) std::ranges::sort(groups);
 }
 
 const std::vector<Guid>& ScanIndex::GroupsOf(std::string_view computer_id) const {
-  const auto found = assigned_.find(ToLowerAscii(computer_id));
-  return found == assigned_.end() ? unassigned_ : found->second;
+  if (intent_.assignments == nullptr) return unassigned_;
+  const auto found = intent_.assignments->find(ToLowerAscii(computer_id));
+  return found == intent_.assignments->end() ? unassigned_ : found->second;
 }
 
 std::vector<Guid> ScanIndex::GroupsNamed(const std::vector<std::string>& names) const {

@@ -47,6 +47,9 @@ struct AcceptedEula {
   mirror::Generation generation = 0;
 };
 
+/// The groups that computers were put into: by id in lower case, ascending.
+using Assignments = std::unordered_map<std::string, std::vector<Guid>>;
+
 /// Intent as a scan needs it, read in one transaction together with `state`.
 struct IntentFacts {
   mirror::PublishedState state;
@@ -56,7 +59,7 @@ struct IntentFacts {
   std::vector<EndedDeployment> ended;
   std::vector<Guid> declined;
   std::vector<AcceptedEula> accepted_eulas;
-  std::vector<std::pair<std::string, Guid>> assignments;  ///< computer, group
+  std::shared_ptr<const Assignments> assignments;  ///< nullptr: none
   /// Commit times by generation, ascending.
   std::vector<std::pair<mirror::Generation, UtcTime>> commits;
 };
@@ -267,7 +270,6 @@ class ScanIndex {
   std::map<Guid, Guid> parents_;                                 // group -> parent
   std::map<Guid, std::vector<std::uint32_t>> by_group_;          // group -> deployments, live now
   std::map<Guid, std::vector<std::uint32_t>> ended_;             // group -> ended deployments
-  std::unordered_map<std::string, std::vector<Guid>> assigned_;  // computer in lower case
   std::vector<Guid> unassigned_;
   struct CachedScope {
     std::shared_ptr<const Scope> scope;

@@ -87,6 +87,7 @@ CREATE TABLE revision (
   detail TEXT NOT NULL DEFAULT '{}'        -- JSON: bulletins, CVEs, languages, reboot, commands
 ) STRICT;
 CREATE INDEX revision_by_change ON revision (change_id);
+CREATE INDEX revision_conflict ON revision (id) WHERE has_digest_conflict = 1;
 CREATE INDEX revision_withdrawn ON revision (withdrawn_generation) WHERE withdrawn_generation IS NOT NULL;
 CREATE INDEX revision_unlisted ON revision (unlisted_generation) WHERE unlisted_generation IS NOT NULL;
 CREATE INDEX revision_categories ON revision (category_type) WHERE category_type <> 0;
