@@ -7,6 +7,7 @@
 #include "base/sort.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
+#include "cli/audited_change.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "mirror/audit.h"
@@ -457,12 +458,15 @@ Result<ExitCode> RunRemove(Context& context) {
   }
   json list = json::array();
   for (const auto& computer : computers) {
-    TRY(activity->RemoveComputer(computer.id));
-    TRY(mirror.intent().AssignComputer(computer.id, {}, mirror::CurrentActor()));
     const json detail = {{"name", computer.details.full_domain_name}};
-    TRY(mirror::AppendAuditAlone(mirror.db(), mirror.clock().Now(),
-                                 {mirror::CurrentActor(), "computer.remove", computer.id,
-                                  detail.dump(-1, ' ', false, json::error_handler_t::replace)}));
+    TRY(ChangeAudited(mirror,
+                      {mirror::CurrentActor(), "computer.remove", computer.id,
+                       detail.dump(-1, ' ', false, json::error_handler_t::replace)},
+                      [&]() -> Result<void> {
+                        TRY(activity->RemoveComputer(computer.id));
+                        return mirror.intent().AssignComputer(computer.id, {},
+                                                              mirror::CurrentActor());
+                      }));
     context.Print(fmt::format("{} removed", NameOf(computer)));
     list.push_back({{"id", computer.id}, {"name", computer.details.full_domain_name}});
   }

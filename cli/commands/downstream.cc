@@ -11,6 +11,7 @@
 #include "base/sort.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
+#include "cli/audited_change.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "cli/job_view.h"
@@ -206,12 +207,15 @@ Result<ExitCode> RunRemove(Context& context) {
   what += fmt::format(" and {} with their status", Plural(computers, "computer"));
   TRY(context.Confirm("Forget " + what + "?"));
   TRY_ASSIGN(mirror::Activity* const activity, mirror.activity());
-  TRY_ASSIGN(const auto removed, mirror::RemoveServer(*activity, server.id));
-  const json detail = {
-      {"name", server.name}, {"servers", removed.servers}, {"computers", removed.computers}};
-  TRY(mirror::AppendAuditAlone(mirror.db(), mirror.clock().Now(),
-                               {mirror::CurrentActor(), "downstream.remove", server.id.ToString(),
-                                detail.dump(-1, ' ', false, json::error_handler_t::replace)}));
+  const json detail = {{"name", server.name}, {"servers", doomed.size()}, {"computers", computers}};
+  mirror::RemovedServers removed;
+  TRY(ChangeAudited(mirror,
+                    {mirror::CurrentActor(), "downstream.remove", server.id.ToString(),
+                     detail.dump(-1, ' ', false, json::error_handler_t::replace)},
+                    [&]() -> Result<void> {
+                      TRY_ASSIGN(removed, mirror::RemoveServer(*activity, server.id));
+                      return {};
+                    }));
   context.Print(fmt::format("{} forgotten", what));
   context.Print("should it synchronise from here again, it comes back with all it reports");
   context.Emit({{"guid", server.id.ToString()},

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/admin_support.h"
+#include "cli/audited_change.h"
 #include "cli/command.h"
 #include "cli/context.h"
 #include "mirror/audit.h"
@@ -82,12 +83,14 @@ Result<Findings> Check(Context& context, mirror::Mirror& mirror, bool deep) {
 /// Forgets damaged files, so that the next sync or bundle brings them again.
 Result<void> Drop(mirror::Mirror& mirror, const Findings& findings) {
   TRY_ASSIGN(const auto lock, mirror::JobLock::Acquire(mirror.path(), "store check"));
-  for (const Damage& damage : findings.content) TRY(mirror.content().Drop(damage.file.sha1));
   const json detail = {{"files", findings.content.size()}};
-  TRY(mirror::AppendAuditAlone(
-      mirror.db(), mirror.clock().Now(),
-      {mirror::CurrentActor(), "store.drop", mirror.identity().guid.ToString(), detail.dump()}));
-  return {};
+  return ChangeAudited(
+      mirror,
+      {mirror::CurrentActor(), "store.drop", mirror.identity().guid.ToString(), detail.dump()},
+      [&]() -> Result<void> {
+        for (const Damage& damage : findings.content) TRY(mirror.content().Drop(damage.file.sha1));
+        return {};
+      });
 }
 
 std::string NameOf(const mirror::ContentFile& file) {
