@@ -23,6 +23,10 @@ Result<int> OpenFd(const fs::path& path, int flags, unsigned mode) {
   do {
     fd = ::open(path.c_str(), flags | O_CLOEXEC, mode);
   } while (fd < 0 && errno == EINTR);
+  if (fd < 0 && errno == ELOOP && (flags & O_NOFOLLOW) != 0) {
+    return Fail(ErrorCode::kCorrupt, "file-not-regular",
+                Quoted(path) + " is a link, no plain file");
+  }
   if (fd < 0) return FailErrno(errno, "cannot open " + Quoted(path));
   return fd;
 }

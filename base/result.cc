@@ -48,7 +48,11 @@ std::unexpected<Error> FailErrno(int error_number, std::string_view what) {
   std::string message(what);
   message += ": ";
   message += std::strerror(error_number);
-  return Fail(code, std::move(message));
+  std::string reason;
+  if (error_number == EROFS) reason = "read-only";
+  if (error_number == EACCES || error_number == EPERM) reason = "no-permission";
+  if (error_number == EIO) reason = "device-failed";
+  return Fail(code, std::move(reason), std::move(message));
 }
 
 std::unexpected<Error> WithContext(Error error, std::string_view context) {

@@ -66,6 +66,14 @@ std::vector<UnmountedPlace> ReadMounts(const char* path) {
   return out;
 }
 
+/// Or a part of one, on one of several media.
+bool IsOfABundle(const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder / "manifest.json", error)) return true;
+  return fs::exists(folder / "README.txt", error) &&
+         (fs::exists(folder / "SHA256SUMS", error) || fs::exists(folder / "blocks-0001", error));
+}
+
 std::unexpected<Error> NoFolder(ErrorCode code, const char* reason, std::string message,
                                 std::string next) {
   return std::unexpected(Error{code, std::move(message), reason, std::move(next)});
@@ -92,6 +100,12 @@ std::optional<UnmountedPlace> FindUnmounted(const fs::path& folder, const char* 
 Result<void> CheckTargetFolder(const fs::path& folder) {
   const std::string shown = "'" + EscapeForDisplay(folder.string(), 400) + "'";
   std::error_code error;
+  if (IsOfABundle(folder)) {
+    return NoFolder(ErrorCode::kUsage, "folder-of-a-bundle",
+                    shown + " is the folder of a bundle: one more file in it, and it is refused",
+                    "name the folder or medium that it lies in: --to " +
+                        ShellWord(folder.lexically_normal().parent_path().string()));
+  }
   if (fs::is_directory(folder, error)) {
     const auto unmounted = FindUnmounted(folder, "/etc/fstab", "/proc/self/mounts");
     if (!unmounted) return {};

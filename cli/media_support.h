@@ -24,7 +24,7 @@ Result<std::optional<std::filesystem::path>> AskForMedium(Context& context, std:
 /// A folder that somebody named for what leaves: it must be there. Making it would write to the
 /// disk below when a medium is not mounted. Fails with kNotFound, reasons "no-folder" (next: how to
 /// make it) and "medium-not-mounted" (it lies where /etc/fstab mounts something that is not), with
-/// kUsage when it is no folder.
+/// kUsage when it is no folder, or (reason "folder-of-a-bundle") that of a bundle.
 Result<void> CheckTargetFolder(const std::filesystem::path& folder);
 
 /// What `fstab` mounts at `folder` or above it (but for "/") while `mounts`, the list of what is

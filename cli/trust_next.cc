@@ -36,7 +36,9 @@ constexpr Next kNext[] = {
     {"sender-mismatch",
      "ask the sender whether it wrote this bundle; 'gapferry trust list' shows whose keys these "
      "are"},
-    {"document-type", "name a file of the right kind; this one was signed for another purpose"},
+    {"document-type",
+     "name a file of the right kind: this one was made for another purpose, or it is damaged; then "
+     "take another copy"},
     {"document-version", "install the gapferry version that the sender uses, or a newer one"},
     // For whom, and when.
     {"recipient-foreign",
@@ -51,7 +53,9 @@ constexpr Next kNext[] = {
      "ask the sender for a full bundle: gapferry export --full --to DIR --for SITE"},
     {"base-missing",
      "import the bundles in between, or ask the sender for: gapferry export --full"},
-    {"bundle-unfinished", "let the sender finish it: gapferry export --to DIR --for SITE"},
+    {"bundle-unfinished",
+     "take a complete copy, or name the folder of the medium that was written last, too; where the "
+     "export broke off, the sender finishes it: gapferry export --to DIR --for SITE"},
     // Trust documents and cards.
     {"trust-malformed", kAnotherCopy},
     {"trust-signature", kAnotherCopy},
@@ -65,6 +69,7 @@ constexpr Next kNext[] = {
     {"bad-why", "say it in fewer words: --why TEXT"},
     {"no-keys", "gapferry key create DIR --name NAME"},
     {"passphrase-needed", "add --passphrase-file FILE or set GAPFERRY_PASSPHRASE_FILE"},
+    {"passphrase-file", "name the file whose first line is the passphrase: --passphrase-file FILE"},
     {"passphrase-wrong", "try again with the right passphrase; nothing was changed"},
     {"key-readable", "chmod 600 the file; if others may have read it: gapferry key rotate"},
     {"key-exists", "choose another folder, or: gapferry key rotate"},
@@ -101,6 +106,16 @@ constexpr Next kNext[] = {
     {"trailer-damaged", kAnotherCopy},
     {"volume-short", kAnotherCopy},
     {"volume-digest", kAnotherCopy},
+    // Devices and folders.
+    {"read-only",
+     "take a medium or a folder that can be written, or mount this one so; then type the command "
+     "again"},
+    {"no-permission",
+     "'ls -ld' shows whose it is: let the owner of the mirror read it (or write there), or name "
+     "another place"},
+    {"device-failed",
+     "the device fails or was taken out ('dmesg' says more): put it in again or take another one, "
+     "then type the same command again"},
     {"state-digest",
      "ask the sender for a full bundle: gapferry export --full --to DIR --for SITE"},
 };

@@ -18,8 +18,11 @@ constexpr std::string_view kForeign =
     "check that upstream.wsus in gapferry.yaml leads to an update server and that nothing on the "
     "way changes its answers";
 
-constexpr std::array<Step, 17> kSteps{{
+constexpr std::array<Step, 18> kSteps{{
     {"no-upstream", "set upstream.wsus in gapferry.yaml to the URL of an update server"},
+    {"fed-by-bundles",
+     "what is new comes with the next bundle: gapferry import PATH; what happened here goes back "
+     "with a return: gapferry export --return --to DIR"},
     {"certificate-refused",
      "if the upstream is the right one, set upstream.ca_file in gapferry.yaml to the PEM file of "
      "the authority that signed its certificate"},

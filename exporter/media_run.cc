@@ -18,7 +18,10 @@ constexpr std::uint64_t kMaxSmallFile = 1ULL << 30;
 
 /// A device that fails is told apart from our own disk.
 std::unexpected<Error> MediumFailed(Error error) {
-  if (error.code == ErrorCode::kInternal && error.reason.empty()) error.reason = "medium-failed";
+  const bool is_plain = error.reason.empty() || error.reason == "read-only" ||
+                        error.reason == "no-permission" || error.reason == "device-failed";
+  const bool is_device = error.code == ErrorCode::kInternal || error.code == ErrorCode::kNotFound;
+  if (is_plain && is_device) error.reason = "medium-failed";
   return std::unexpected(std::move(error));
 }
 

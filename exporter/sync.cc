@@ -101,10 +101,11 @@ Result<SyncReport> DryRun(Mirror& mirror, Upstream& upstream, const FetcherFacto
 
 Result<UpstreamOptions> UpstreamOptionsOf(const Mirror& mirror, Progress& progress) {
   if (mirror.config().upstream.wsus.empty()) {
-    return Fail(ErrorCode::kUsage, "no-upstream",
-                mirror.config().upstream.gap
-                    ? "this mirror is fed by bundles and has no upstream to sync with"
-                    : "this mirror has no upstream");
+    if (!mirror.config().upstream.gap) {
+      return Fail(ErrorCode::kUsage, "no-upstream", "this mirror has no upstream");
+    }
+    return Fail(ErrorCode::kUsage, "fed-by-bundles",
+                "this mirror is fed by bundles and has no upstream to sync with");
   }
   UpstreamOptions options;
   options.url = mirror.config().upstream.wsus;

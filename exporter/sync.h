@@ -64,8 +64,8 @@ struct SyncReport {
 /// taken. Holds the job lock, writes the job history and the audit. Whatever point it is
 /// interrupted at, the same call ends in the same state. An upstream that is not the one it was
 /// (ServerChanged, at any call) is asked for everything once more.
-/// Fails with kUsage: no upstream (reason "no-upstream"), guard of removals ("removals-need-
-/// acceptance"), unknown language; kBusy; kCancelled; or as Upstream says.
+/// Fails with kUsage: no upstream (reasons "no-upstream", "fed-by-bundles"), guard of removals
+/// ("removals-need-acceptance"), unknown language; kBusy; kCancelled; or as Upstream says.
 /// `fetchers` makes one fetcher for the dialogue, one per connection for documents
 /// (sync.parallel_requests) and one per parallel download.
 /// Memory: 20 bytes for each identity in a list (twice while it is compared), what LoadUpdates and

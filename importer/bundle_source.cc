@@ -198,7 +198,13 @@ void AddStated(Verdict& verdict, const Guid& own, const Error& error) {
                            stated->recipients.end();
 }
 
-Verdict Judge(mirror::Mirror& mirror, const Candidate& candidate, bool new_history) {
+/// That a key of ours cannot be used says nothing of the bundle: it must not look refused.
+bool IsAboutOwnKeys(const Error& error) {
+  return error.reason.starts_with("passphrase-") || error.reason.starts_with("key-") ||
+         error.reason.starts_with("token-") || error.code == ErrorCode::kCancelled;
+}
+
+Result<Verdict> Judge(mirror::Mirror& mirror, const Candidate& candidate, bool new_history) {
   Verdict verdict{.candidate = &candidate, .arrival = {}, .stream = {}, .why = {}};
   manifests::MediumSet medium(candidate.folders, manifests::Lacking::kElsewhere);
   const auto judged = [&]() -> Result<void> {
@@ -209,6 +215,7 @@ Verdict Judge(mirror::Mirror& mirror, const Candidate& candidate, bool new_histo
     TRY_ASSIGN(verdict.arrival, CheckArrival(mirror, manifest, {new_history}));
     return {};
   }();
+  if (!judged && IsAboutOwnKeys(judged.error())) return std::unexpected(judged.error());
   if (!judged) {
     verdict.why = judged.error().message;
     AddStated(verdict, mirror.identity().guid, judged.error());
@@ -256,7 +263,7 @@ Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candi
   BundleSource source;
   std::vector<Verdict> verdicts;
   for (const auto& [digest, candidate] : candidates) {
-    verdicts.push_back(Judge(mirror, candidate, new_history));
+    TRY_ASSIGN(verdicts.emplace_back(), Judge(mirror, candidate, new_history));
   }
   const Verdict* chosen = Choose(verdicts);
   if (chosen != nullptr) source.folders = chosen->candidate->folders;

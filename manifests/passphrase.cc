@@ -81,7 +81,11 @@ void Secret::Wipe() {
 
 Result<Secret> ReadPassphraseFile(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return FailErrno(errno, "passphrase file '" + path.string() + "'");
+  if (fd < 0) {
+    auto error = FailErrno(errno, "passphrase file '" + path.string() + "'");
+    error.error().reason = "passphrase-file";
+    return error;
+  }
   struct stat info {};
   std::string text(kMaxPassphraseBytes + 2, '\0');
   std::size_t size = 0;

@@ -44,7 +44,7 @@ std::unexpected<Error> WithNext(Error error, const std::string& path) {
     error.next = "first: gapferry import PATH-OF-THE-LAST-MEDIUM; then: gapferry import " + path;
   } else if (error.reason == "no-bundle-due") {
     error.next = "ask for the bundle that comes after the last one here: 'gapferry status'";
-  } else if (error.reason == "no-bundle" || error.reason == "bundle-unfinished") {
+  } else if (error.reason == "no-bundle") {
     error.next = "name the folder gapferry-STREAM-NUMBER, or the medium it lies on";
   } else if (error.reason == "medium-too-full") {
     error.next =

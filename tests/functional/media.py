@@ -15,7 +15,7 @@ import time
 import unittest
 
 import small_catalogue
-from harness import KILL_POINTS, World, sanitized, tree_digest
+from harness import KILL_POINTS, World, tree_digest
 from wsus import WsusServer, document
 
 MIB = 1 << 20
@@ -169,6 +169,17 @@ class MediaTest(unittest.TestCase):
             self.assertEqual(error["reason"], reason, words)
             self.assertIn(says, error["next"])
         self.assertEqual(len(self.jobs("import")), before)
+        # A bundle in a bundle would make the outer one worthless.
+        error = self.connected.refuse(2, "export", "--for", "site", "--full", "--to", folder)
+        self.assertEqual((error["reason"], error["next"].endswith(f"--to {a}")), ("folder-of-a-bundle", True))
+        linked = self.folder / "linked" / NAME
+        shutil.copytree(folder, linked)
+        (linked / "README.txt").unlink()
+        (linked / "README.txt").symlink_to("/etc/passwd")
+        error = self.site.refuse(20, "import", linked)
+        self.assertEqual(error["reason"], "file-not-regular")
+        self.assertIn("plain files only", error["next"])
+        self.assertIn("gapferry import PATH", self.site.refuse(2, "sync")["next"])
         self.site.run("verify", a)
         self.site.run("import", a)
         self.site.run("export", "--return", "--to", a, "--yes")
@@ -356,7 +367,6 @@ class MediaTest(unittest.TestCase):
         # Rows and logs of a small database are all that comes beside the files themselves.
         self.assertLess(far.grown(), 1.1 * data + 3 * MIB)
 
-    @unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
     def test_killed_between_media(self):
         a, b, c, _ = self.three_media()
         start = self.site
