@@ -7,7 +7,7 @@ import statistics
 import plot
 from measure import Failed, Missing, result
 from mirrors import approve_everything
-from report import aligned, number, read, spread, write
+from report import aligned, markdown_lines, number, read, spread, write
 
 POINTS = (10_000, 100_000, 400_000)
 APPROVED = 1_400     # updates, spread over the catalogue: what a computer has cached in practice
@@ -25,6 +25,8 @@ FIGURES = {
     "page": "first scan, processor per request",
     "idle": "idle scan, processor",
 }
+
+GOALS = {"delta export": 1.2, "delta import": 1.2, "delta sync": 1.2}  # of the largest, relative to the smallest
 
 
 @dataclasses.dataclass
@@ -193,11 +195,21 @@ def relative(points):
 
 
 def table(points):
+    notes = [f"{FIGURES[p.figure]} on {p.revisions:,}: {p.note}" for p in points if p.note]
+    return "\n".join(aligned(lines_of(points)) + ([""] + notes if notes else []))
+
+
+def markdown(points):
+    head, *lines = lines_of(points)
+    return markdown_lines([head, ["---"] + ["---:"] * (len(head) - 1), *lines])
+
+
+def lines_of(points):
     """A line for each figure: its values at all sizes, then what became of the first one."""
     sizes = sorted({point.revisions for point in points})
     known = {(point.figure, point.revisions): point for point in points}
     lines = [["work"] + [f"{size:,}" for size in sizes] + [f"x {size:,}" for size in sizes[1:]]
-             + ["min .. max of the last", "cpu", "peak MiB"]]
+             + ["goal", "met", "min .. max of the last", "cpu", "peak MiB"]]
     growth = {name: dict(of) for name, of in relative(points).items()}
     for name, label in FIGURES.items():
         row = [known.get((name, size)) for size in sizes]
@@ -206,10 +218,17 @@ def table(points):
             continue
         lines.append([label] + [number(p.value, p.unit) if p else "-" for p in row]
                      + [f"{growth[name][size]:.2f}" if size in growth.get(name, {}) else "-" for size in sizes[1:]]
+                     + verdict(name, growth.get(name))
                      + [spread(last.samples, last.unit), "-" if last.cpu is None else number(last.cpu, "s"),
                         "-" if last.peak is None else f"{last.peak / 2**20:.0f}"])
-    notes = [f"{FIGURES[p.figure]} on {p.revisions:,}: {p.note}" for p in points if p.note]
-    return "\n".join(aligned(lines) + ([""] + notes if notes else []))
+    return lines
+
+
+def verdict(name, grown):
+    goal = GOALS.get(name)
+    if goal is None or not grown:
+        return ["-", "-"]
+    return [f"<= {goal:g}", "yes" if grown[max(grown)] <= goal else "NO"]
 
 
 def save(path, facts, points):

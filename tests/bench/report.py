@@ -100,6 +100,24 @@ def table(rows):
     return "\n".join(text)
 
 
+def markdown(rows):
+    """The rows as a table for docs/performance.md."""
+    head = HEAD[:1] + ["ours (min .. max)", "reference (min .. max)"] + HEAD[5:]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for row in rows:
+        if row.failed:
+            lines.append([row.work, f"failed: {row.failed}"] + [""] * (len(head) - 2))
+            continue
+        work, ours, low, reference, beside, *rest = cells(row)
+        lines.append([work, f"{ours} ({low})" if low else ours, f"{reference} ({beside})" if beside else reference,
+                      *rest])
+    return markdown_lines(lines)
+
+
+def markdown_lines(lines):
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
 def write(path, kind, facts, rows):
     """Writes results so that a reader sees the old file or the new one. Rows are dictionaries."""
     path = pathlib.Path(path)
