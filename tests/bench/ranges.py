@@ -3,6 +3,7 @@ Windows download agent asks for them. Usage: ranges.py HOST PORT SECONDS CONNECT
 import multiprocessing
 import random
 import socket
+import ssl
 import sys
 import time
 
@@ -34,18 +35,21 @@ def receive(connection, buffer):
     return length
 
 
-def load(host, port, seconds, files, seed, totals):
+def load(host, port, seconds, files, seed, totals, authority):
     try:
-        totals.put(request_ranges(host, port, seconds, files, seed))
+        totals.put(request_ranges(host, port, seconds, files, seed, authority))
     except OSError as error:
         totals.put(error)
 
 
-def request_ranges(host, port, seconds, files, seed):
+def request_ranges(host, port, seconds, files, seed, authority):
     rng = random.Random(seed)
     buffer = bytearray(1 << 20)
     connection = socket.create_connection((host, port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if authority:
+        context = ssl.create_default_context(cafile=authority)
+        connection = context.wrap_socket(connection, server_hostname=host)
     until = time.monotonic() + seconds
     received = requests = 0
     while time.monotonic() < until:
@@ -60,11 +64,11 @@ def request_ranges(host, port, seconds, files, seed):
     return received, requests
 
 
-def measure(host, port, seconds, connections, files):
-    """Bytes per second over all connections."""
+def measure(host, port, seconds, connections, files, authority=None):
+    """Bytes per second over all connections; with a file of an authority over TLS."""
     totals = multiprocessing.Queue()
     started = time.monotonic()
-    workers = [multiprocessing.Process(target=load, args=(host, port, seconds, files, n, totals))
+    workers = [multiprocessing.Process(target=load, args=(host, port, seconds, files, n, totals, authority))
                for n in range(connections)]
     for worker in workers:
         worker.start()

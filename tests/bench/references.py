@@ -17,10 +17,11 @@ def warm(path):
 
 
 class Nginx:
-    """nginx with sendfile on the same files, on a port of its own; nothing when it is not there."""
+    """nginx with sendfile on the same files, on a port of its own; nothing when it is not there. With a
+    pair of certificate and key, over TLS."""
 
-    def __init__(self, world, mirror, program):
-        self.world, self.mirror, self.program, self.port = world, mirror, program, 0
+    def __init__(self, world, mirror, program, tls=None):
+        self.world, self.mirror, self.program, self.port, self.tls = world, mirror, program, 0, tls
 
     def __enter__(self):
         if not self.program:
@@ -30,13 +31,16 @@ class Nginx:
         base.mkdir(exist_ok=True)
         # As root it would change to a user who may not read the mirror.
         user = "user root;" if os.geteuid() == 0 else ""
+        secure = (f"ssl_certificate {self.tls[0]}; ssl_certificate_key {self.tls[1]}; "
+                  "ssl_protocols TLSv1.2 TLSv1.3;" if self.tls else "")
         (base / "nginx.conf").write_text(f'''
             {user} worker_processes auto; daemon off; pid {base}/pid; error_log {base}/error.log;
             events {{ worker_connections 1024; }}
             http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
               client_body_temp_path {base}/b; proxy_temp_path {base}/p; fastcgi_temp_path {base}/f;
               uwsgi_temp_path {base}/u; scgi_temp_path {base}/s;
-              server {{ listen 127.0.0.1:{self.port}; location /Content/ {{ alias {self.mirror}/content/; }} }} }}''')
+              server {{ listen 127.0.0.1:{self.port}{" ssl" if self.tls else ""}; {secure}
+              location /Content/ {{ alias {self.mirror}/content/; }} }} }}''')
         self.process = subprocess.Popen([self.program, "-p", str(base), "-c", str(base / "nginx.conf")])
         time.sleep(0.5)
         return self

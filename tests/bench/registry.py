@@ -10,7 +10,7 @@ MODULES = ["bundles", "backups", "syncs", "scans", "storm"]
 ORDER = [
     "export", "verify", "import", "backup", "restore", "delta",
     "fill", "sync", "sync-delta", "sync-replica", "sync-large", "list", "document",
-    "serve", "scan", "pages", "scans", "content",
+    "serve", "memory", "scan", "pages", "scans", "storm", "events", "content", "tls",
 ]
 
 
