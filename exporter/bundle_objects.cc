@@ -111,6 +111,8 @@ Result<void> BundleObjects::WriteMetadata(std::uint64_t batch_bytes, std::stop_t
   TRY_ASSIGN(const auto intent, mirror::exchange::ReadIntentObject(decoded));
 
   mirror::Catalog& catalog = mirror_->catalog();
+  // One view for an object: begun and ended for every document it would take longer than reading.
+  std::optional<mirror::Catalog::ReadView> view;
   std::optional<ObjectFile> object;
   std::uint32_t number = 0;
   std::uint64_t documents = 0, bytes = 0;
@@ -119,11 +121,15 @@ Result<void> BundleObjects::WriteMetadata(std::uint64_t batch_bytes, std::stop_t
     TRY_ASSIGN(const auto planned, object->Finish(ObjectName::Metadata(number)));
     plan_.push_back(planned);
     object.reset();
+    view.reset();
     return {};
   };
   for (const auto& line : intent.revisions) {
     if (!line.carried) continue;
     if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "stopped while preparing");
+    if (!view) {
+      TRY_ASSIGN(view, catalog.BeginRead());
+    }
     TRY_ASSIGN(const auto row, catalog.Find(line.update));
     if (!row || row->document_sha256 != line.sha256) {
       return Fail(ErrorCode::kCorrupt, "plan-lost",

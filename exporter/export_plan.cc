@@ -101,12 +101,11 @@ Result<void> CollectIntent(Mirror& mirror, ExportPlan& plan) {
   intent.dead_deployments = std::move(changes.dead_deployments);
   intent.undeclined = std::move(changes.undeclined);
   intent.dead_eulas = std::move(changes.dead_eulas);
-  intent.dead_eulas = std::move(changes.dead_eulas);
   return {};
 }
 
-/// Answers whether some revision of an update, or one exactly, is at the receiver once the bundle
-/// is imported. By construction it is unless this mirror lacks it itself; this proves it.
+/// Answers whether some revision of an update, or one exactly, is at the receiver once a delta is
+/// imported. By construction it is unless this mirror lacks it itself; this proves it.
 class Closure {
  public:
   Closure(Mirror& mirror, const ExportPlan& plan) : mirror_(mirror), plan_(plan) {
@@ -174,11 +173,13 @@ class Closure {
   std::unordered_map<Guid, bool> lacks_;
 };
 
-/// What this mirror lacks itself is told to the receiver, not hidden.
+/// What this mirror lacks itself is told to the receiver, not hidden: of what the bundle carries,
+/// for the rest was told before.
 Result<void> ProveClosure(Mirror& mirror, ExportPlan& plan) {
-  TRY_ASSIGN(plan.dangling, mirror.catalog().FindDangling(kMaxDangling));
+  TRY_ASSIGN(plan.dangling, mirror.catalog().FindDangling(kMaxDangling, plan.base.name.generation));
   plan.intent.dangling = plan.dangling.size();
-  return Closure(mirror, plan).Prove();
+  // A full one lists all there is: nothing here could be lacking there.
+  return plan.full ? Result<void>() : Closure(mirror, plan).Prove();
 }
 
 Result<std::vector<manifests::EncryptionPublicKey>> EncryptionKeys(

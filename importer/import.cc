@@ -21,6 +21,7 @@
 #include "mirror/exchange/needed_files.h"
 #include "mirror/held_intent.h"
 #include "mirror/intent.h"
+#include "mirror/intent_arrival.h"
 #include "mirror/job_history.h"
 #include "mirror/job_lock.h"
 #include "mirror/ledger.h"
@@ -192,6 +193,7 @@ class Import {
     auto done = LoadAndPublish(index, staging, load, digest);
     if (!done && IsRefusal(done.error()) && done.error().reason != "removals-need-acceptance") {
       Tidy(load.Abandon());
+      Tidy(mirror::IntentArrival::Discard(mirror_));
     }
     return done;
   }
@@ -209,14 +211,17 @@ class Import {
     object.intent.deadline_floor = mirror_.config().import.deadline_floor;
     object.intent.not_before = mirror::NotBeforeOf(result_.manifest.created);
     object.intent.hold = Holds();
-    TRY(Rehearse(load, object.intent));
     contents_ = mirror::ContentsOf(object);
+    const bool hold = object.intent.hold;
+    TRY_ASSIGN(auto intent,
+               mirror::IntentArrival::Prepare(mirror_, job_.lock(), std::move(object.intent)));
+    TRY(Rehearse(load, intent, hold));
     TRY(scan_->MoveToQuarantine());
     result_.withheld = scan_->withheld();
     TRY(PublishContent(staging));
     result_.documents = summary.new_revisions;
     result_.withdrawn = summary.withdrawn;
-    TRY(Commit(load, object.intent, digest));
+    TRY(Commit(load, intent, hold, digest));
     Tidy(scan_->Finish());
     return {};
   }
@@ -252,10 +257,19 @@ class Import {
 
   /// Content is seen as soon as it is published: a bundle that does not lead to its target must be
   /// refused before.
-  Result<void> Rehearse(mirror::CatalogLoad& load, const mirror::IntentImport& intent) {
+  Result<void> Rehearse(mirror::CatalogLoad& load, mirror::IntentArrival& intent, bool hold) {
+    auto reached = RehearseOnce(load, intent, hold);
+    if (reached || reached.error().reason != "state-digest") return reached;
+    // A digest that was computed beforehand must not be what refuses a bundle.
+    intent.ForgetDigests();
+    return RehearseOnce(load, intent, hold);
+  }
+
+  Result<void> RehearseOnce(mirror::CatalogLoad& load, const mirror::IntentArrival& intent,
+                            bool hold) {
     TRY_ASSIGN(auto commit, load.BeginCommit("import"));
-    if (intent.hold) TRY(mirror::BeginHold(commit));
-    TRY(mirror::Intent::Import(commit, intent));
+    if (hold) TRY(mirror::BeginHold(commit));
+    TRY(intent.Enter(commit));
     commit.ExpectStateDigest(result_.manifest.target.state_digest);
     return commit.Rehearse();
   }
@@ -277,12 +291,12 @@ class Import {
     return {};
   }
 
-  Result<void> Commit(mirror::CatalogLoad& load, const mirror::IntentImport& intent,
+  Result<void> Commit(mirror::CatalogLoad& load, const mirror::IntentArrival& intent, bool hold,
                       const Sha256Digest& digest) {
     TRY_ASSIGN(const auto last, ledger_.LastImport());
     TRY_ASSIGN(auto commit, load.BeginCommit("import"));
-    if (intent.hold) TRY(mirror::BeginHold(commit));
-    TRY_ASSIGN(result_.intent, mirror::Intent::Import(commit, intent));
+    if (hold) TRY(mirror::BeginHold(commit));
+    TRY_ASSIGN(result_.intent, intent.Enter(commit));
     TRY(commit.db().Run("UPDATE mirror SET bundle_created_at = ?", result_.manifest.created));
     const mirror::BundleIn record = Record(commit, digest, last);
     TRY(ledger_.RecordImport(record));

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "importer/intent_plan.h"
+#include "importer/whole_object.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/catalog.h"
 #include "mirror/content_store.h"
@@ -21,25 +22,10 @@ namespace {
 using mirror::Mirror;
 using mirror::exchange::IntentObject;
 
-constexpr std::uint64_t kMaxMetadataObjectBytes = 8ULL << 30;
-constexpr std::uint64_t kMaxPlannedObjectBytes = 256ULL << 20;
+constexpr const char* kWhatFor = "can be looked at before an import";
 // What one gets from a stick and from this program on a small machine; only an estimate.
 constexpr std::uint64_t kBytesPerSecond = 120 << 20;
 constexpr std::uint64_t kDocumentsPerSecond = 1500;
-
-/// An object of the bundle in memory, checked. Senders write some 16 MiB into one, or one document.
-Result<Bytes> ReadWhole(manifests::Medium& medium, const manifests::VerifiedIndex& index,
-                        const manifests::IndexLine& line) {
-  if (line.size > kMaxPlannedObjectBytes) {
-    return Fail(ErrorCode::kUnsupported, "object-too-large",
-                "object '" + line.name.ToString() + "' has " + std::to_string(line.size) +
-                    " bytes, at most " + std::to_string(kMaxPlannedObjectBytes) +
-                    " can be looked at before an import");
-  }
-  MemorySink sink(line.size);
-  TRY(manifests::ReadObject(medium, index, line, sink));
-  return sink.Take();
-}
 
 class Planner {
  public:
@@ -70,7 +56,7 @@ class Planner {
 
  private:
   Result<void> ReadIntent(const manifests::IndexLine& line) {
-    TRY_ASSIGN(const Bytes stored, ReadWhole(medium_, index_, line));
+    TRY_ASSIGN(const Bytes stored, ReadWholeObject(medium_, index_, line, kWhatFor));
     MemorySource source(stored);
     manifests::ZstdSource decoded(source, mirror::exchange::kMaxIntentBytes);
     TRY_ASSIGN(IntentObject object, mirror::exchange::ReadIntentObject(decoded));
@@ -107,7 +93,7 @@ class Planner {
   }
 
   Result<void> ReadMetadata(const manifests::IndexLine& line) {
-    TRY_ASSIGN(const Bytes stored, ReadWhole(medium_, index_, line));
+    TRY_ASSIGN(const Bytes stored, ReadWholeObject(medium_, index_, line, kWhatFor));
     metadata_bytes_ += line.size;
     MemorySource source(stored);
     manifests::ZstdSource decoded(source, kMaxMetadataObjectBytes);

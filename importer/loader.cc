@@ -5,6 +5,7 @@
 #include <future>
 
 #include "base/file.h"
+#include "importer/whole_object.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/catalog.h"
 #include "mirror/exchange/metadata_batch.h"
@@ -22,7 +23,6 @@ constexpr std::size_t kBatchDocuments = 128;
 constexpr std::uint64_t kBatchBytes = 32 << 20;
 /// Of decoded documents that wait to be written: a cabinet may hold a thousand times its size.
 constexpr std::uint64_t kDecodedBytes = 64 << 20;
-constexpr std::uint64_t kMaxMetadataObjectBytes = 8ULL << 30;
 
 /// Decodes a batch on several threads; the rows are written by one.
 class Decoder {

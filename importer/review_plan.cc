@@ -5,6 +5,7 @@
 
 #include "base/canonical_json.h"
 #include "base/file.h"
+#include "importer/whole_object.h"
 #include "manifests/zstd_stream.h"
 #include "mirror/exchange/intent_object.h"
 #include "mirror/exchange/metadata_batch.h"
@@ -14,8 +15,7 @@
 namespace gapferry::importer {
 namespace {
 
-constexpr std::uint64_t kMaxMetadataObjectBytes = 8ULL << 30;
-constexpr std::uint64_t kMaxReviewedObjectBytes = 256ULL << 20;
+constexpr const char* kWhatFor = "can be reviewed";
 constexpr std::uint64_t kMaxDocumentBytes = 256ULL << 20;
 constexpr std::size_t kMaxKinds = 1'000'000;
 
@@ -67,20 +67,8 @@ class Reviewer {
     std::ranges::set_difference(now, before, std::back_inserter(out));
   }
 
-  Result<Bytes> ReadWhole(const manifests::IndexLine& line) {
-    if (line.size > kMaxReviewedObjectBytes) {
-      return Fail(ErrorCode::kUnsupported, "object-too-large",
-                  "object '" + line.name.ToString() + "' has " + std::to_string(line.size) +
-                      " bytes, at most " + std::to_string(kMaxReviewedObjectBytes) +
-                      " can be reviewed");
-    }
-    MemorySink sink(line.size);
-    TRY(manifests::ReadObject(medium_, index_, line, sink));
-    return sink.Take();
-  }
-
   Result<void> ReadIntent(const manifests::IndexLine& line) {
-    TRY_ASSIGN(const Bytes stored, ReadWhole(line));
+    TRY_ASSIGN(const Bytes stored, ReadWholeObject(medium_, index_, line, kWhatFor));
     MemorySource source(stored);
     manifests::ZstdSource decoded(source, mirror::exchange::kMaxIntentBytes);
     TRY_ASSIGN(const auto object, mirror::exchange::ReadIntentObject(decoded));
@@ -106,7 +94,7 @@ class Reviewer {
   }
 
   Result<void> ReadMetadata(const manifests::IndexLine& line) {
-    TRY_ASSIGN(const Bytes stored, ReadWhole(line));
+    TRY_ASSIGN(const Bytes stored, ReadWholeObject(medium_, index_, line, kWhatFor));
     MemorySource source(stored);
     manifests::ZstdSource decoded(source, kMaxMetadataObjectBytes);
     mirror::exchange::MetadataBatchReader reader(decoded, kMaxDocumentBytes);

@@ -212,6 +212,12 @@ class Catalog {
   /// visible above `after_generation`, ascending by id (0: all).
   Result<void> ForEachRelations(Generation after_generation,
                                 const std::function<Result<void>(RevisionRelations&)>& visit);
+  /// Whether some revision that names `guid` among its prerequisites satisfies `is_it`; reads until
+  /// it finds one.
+  Result<bool> AnyNaming(const Guid& guid, const std::function<bool(const RevisionRow&)>& is_it);
+  /// Those that declare a licence text, at the cost of those, with their files and no other
+  /// relations; ascending by id.
+  Result<void> ForEachWithLicence(const std::function<Result<void>(RevisionRelations&)>& visit);
   Result<std::optional<RevisionRelations>> Relations(RevisionId id);
   Result<std::vector<DeclaredFile>> Files(RevisionId id);
   Result<std::vector<protocol::DriverMetadata>> Drivers(RevisionId id);
@@ -233,7 +239,8 @@ class Catalog {
     protocol::UpdateId update;
     std::string what;
   };
-  Result<std::vector<Dangling>> FindDangling(int limit);
+  /// Of revisions that became visible above `after_generation`, at the cost of those (0: of all).
+  Result<std::vector<Dangling>> FindDangling(int limit, Generation after_generation = 0);
 
   // Documents.
   struct DocumentInfo {

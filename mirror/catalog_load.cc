@@ -450,7 +450,8 @@ Result<CatalogLoad::Summary> CatalogLoad::Summarize() {
     if (row && !row->is_withdrawn) ++summary.withdrawn;
   }
   constexpr int kMaxDangling = 1000;
-  TRY_ASSIGN(summary.dangling, FindDanglingIn(db, Sight::kLoading, change, kMaxDangling));
+  TRY_ASSIGN(summary.dangling, FindDanglingIn(db, Sight::kLoading,
+                                              fmt::format("AND c.id = {}", change), kMaxDangling));
   return summary;
 }
 

@@ -103,6 +103,41 @@ Result<void> Catalog::ForEachRelations(
   });
 }
 
+Result<bool> Catalog::AnyNaming(const Guid& guid,
+                                const std::function<bool(const RevisionRow&)>& is_it) {
+  TRY_ASSIGN(auto rows,
+             db_.Prepare(RevisionSelect(Sight::kPublished,
+                                        "AND r.id IN (SELECT p.revision_id FROM prerequisite p "
+                                        "WHERE p.guid = ?) ORDER BY r.id DESC")));
+  rows.BindAll(guid);
+  for (;;) {
+    TRY_ASSIGN(const bool row, rows.Step());
+    if (!row) return false;
+    const RevisionRow revision = ReadRevision(rows);
+    TRY(rows.Check());
+    if (is_it(revision)) return true;
+  }
+}
+
+Result<void> Catalog::ForEachWithLicence(
+    const std::function<Result<void>(RevisionRelations&)>& visit) {
+  std::optional<Transaction> view;
+  if (!db_.in_transaction()) {
+    TRY_ASSIGN(view, Transaction::Begin(db_, TransactionKind::kRead));
+  }
+  TRY_ASSIGN(auto rows,
+             db_.Prepare(RevisionSelect(Sight::kPublished,
+                                        "AND r.id IN (SELECT f.revision_id FROM revision_file f "
+                                        "WHERE f.kind = 1) ORDER BY r.id")));
+  TRY_ASSIGN(auto reader, RelationsReader::Open(db_, RelationsReader::Pattern::kFew));
+  RevisionRelations relations;
+  return VisitAll(rows, [&](const RevisionRow& row) -> Result<void> {
+    relations.row = row;
+    TRY(reader.FillFiles(relations));
+    return visit(relations);
+  });
+}
+
 Result<std::optional<RevisionRelations>> Catalog::Relations(RevisionId id) {
   TRY_ASSIGN(auto row, FindById(id));
   if (!row) return std::optional<RevisionRelations>();
@@ -117,7 +152,7 @@ Result<std::vector<DeclaredFile>> Catalog::Files(RevisionId id) {
   RevisionRelations relations;
   relations.row.id = id;
   TRY_ASSIGN(auto reader, RelationsReader::Open(db_, RelationsReader::Pattern::kFew));
-  TRY(reader.Fill(relations));
+  TRY(reader.FillFiles(relations));
   return std::move(relations.files);
 }
 
@@ -216,8 +251,15 @@ Result<Catalog::Payload> Catalog::PayloadOf(RevisionId id) {
   return payload;
 }
 
-Result<std::vector<Catalog::Dangling>> Catalog::FindDangling(int limit) {
-  return FindDanglingIn(db_, Sight::kPublished, std::nullopt, limit);
+Result<std::vector<Catalog::Dangling>> Catalog::FindDangling(int limit,
+                                                             Generation after_generation) {
+  const std::string which =
+      after_generation <= 0 ? ""
+                            : fmt::format(
+                                  "AND t.revision_id IN (SELECT r2.id FROM change c2 JOIN revision "
+                                  "r2 ON r2.change_id = c2.id WHERE c2.generation > {})",
+                                  after_generation);
+  return FindDanglingIn(db_, Sight::kPublished, which, limit);
 }
 
 // ---- Documents ---------------------------------------------------------------------------------

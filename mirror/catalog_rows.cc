@@ -129,7 +129,6 @@ Result<void> RelationsReader::Fill(RevisionRelations& out) {
   out.prerequisites.clear();
   out.bundled.clear();
   out.superseded.clear();
-  out.files.clear();
   const RevisionId id = out.row.id;
   std::int64_t clause = -1;
   TRY(Each(prerequisites_, id, [&](Statement& row) {
@@ -144,7 +143,12 @@ Result<void> RelationsReader::Fill(RevisionRelations& out) {
     out.bundled.back().push_back({row.GuidAt(2), row.Int32(3)});
   }));
   TRY(Each(superseded_, id, [&](Statement& row) { out.superseded.push_back(row.GuidAt(1)); }));
-  return Each(files_, id, [&](Statement& row) { out.files.push_back(ReadFile(row)); });
+  return FillFiles(out);
+}
+
+Result<void> RelationsReader::FillFiles(RevisionRelations& out) {
+  out.files.clear();
+  return Each(files_, out.row.id, [&](Statement& row) { out.files.push_back(ReadFile(row)); });
 }
 
 // ---- Sets of identities ------------------------------------------------------------------------
@@ -204,7 +208,7 @@ Result<std::vector<protocol::UpdateId>> FindUnknown(Database& db, Sight sight,
 namespace {
 
 /// An empty clause can exist in a document; it leaves no rows and needs nothing.
-std::string DanglingClauses(std::string_view visible, std::string_view of_change) {
+std::string DanglingClauses(std::string_view visible, std::string_view which) {
   return fmt::format(
       "SELECT DISTINCT i.guid, i.revision, t.guid, 0 FROM prerequisite t "
       "JOIN revision r ON r.id = t.revision_id JOIN revision_identity i ON i.id = r.id "
@@ -213,11 +217,11 @@ std::string DanglingClauses(std::string_view visible, std::string_view of_change
       "SELECT 1 FROM prerequisite q JOIN revision_identity j ON j.guid = q.guid "
       "JOIN revision s ON s.id = j.id JOIN change d ON d.id = s.change_id "
       "WHERE q.revision_id = t.revision_id AND q.clause = t.clause AND {2}) ",
-      visible == "1" ? "1" : "c.generation IS NOT NULL", of_change,
+      visible == "1" ? "1" : "c.generation IS NOT NULL", which,
       visible == "1" ? "1" : "d.generation IS NOT NULL");
 }
 
-std::string DanglingMembers(std::string_view visible, std::string_view of_change) {
+std::string DanglingMembers(std::string_view visible, std::string_view which) {
   return fmt::format(
       "SELECT DISTINCT i.guid, i.revision, t.guid, t.revision FROM bundle_member t "
       "JOIN revision r ON r.id = t.revision_id JOIN revision_identity i ON i.id = r.id "
@@ -226,21 +230,19 @@ std::string DanglingMembers(std::string_view visible, std::string_view of_change
       "SELECT 1 FROM revision_identity j JOIN revision s ON s.id = j.id "
       "JOIN change d ON d.id = s.change_id "
       "WHERE j.guid = t.guid AND j.revision = t.revision AND {2}) ",
-      visible == "1" ? "1" : "c.generation IS NOT NULL", of_change,
+      visible == "1" ? "1" : "c.generation IS NOT NULL", which,
       visible == "1" ? "1" : "d.generation IS NOT NULL");
 }
 
 }  // namespace
 
 Result<std::vector<Catalog::Dangling>> FindDanglingIn(Database& db, Sight sight,
-                                                      std::optional<ChangeId> of_change,
-                                                      int limit) {
+                                                      std::string_view which, int limit) {
   const std::string_view visible = VisibleCondition(sight, /*inner=*/false);
-  const std::string change = of_change ? fmt::format("AND c.id = {}", *of_change) : "";
   std::vector<Catalog::Dangling> found;
   for (const bool members : {false, true}) {
     const std::string sql =
-        members ? DanglingMembers(visible, change) : DanglingClauses(visible, change);
+        members ? DanglingMembers(visible, which) : DanglingClauses(visible, which);
     TRY_ASSIGN(auto rows, db.Prepare(sql + fmt::format("LIMIT {}", limit)));
     while (static_cast<int>(found.size()) < limit) {
       TRY_ASSIGN(const bool row, rows.Step());

@@ -34,6 +34,7 @@ class RelationsReader {
   };
   static Result<RelationsReader> Open(Database& db, Pattern pattern);
   Result<void> Fill(RevisionRelations& out);
+  Result<void> FillFiles(RevisionRelations& out);  ///< nothing else; kFew only
 
  private:
   struct Cursor {
@@ -59,8 +60,9 @@ class RelationsReader {
 Result<std::vector<protocol::UpdateId>> FindUnknown(Database& db, Sight sight,
                                                     const std::vector<protocol::UpdateId>& sorted);
 
+/// `which`: a condition that narrows the rows, from "AND" on; c is the change, t the relation.
 Result<std::vector<Catalog::Dangling>> FindDanglingIn(Database& db, Sight sight,
-                                                      std::optional<ChangeId> of_change, int limit);
+                                                      std::string_view which, int limit);
 
 inline constexpr std::int64_t kPartBits = 12;
 inline constexpr std::size_t kPartBytes = 256 * 1024;

@@ -110,6 +110,19 @@ void CommitTransaction::RecordIntentChange(IntentOrigin origin, const Guid& key,
   impl_->intent_lines.push_back(fmt::format("{} {}\n", static_cast<int>(origin), std::move(line)));
 }
 
+void CommitTransaction::RecordIntentChanges(IntentOrigin origin,
+                                            const std::set<std::size_t>& buckets,
+                                            const std::vector<std::string>& lines) {
+  impl_->touched[origin].insert(buckets.begin(), buckets.end());
+  const std::string prefix = fmt::format("{} ", static_cast<int>(origin));
+  for (const std::string& line : lines) impl_->intent_lines.push_back(prefix + line);
+}
+
+void CommitTransaction::UseBuckets(IntentOrigin origin,
+                                   const std::map<std::size_t, Sha256Digest>& buckets) {
+  impl_->known_buckets[origin] = &buckets;
+}
+
 void CommitTransaction::RecordLocalChange(std::string line) {
   impl_->intent_lines.push_back(fmt::format("- {}\n", std::move(line)));
 }
@@ -140,11 +153,20 @@ Result<void> PublishDocuments(Database& db, const PreparedDocuments& documents,
   return WriteBuckets(db, Tree::kDocuments, documents.buckets);
 }
 
+using Buckets = std::map<std::size_t, Sha256Digest>;
+
 Result<void> UpdateIntentBuckets(Database& db,
-                                 const std::map<IntentOrigin, std::set<std::size_t>>& touched) {
+                                 const std::map<IntentOrigin, std::set<std::size_t>>& touched,
+                                 const std::map<IntentOrigin, const Buckets*>& known) {
   for (const auto& [origin, buckets] : touched) {
-    std::map<std::size_t, Sha256Digest> changed;
+    const auto at = known.find(origin);
+    const Buckets* ready = at == known.end() ? nullptr : at->second;
+    Buckets changed;
     for (const std::size_t bucket : buckets) {
+      if (ready != nullptr && ready->contains(bucket)) {
+        changed[bucket] = ready->at(bucket);
+        continue;
+      }
       TRY_ASSIGN(auto lines, IntentBucketLines(db, origin, bucket));
       changed[bucket] = BucketDigest(lines);
     }
@@ -197,7 +219,7 @@ Result<StateName> CommitTransaction::Write() {
                "kind) VALUES (?, ?, ?, ?, x'', x'', x'', x'', ?, ?)",
                name.generation, name.epoch, name.chain, change, impl.committed_at, impl.kind));
   if (impl.documents) TRY(PublishDocuments(db(), *impl.documents, impl.generation));
-  TRY(UpdateIntentBuckets(db(), impl.touched));
+  TRY(UpdateIntentBuckets(db(), impl.touched, impl.known_buckets));
   const Config& config = impl.mirror.config();
   TRY_ASSIGN(const auto documents, ReadRoot(db(), Tree::kDocuments));
   TRY_ASSIGN(const auto intent, ReadRoot(db(), IntentTree(DigestOrigin(config))));

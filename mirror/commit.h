@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +46,12 @@ class CommitTransaction {
   /// Called by the functions that change intent: `line` is the canonical text of what one element
   /// is now ("-" before it when it is gone), `key` decides its bucket.
   void RecordIntentChange(IntentOrigin origin, const Guid& key, std::string line);
+  /// The same for many elements at once, whose lines end in LF and whose buckets are known.
+  void RecordIntentChanges(IntentOrigin origin, const std::set<std::size_t>& buckets,
+                           const std::vector<std::string>& lines);
+  /// Digests that buckets of `origin` have after this commit, computed beforehand: Finish takes
+  /// them as they are. Only for those who also expect a state digest. Must outlive the commit.
+  void UseBuckets(IntentOrigin origin, const std::map<std::size_t, Sha256Digest>& buckets);
   /// A change that gets a generation and a place in the chain, but is part of no state digest: what
   /// is decided here alone (blocks, deadlines by this machine's clock, configuration).
   void RecordLocalChange(std::string line);

@@ -50,6 +50,8 @@ struct CommitTransaction::Impl {
   UtcTime committed_at;
   std::vector<std::string> intent_lines;
   std::map<IntentOrigin, std::set<std::size_t>> touched;
+  /// See UseBuckets; null: none.
+  std::map<IntentOrigin, const std::map<std::size_t, Sha256Digest>*> known_buckets;
   const PreparedDocuments* documents = nullptr;  ///< null: no load
   bool* finished_flag = nullptr;                 ///< set when the load's change is published
   std::optional<Sha256Digest> expected_state;    ///< see ExpectStateDigest

@@ -68,7 +68,7 @@ Result<void> CopyRows(Database& db, const Table& table) {
     TRY(next.Check());
     next.Reset();
     TRY(db.Run(fmt::format("INSERT INTO {0} (origin, {1}) SELECT 2, {1} FROM {0} "
-                           "WHERE origin = 1 AND (guid > ? OR ?) AND guid <= ?",
+                           "WHERE origin = 1 AND (guid > ? OR ?) AND guid <= ? AND is_dead < 2",
                            table.name, Columns(table)),
                after, first ? 1 : 0, last));
     after = last;

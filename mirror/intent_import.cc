@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "mirror/deadlines.h"
+#include "mirror/digest_tree.h"
 #include "mirror/held_intent.h"
 #include "mirror/intent.h"
+#include "mirror/intent_arrival.h"
 #include "mirror/intent_history.h"
 #include "mirror/intent_rows.h"
 #include "mirror/mirror.h"
@@ -21,10 +24,18 @@ class Importer {
   Importer(CommitTransaction& commit, const IntentImport& import)
       : commit_(commit), import_(import) {}
 
+  /// Approvals whose rows are there, and their lines.
+  void Reveal(const std::vector<IncomingDeployment>& arrived,
+              const std::vector<std::string>& lines) {
+    arrived_ = &arrived;
+    arrived_lines_ = &lines;
+  }
+
   Result<IntentImported> Run() {
     TRY_ASSIGN(const IntentOrigin followed, commit_.mirror().intent().Effective());
     is_held_ = followed == IntentOrigin::kFollowed;
     TRY(Groups());
+    if (arrived_ != nullptr && !arrived_->empty()) TRY(RevealDeployments());
     TRY(PutDeployments());
     TRY(EndDeployments());
     TRY(Declines());
@@ -61,13 +72,40 @@ class Importer {
     return {};
   }
 
+  SettledDeadline Settle(std::optional<UtcTime> given) const {
+    if (!import_.deadline_floor) return {given, {}};
+    return SettleDeadline(given, ReckonedFrom(commit_), *import_.deadline_floor,
+                          import_.not_before);
+  }
+
+  Result<void> RevealDeployments() {
+    // What the floor makes of a deadline that is long past; of a later one nothing.
+    const SettledDeadline least = Settle(UtcTime{std::numeric_limits<std::int64_t>::min()});
+    TRY(commit_.db().Run(
+        "UPDATE deployment SET is_dead = 0, generation = ?1, "
+        "created_generation = ?1, effective_deadline = max(deadline, ?2), "
+        "floored_at = CASE WHEN deadline IS NULL THEN NULL ELSE ?3 END "
+        "WHERE origin = 1 AND generation = ?4",
+        commit_.generation(), least.effective, least.floored_at, kArrivingGeneration));
+    if (commit_.db().ChangedRows() != static_cast<std::int64_t>(arrived_->size())) {
+      return Fail(ErrorCode::kInternal, "rows of approvals that were written before are missing");
+    }
+    std::set<std::size_t> buckets;
+    for (const auto& deployment : *arrived_) {
+      buckets.insert(BucketOf(deployment.update.guid));
+      const auto effective = Settle(deployment.deadline).effective;
+      if (effective == deployment.deadline) continue;
+      result_.moved_deadlines.push_back(
+          {deployment.update, deployment.group, *deployment.deadline, effective});
+    }
+    commit_.RecordIntentChanges(kUpstream, buckets, *arrived_lines_);
+    result_.changed += arrived_->size();
+    return {};
+  }
+
   Result<void> PutDeployments() {
     for (const auto& deployment : import_.deployments) {
-      SettledDeadline settled{deployment.deadline, {}};
-      if (import_.deadline_floor) {
-        settled = SettleDeadline(deployment.deadline, ReckonedFrom(commit_),
-                                 *import_.deadline_floor, import_.not_before);
-      }
+      const SettledDeadline settled = Settle(deployment.deadline);
       const auto& effective = settled.effective;
       TRY_ASSIGN(const bool changed,
                  PutDeployment(commit_, kUpstream, deployment, effective, settled.floored_at));
@@ -140,6 +178,8 @@ class Importer {
 
   CommitTransaction& commit_;
   const IntentImport& import_;
+  const std::vector<IncomingDeployment>* arrived_ = nullptr;
+  const std::vector<std::string>* arrived_lines_ = nullptr;
   bool is_held_ = false;
   IntentImported result_;
 };
@@ -148,6 +188,13 @@ class Importer {
 
 Result<IntentImported> Intent::Import(CommitTransaction& commit, const IntentImport& import) {
   return Importer(commit, import).Run();
+}
+
+Result<IntentImported> IntentArrival::Enter(CommitTransaction& commit) const {
+  commit.UseBuckets(kUpstream, buckets_);
+  Importer importer(commit, rest_);
+  importer.Reveal(arrived_, arrived_lines_);
+  return importer.Run();
 }
 
 Result<IntentImported> Intent::Preview(Mirror& mirror, const IntentImport& import) {

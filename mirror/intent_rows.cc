@@ -15,6 +15,8 @@ std::string Ticks(std::optional<UtcTime> time) {
   return time ? fmt::format("{}", time->ticks) : "-";
 }
 
+}  // namespace
+
 std::string GroupLine(const Guid& guid, const Guid& parent, std::string_view name) {
   return fmt::format("G {} {} {}:{}", guid.ToString(), parent.ToString(), name.size(), name);
 }
@@ -25,8 +27,6 @@ std::string DeploymentLine(const IncomingDeployment& d) {
                      d.is_assigned ? 1 : 0, d.download_priority, d.go_live.ticks,
                      d.last_change.ticks, d.admin_name.size(), d.admin_name);
 }
-
-}  // namespace
 
 IncomingDeployment Travelling(const Deployment& d) {
   return {d.guid,
@@ -144,7 +144,8 @@ Result<std::vector<Deployment>> ReadDeployments(Statement& rows) {
 
 Result<std::optional<Deployment>> FindDeployment(Database& db, IntentOrigin origin,
                                                  const Guid& guid) {
-  TRY_ASSIGN(auto row, db.Prepare(DeploymentSelect("WHERE origin = ? AND guid = ?")));
+  TRY_ASSIGN(auto row,
+             db.Prepare(DeploymentSelect("WHERE origin = ? AND guid = ? AND is_dead < 2")));
   row.BindAll(Number(origin), guid);
   TRY_ASSIGN(const bool found, row.Step());
   if (!found) return std::optional<Deployment>();

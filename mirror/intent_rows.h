@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,6 +18,15 @@ namespace gapferry::mirror {
 
 bool IsBuiltinGroup(const Guid& group);
 std::vector<TargetGroup> BuiltinGroups();
+
+// The lines of elements in the digests (see IntentBucketLines), without LF.
+std::string GroupLine(const Guid& guid, const Guid& parent, std::string_view name);
+std::string DeploymentLine(const IncomingDeployment& deployment);
+
+/// deployment.is_dead of rows that an import has written and not yet let be seen, and their
+/// generation: above every real one.
+inline constexpr int kArriving = 2;
+inline constexpr Generation kArrivingGeneration = std::numeric_limits<Generation>::max();
 
 std::string DeploymentSelect(std::string_view rest);  ///< ends after "FROM deployment "
 Deployment ReadDeployment(Statement& row);

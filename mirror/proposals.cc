@@ -40,7 +40,8 @@ Result<Decisions> ReadDecisions(Database& db) {
 }
 
 Result<std::vector<Deployment>> AllDeployments(Database& db, IntentOrigin origin) {
-  TRY_ASSIGN(auto rows, db.Prepare(DeploymentSelect("WHERE origin = ? ORDER BY guid")));
+  TRY_ASSIGN(auto rows, db.Prepare(DeploymentSelect("WHERE origin = ? AND is_dead < 2 "
+                                                    "ORDER BY guid")));
   rows.BindAll(static_cast<int>(origin));
   return ReadDeployments(rows);
 }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "base/text.h"
@@ -45,43 +44,37 @@ Result<std::uint64_t> CountLive(Catalog& catalog, const std::vector<Id>& updates
   return count;
 }
 
-// Products all of whose updates go, by one pass over the catalogue.
+/// The products that what goes names: no other can be emptied by it.
+Result<std::set<Guid>> NamedProducts(Catalog& catalog, const std::unordered_set<Guid>& going,
+                                     const std::set<Guid>& arriving) {
+  TRY_ASSIGN(const auto all, catalog.CategoryGuids(CategoryType::kProduct));
+  const std::unordered_set<Guid> products(all.begin(), all.end());
+  std::set<Guid> named;
+  for (const Guid& guid : going) {
+    TRY_ASSIGN(const auto row, catalog.FindLatest(guid));
+    if (!row) continue;
+    TRY_ASSIGN(const auto revision, catalog.Relations(row->id));
+    if (!revision) continue;
+    for (const auto& clause : revision->prerequisites) {
+      for (const Guid& category : clause.alternatives) {
+        if (products.contains(category) && !arriving.contains(category)) named.insert(category);
+      }
+    }
+  }
+  return named;
+}
+
+// Products all of whose updates go. Of a product that stays, a few updates are read.
 Result<std::vector<RemovalVerdict::Named>> EmptiedProducts(Catalog& catalog,
                                                            const std::unordered_set<Guid>& going,
                                                            const std::set<Guid>& arriving) {
-  struct Count {
-    std::uint64_t all = 0;
-    std::uint64_t going = 0;
-  };
-  TRY_ASSIGN(const auto products, catalog.CategoryGuids(CategoryType::kProduct));
-  std::unordered_map<Guid, Count> counts;
-  for (const Guid& product : products) {
-    if (!arriving.contains(product)) counts.emplace(product, Count());
-  }
-  std::vector<Count*> named;
-  TRY(catalog.ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
-    if (!IsLive(revision.row)) return {};
-    named.clear();
-    for (const auto& clause : revision.prerequisites) {
-      for (const Guid& guid : clause.alternatives) {
-        const auto found = counts.find(guid);
-        if (found != counts.end()) named.push_back(&found->second);
-      }
-    }
-    std::sort(named.begin(), named.end());
-    named.erase(std::unique(named.begin(), named.end()), named.end());
-    const bool goes = going.contains(revision.row.update.guid);
-    for (Count* count : named) {
-      ++count->all;
-      if (goes) ++count->going;
-    }
-    return {};
-  }));
+  TRY_ASSIGN(const auto products, NamedProducts(catalog, going, arriving));
   std::vector<RemovalVerdict::Named> emptied;
   for (const Guid& product : products) {
-    const auto found = counts.find(product);
-    if (found == counts.end() || found->second.all == 0) continue;
-    if (found->second.all != found->second.going) continue;
+    TRY_ASSIGN(const bool stays, catalog.AnyNaming(product, [&](const RevisionRow& row) {
+      return IsLive(row) && !going.contains(row.update.guid);
+    }));
+    if (stays) continue;
     TRY_ASSIGN(const auto row, catalog.FindLatest(product));
     UpdateText text;
     if (row) {

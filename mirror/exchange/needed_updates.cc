@@ -219,7 +219,7 @@ class Finder {
   Result<void> LookAtAll() {
     std::vector<RevisionRelations> rest;
     std::unordered_set<Guid> outdated;  // definition updates that newer ones supersede
-    TRY(mirror_.catalog().ForEachRelations(0, [&](RevisionRelations& relations) -> Result<void> {
+    const auto look = [&](RevisionRelations& relations) -> Result<void> {
       const RevisionRow& row = relations.row;
       if (!row.is_latest || row.is_expired || declined_.contains(row.update.guid)) return {};
       for (const DeclaredFile& file : relations.files) {
@@ -233,7 +233,10 @@ class Finder {
         rest.push_back(std::move(relations));
       }
       return {};
-    }));
+    };
+    // Approvals name the payload: then only licences are looked for, and few updates have some.
+    TRY(rules_.all ? mirror_.catalog().ForEachRelations(0, look)
+                   : mirror_.catalog().ForEachWithLicence(look));
     // What people approve first, so that members are taken with their bundles.
     SortStably(rest, [](const RevisionRelations& a, const RevisionRelations& b) {
       return a.row.is_explicitly_deployable && !b.row.is_explicitly_deployable;

@@ -90,6 +90,7 @@ CREATE INDEX revision_by_change ON revision (change_id);
 CREATE INDEX revision_conflict ON revision (id) WHERE has_digest_conflict = 1;
 CREATE INDEX revision_withdrawn ON revision (withdrawn_generation) WHERE withdrawn_generation IS NOT NULL;
 CREATE INDEX revision_unlisted ON revision (unlisted_generation) WHERE unlisted_generation IS NOT NULL;
+CREATE INDEX revision_needs_keys ON revision (id) WHERE needs_file_keys = 1;
 CREATE INDEX revision_categories ON revision (category_type) WHERE category_type <> 0;
 
 -- id = revision id << 12 | part; parts of at most 256 KiB.
@@ -149,6 +150,8 @@ CREATE TABLE revision_file (
   PRIMARY KEY (revision_id, ordinal)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revision_file_by_sha1 ON revision_file (sha1);
+-- Licence texts: few files, needed by every plan.
+CREATE INDEX revision_file_licence ON revision_file (revision_id) WHERE kind = 1;
 
 CREATE TABLE driver (
   revision_id INTEGER NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
@@ -246,7 +249,7 @@ CREATE TABLE deployment (
   admin_name TEXT NOT NULL,
   created_generation INTEGER NOT NULL,
   generation INTEGER NOT NULL,
-  is_dead INTEGER NOT NULL
+  is_dead INTEGER NOT NULL                 -- 2: written by an import that has not committed yet
 ) STRICT;
 CREATE UNIQUE INDEX deployment_by_guid ON deployment (origin, guid);
 CREATE INDEX deployment_by_update ON deployment (update_guid, origin);
