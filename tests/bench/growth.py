@@ -138,7 +138,7 @@ class Site:
         """Processor time of serve for one computer, whose files are all there."""
         shutil.rmtree(self.below)
         last = str(PUBLICATIONS * (self.runs + 1))
-        self.world.fill(self.mirror, *self.options, "--content", "all", "--file-median", "512", "--step", last)
+        self.world.fill(self.mirror, *self.options, "--content", "all", "--step", last)
         approve_everything(self.world, self.mirror, self.revisions, APPROVED, last)
         facts = self.world.facts(self.revisions, "workstation-x64")
         pages, idle = [], []
@@ -166,6 +166,11 @@ def sizes_of(text):
     if len(sizes) < 2 or sizes[0] < 3000:  # below, what expires is a tenth, and imports ask for consent
         raise ValueError("has to name two sizes or more, of 3,000 revisions at least")
     return sizes
+
+
+def bytes_for(revisions):
+    """What one size needs on the disk: three mirrors, small files, a bundle."""
+    return 50_000 * revisions
 
 
 def measure_all(world, sizes, runs, failed):

@@ -25,22 +25,27 @@ def free_port():
         return probe.getsockname()[1]
 
 
+FILE_MEDIAN = 512  # bytes of a content file where its size does not matter
+
+
 @dataclasses.dataclass(frozen=True)
 class Size:
     """How much there is to do. `large` and `small` are revisions; `content_median` is the median of a
-    file's bytes; with `tail`, component manifests are as large as observed (docs/performance.md)."""
+    file's bytes where they matter; with `tail`, component manifests are as large as observed; `disk` is
+    what all of it needs in bytes (docs/performance.md)."""
     large: int
     small: int
     content_median: int
     tail: bool
     runs: int
+    disk: int
 
 
 SIZES = {
-    "s": Size(10_000, 3_000, 512 << 10, False, 3),
-    "m": Size(33_000, 10_000, 1 << 20, True, 5),
-    "l": Size(100_000, 10_000, 4 << 20, True, 5),
-    "xl": Size(400_000, 10_000, 4 << 20, True, 5),
+    "s": Size(10_000, 3_000, 512 << 10, False, 3, 8 << 30),
+    "m": Size(33_000, 10_000, 1 << 20, True, 5, 16 << 30),
+    "l": Size(100_000, 10_000, 4 << 20, True, 5, 30 << 30),
+    "xl": Size(400_000, 10_000, 4 << 20, True, 5, 50 << 30),
 }
 
 
@@ -81,21 +86,24 @@ class World:
     def fill(self, mirror, *options):
         return run(self.catalogue, "fill", "--mirror", mirror, "--json", *options)
 
-    def catalogue_of(self, revisions):
+    def catalogue_of(self, revisions, median=FILE_MEDIAN):
         """The generator's options for a catalogue of so many revisions: the same everywhere."""
-        return ["--size", str(revisions)] + (["--real-tail"] if self.size.tail else [])
+        tail = ["--real-tail"] if self.size.tail else []
+        return ["--size", str(revisions), "--file-median", str(median), *tail]
 
-    def mirror(self, revisions, content="none", median=None, name=None):
-        """A filled mirror that is its own upstream; made at the first call."""
-        kind = f"{content}{'-tail' if self.size.tail else ''}-{median or 0}"
+    def mirror(self, revisions, content="none", median=FILE_MEDIAN, name=None):
+        """A filled mirror that is its own upstream; made at the first call. One with small files takes
+        its documents from the one without content."""
+        kind = f"{content}{'-tail' if self.size.tail else ''}-{median}"
         mirror = self.path / (name or f"mirror-{revisions}-{kind}")
         if not mirror.exists():
+            part = mirror.name + ".part"
+            if content == "all" and median == FILE_MEDIAN:
+                part = self.copy(self.mirror(revisions), part)
+            else:
+                part = self.init(part)
             self.log(f"making {mirror.name}")
-            part = self.init(mirror.name + ".part")
-            options = [*self.catalogue_of(revisions), "--content", content]
-            if median:
-                options += ["--file-median", str(median)]
-            sample = self.fill(part, *options)
+            sample = self.fill(part, *self.catalogue_of(revisions, median), "--content", content)
             part.rename(mirror)
             self.log(f"made {mirror.name} in {sample.seconds:.1f} s")
         return mirror
