@@ -95,37 +95,67 @@ def import_(world, repeats):
     return [Row.timed("import", mine, reference, goal=1.0, against="tar x + sync + sha256sum -c")]
 
 
+def catch_up(world, source, site, to):
+    """Makes `site` a site of `source`, brings it everything, and brings its receipt back."""
+    world.introduce(source, site)
+    _, bundle = world.export(source, site.name, to, "--full")
+    world.run(site, "import", bundle, "--yes")
+    back = result(world.run(site, "export", "--return", "--to", to, "--yes"))
+    world.run(source, "import", back["return"], "--yes")
+
+
 def caught_up_pair(world, revisions):
     """A mirror whose site has acknowledged everything, then advanced by about 100 updates."""
     name = f"delta-{revisions}"
-    done = world.path / f"{name}-done"
+    done, site = world.path / f"{name}-done", world.path / f"{name}-site"
     if done.exists():
-        return done, f"{name}-site"
+        return done, site
     source = world.copy(world.mirror(revisions), name)
-    site = world.init(f"{name}-site", "--gap")
-    world.introduce(source, site)
-    _, bundle = world.export(source, site.name, world.path / f"{name}-bundles", "--full")
-    world.run(site, "import", bundle, "--yes")
-    back = result(world.run(site, "export", "--return", "--to", world.path / f"{name}-bundles", "--yes"))
-    world.run(source, "import", back["return"], "--yes")
-    world.fill(source, "--size", str(revisions), "--content", "none", "--step", "25")
+    world.init(site.name, "--gap")
+    catch_up(world, source, site, world.path / f"{name}-bundles")
+    world.fill(source, *world.catalogue_of(revisions), "--content", "none", "--step", "25")
     source.rename(done)
-    return done, site.name
+    return done, site
 
 
-@workload("delta", "a bundle with 100 new revisions, from a large and from a small mirror")
+def warm_databases(*mirrors):
+    for mirror in mirrors:
+        for path in mirror.glob("*.db"):
+            run("cat", path)
+
+
+@workload("delta", "a bundle with 100 new revisions, from a large and from a small mirror, and its import")
 def delta(world, repeats):
     pairs = {size: caught_up_pair(world, size) for size in (world.small, world.large)}
+    bundles = {}
 
-    def one(size):
+    def exported(size):
         def make(number):
             source, site = pairs[size]
             to = world.path / f"delta-out-{size}-{number}"
-            sample, _ = world.export(source, site, to)
-            shutil.rmtree(to)
+            sample, bundles[size] = world.export(source, site.name, to)
+            if number < repeats:
+                shutil.rmtree(to)
             return sample
         return make
 
-    large, small = in_turn(repeats, one(world.large), one(world.small))
-    return [Row.timed(f"delta of 100 revisions on {world.large:,}", large, small, goal=1.2,
-                      against=f"the same on {world.small:,}")]
+    def imported(size):
+        def make(number):
+            fresh = world.copy(pairs[size][1], f"delta-import-{size}")
+            warm_databases(fresh)
+            sample = world.run(fresh, "import", bundles[size], "--yes")
+            shutil.rmtree(fresh)
+            return sample
+        return make
+
+    rows = []
+    against = f"the same on {world.small:,}"
+    for what, work in (("export", exported), ("import", imported)):
+        large, small = in_turn(repeats, work(world.large), work(world.small))
+        rows += [Row.timed(f"{what} of a delta of 100 on {world.large:,}", large, small, goal=1.2,
+                           against=against),
+                 Row.processor(f"{what} of a delta of 100 on {world.large:,}, processor time", large, small,
+                               goal=1.2, against=against)]
+    for bundle in bundles.values():
+        shutil.rmtree(bundle.parent)
+    return rows

@@ -4,11 +4,12 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 
-MODULES = ["bundles", "backups", "syncs", "scans", "storm"]
+MODULES = ["bundles", "bundle_variants", "backups", "syncs", "scans", "storm"]
 
 # One line for each workload, in the order in which they run and are shown.
 ORDER = [
-    "export", "verify", "import", "backup", "restore", "delta",
+    "export", "verify", "import", "volumes", "bundle-forms", "space", "backup", "restore",
+    "delta", "documents", "approvals",
     "fill", "sync", "sync-delta", "sync-replica", "sync-large", "list", "document",
     "serve", "memory", "scan", "pages", "scans", "storm", "events", "content", "tls",
 ]
