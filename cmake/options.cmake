@@ -3,6 +3,7 @@ option(GAPFERRY_WERROR "Treat warnings as errors" OFF)
 option(GAPFERRY_TESTS "Build the tests" ON)
 option(GAPFERRY_LIBFUZZER "Build the fuzz targets with libFuzzer (clang only)" OFF)
 option(GAPFERRY_PRECOMPILE "Precompile common headers: faster when everything is built" OFF)
+option(GAPFERRY_UNITY "Compile sources in groups: faster when everything is built" OFF)
 set(GAPFERRY_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, such as address,undefined")
 
 add_library(warn_interface INTERFACE)

@@ -565,7 +565,6 @@ class VisibleTest(ContentCase):
         self.assertEqual(self.held(), {sha1_of(data) for data in good})
         self.assertGreaterEqual(len(watcher.seen), len(good))
 
-    @unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
     def test_wherever_the_process_is_killed(self):
         files = [payload(f"file {i}", 150_000) for i in range(3)]
         for i, data in enumerate(files):
@@ -595,7 +594,6 @@ class VisibleTest(ContentCase):
 
 # ---- The way there -----------------------------------------------------------------------------
 
-@unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
 class WayTest(ContentCase):
     def connections(self, *words, code=0):
         log = self.world.path / "connects"
@@ -727,7 +725,6 @@ class AdoptTest(ContentCase):
         self.assertEqual(len(self.held()), 5)
         self.mirror.run("store", "check", "--deep")
 
-    @unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
     def test_killed_it_goes_on(self):
         count = self.world.path / "count"
         shutil.copytree(self.old.parent, self.world.path / "kept")

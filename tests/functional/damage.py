@@ -12,7 +12,7 @@ import shutil
 import unittest
 
 import small_catalogue as small
-from harness import BUILD, World, gapferry, sanitized
+from harness import BUILD, World, gapferry
 from wsus import WsusServer, document
 
 BLOCK = 65536
@@ -123,7 +123,6 @@ class DamageTest(unittest.TestCase):
         self.assertEqual(blocks_of(damage["bad_runs"])[-1], damage["blocks"] - 1)
         self.imports_as_a_sound_one(bundle)
 
-    @unittest.skipIf(sanitized(), "LD_PRELOAD")
     def test_a_scratch_that_cannot_be_read_is_mended(self):
         bundle = self.copied(self.mending)
         env = {"LD_PRELOAD": str(BAD_SECTORS),

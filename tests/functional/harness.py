@@ -40,7 +40,8 @@ def find_program(name):
 
 
 def sanitized():
-    """Whether the build runs under a sanitizer, which LD_PRELOAD cannot be combined with."""
+    """Whether the build runs under a sanitizer: its memory and its time are not those of the product.
+    What is asserted only without one runs with --plain (tests/functional/run)."""
     cache = (BUILD / "CMakeCache.txt").read_text()
     return re.search(r"^GAPFERRY_SANITIZE:STRING=.+", cache, re.M) is not None
 

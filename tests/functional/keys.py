@@ -11,7 +11,7 @@ import subprocess
 import unittest
 
 import small_catalogue as small
-from harness import KILL_POINTS, PROGRAM, World, gapferry, sanitized, tree_digest
+from harness import KILL_POINTS, PROGRAM, World, gapferry, tree_digest
 from wsus import WsusServer
 
 SOFTHSM = pathlib.Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -97,7 +97,6 @@ class Changes(unittest.TestCase):
             self.assertTrue(done.error()["next"])
         self.assertEqual(gapferry("key", "show", "--keys", keys, "--json").result()["documents"], [])
 
-    @unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
     def test_killed_anywhere_either_nothing_has_happened_or_all(self):
         """The card, the keys and the document that is carried always belong together."""
         whole = self.world.init("whole", "--gap", "--name", "whole")

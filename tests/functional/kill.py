@@ -16,7 +16,7 @@ import shutil
 import unittest
 
 import small_catalogue
-from harness import KILL_POINTS, World, sanitized, tree_digest
+from harness import KILL_POINTS, World, tree_digest
 from sync_support import held_files, wrong_files
 from wsus import ALL_COMPUTERS, WsusServer, document
 
@@ -42,7 +42,6 @@ def ways(point):
     return ["kill", ["torn", "enospc", "eio"][point % 3]]
 
 
-@unittest.skipIf(sanitized(), "sanitizers do not go together with LD_PRELOAD")
 class KillTest(unittest.TestCase):
     def setUp(self):
         self.world = self.enterContext(World())

@@ -11,10 +11,9 @@ import subprocess
 import time
 import unittest
 
-import small_catalogue
-from harness import PROGRAM, sanitized
+from harness import PROGRAM
 from small_catalogue import CHILD, CLASSIFICATION, LEAVES, PRODUCT, guid, payload
-from sync_support import WITHOUT_WAITS, SyncCase, held_files, wrong_files
+from sync_support import SyncCase, held_files, wrong_files
 from wsus import document
 
 FILES = {name: hashlib.sha1(payload(name)).hexdigest().upper()
@@ -65,7 +64,6 @@ class FileCase(SyncCase):
                           if r.operation == "content"}, {ONE})
 
 
-@unittest.skipIf(sanitized(), WITHOUT_WAITS)
 class WrongFileTest(FileCase, unittest.TestCase):
     def test_other_bytes_of_the_same_size(self):
         data = bytearray(self.good[ONE])
@@ -144,7 +142,6 @@ class StoppedTest(FileCase, unittest.TestCase):
         self.assertEqual(code, 130, said)
 
 
-@unittest.skipIf(sanitized(), WITHOUT_WAITS)
 class BrokenTransferTest(FileCase, unittest.TestCase):
     def test_a_break_goes_on_where_it_stopped(self):
         for trouble in ({"reset_after_bytes": 15_000}, {"cut_after_bytes": 15_000}):
@@ -242,8 +239,6 @@ class MissingFileTest(FileCase, unittest.TestCase):
         self.assertLessEqual(self.upstream.calls["GetRevisionIdList"], 6)
 
     def test_a_server_too_busy_to_be_asked(self):
-        if sanitized():
-            self.skipTest(WITHOUT_WAITS)
         self.upstream.content.pop(ONE)
         self.upstream.on("DownloadFiles", fault=("ServerBusy", ""))
         self.partly(failed=False)

@@ -8,9 +8,8 @@ import re
 import unittest
 
 import small_catalogue
-from harness import sanitized
 from small_catalogue import BUNDLE, CLASSIFICATION, LEAVES, PRODUCT, guid
-from sync_support import WITHOUT_WAITS, SyncCase
+from sync_support import SyncCase
 from wsus import ALL_COMPUTERS, UNASSIGNED, WsusServer, document
 
 OFFICE, LAB = guid("office"), guid("lab")
@@ -149,7 +148,6 @@ class ReplicaTest(SyncCase, unittest.TestCase):
         self.assertEqual(self.approvals()[(BUNDLE, "Office")], "Install")
         self.assertEqual(self.asked()[-1], None)
 
-    @unittest.skipIf(sanitized(), WITHOUT_WAITS)
     def test_nothing_is_visible_when_deployments_do_not_come(self):
         small_catalogue.advance(self.upstream)
         self.upstream.deploy(D[6], (BUNDLE, 100), OFFICE, 0)
@@ -167,7 +165,6 @@ class ReplicaTest(SyncCase, unittest.TestCase):
         self.assertEqual(self.approvals()[(BUNDLE, "Office")], "Install")
         self.assertIn(small_catalogue.NEW_LEAF, {r["guid"] for r in self.mirror.rows("update", "list")})
 
-    @unittest.skipIf(sanitized(), WITHOUT_WAITS)
     def test_a_server_without_any_group_takes_nothing_away(self):
         self.upstream.xpress = False
         self.upstream.on("GetDeployments", edit=lambda body: re.sub(

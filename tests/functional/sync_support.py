@@ -14,10 +14,9 @@ import hashlib
 import pathlib
 
 import small_catalogue
-from harness import FAST_WAITS, World, measured, sanitized
+from harness import FAST_WAITS, World, measured
 from wsus import WsusServer
 
-WITHOUT_WAITS = "sanitizers do not go together with LD_PRELOAD"
 
 
 class Done:
@@ -40,11 +39,9 @@ def sync(mirror, *options, code=0, env=None, fast_poll=False):
     folder = mirror.path.parent
     waits, peak = folder / f"{mirror.path.name}.waits", folder / f"{mirror.path.name}.peak"
     waits.write_text("")
-    environment = dict(env or {})
-    if not sanitized():
-        environment.update(LD_PRELOAD=str(FAST_WAITS), GAPFERRY_WAIT_LOG=str(waits))
-        if fast_poll:
-            environment["GAPFERRY_FAST_POLL"] = "1"
+    environment = dict(env or {}, LD_PRELOAD=str(FAST_WAITS), GAPFERRY_WAIT_LOG=str(waits))
+    if fast_poll:
+        environment["GAPFERRY_FAST_POLL"] = "1"
     words = tuple(map(str, ("sync", *options)))
     before, mirror.prefix = mirror.prefix, (*measured(peak), *mirror.prefix)
     try:

@@ -9,7 +9,7 @@ import unittest
 
 import small_catalogue
 from harness import FAST_WAITS, sanitized
-from sync_support import WITHOUT_WAITS, SyncCase
+from sync_support import SyncCase
 from wsus import WsusServer, fault_body
 
 LIST, DATA = "GetRevisionIdList", "GetUpdateData"
@@ -17,7 +17,6 @@ UNDISTURBED = {"GetAuthConfig": 1, "GetAuthorizationCookie": 1, "GetCookie": 1, 
                "GetRevisionIdList": 2, "GetUpdateData": 2}
 
 
-@unittest.skipIf(sanitized(), WITHOUT_WAITS)
 class ShortTroubleTest(SyncCase, unittest.TestCase):
     """Something goes wrong once."""
 
@@ -106,7 +105,6 @@ class ShortTroubleTest(SyncCase, unittest.TestCase):
         self.assert_calls(**UNDISTURBED)
 
 
-@unittest.skipIf(sanitized(), WITHOUT_WAITS)
 class LastingTroubleTest(SyncCase, unittest.TestCase):
     """Something goes wrong for good: few calls, clear words, nothing changed."""
 
@@ -288,7 +286,6 @@ class OddAnswerTest(SyncCase, unittest.TestCase):
         self.assert_error(done, "header")
         self.assertEqual(self.upstream.calls[LIST], 1)
 
-    @unittest.skipIf(sanitized(), WITHOUT_WAITS)
     def test_no_http_at_all(self):
         for raw in (b"220 mail.example ESMTP\r\n", b"\x15\x03\x01\x00\x02\x02\x0a", b"HTTP/1.1 two hundred\r\n\r\n"):
             with self.subTest(raw=raw):
