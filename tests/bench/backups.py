@@ -80,10 +80,11 @@ def emptied(path):
     return path
 
 
-def rounds(repeats, duties):
-    """Every duty once to warm up, then all of them in turn. Samples by the duty's name."""
+def rounds(world, repeats, duties):
+    """All duties in turn; with little content after one round to warm up, with much of it the sources'
+    being in the page cache has to do. Samples by the duty's name."""
     samples = {name: [] for name in duties}
-    for number in range(min(repeats, RUNS) + 1):
+    for number in range(0 if world.quick else 1, min(repeats, RUNS) + 1):
         for name, duty in duties.items():
             sample = duty()
             if number:
@@ -115,8 +116,8 @@ def backup(world, repeats):
               "restic check": lambda: kept.check("restic"),
               "borg": lambda: kept.borg_create(source, listing), "borg check": lambda: kept.check("borg"),
               "zstd": zstd, "cp": cp}
-    samples = rounds(repeats, {name: duty for name, duty in duties.items()
-                               if name in ("ours", "cp") or name.split()[0] in here})
+    samples = rounds(world, repeats, {name: duty for name, duty in duties.items()
+                                      if name in ("ours", "cp") or name.split()[0] in here})
     stored = {name: size_of(path) / 2**20 for name, path in
               {"ours": to, "restic": kept.base / "restic", "borg": kept.base / "borg"}.items()}
     for path in (to, copies, kept.base):
@@ -166,8 +167,8 @@ def restore(world, repeats):
 
     duties = {"ours": ours, "restic": lambda: kept.restic_restore(emptied(target)),
               "borg": lambda: kept.borg_extract(emptied(target)), "cp": cp}
-    samples = rounds(repeats, {name: duty for name, duty in duties.items()
-                               if name in ("ours", "cp") or name in here})
+    samples = rounds(world, repeats, {name: duty for name, duty in duties.items()
+                                      if name in ("ours", "cp") or name in here})
     for path in (target, kept.base):
         shutil.rmtree(path, ignore_errors=True)
     against = {"restic": ("restic restore", "restic restore --verify of the same content, and sync"),
