@@ -85,6 +85,9 @@ static Error WithServerNext(const Context& context, Error error) {
   if (server.empty() || !error.next.empty()) return error;
   if (error.code == ErrorCode::kUsage && server.find("://") == std::string::npos) {
     error.next = "gapferry client scan --server " + ShellWord("http://" + server + ":8530");
+  } else if (error.code == ErrorCode::kUntrusted && server.starts_with("https://") &&
+             !context.args().Has("ca-file")) {
+    error.next = "name the authority of the server's certificate: --ca-file FILE.pem";
   } else if (error.code == ErrorCode::kTransient) {
     const char* slash = server.ends_with('/') ? "" : "/";
     error.next = "check that an update server answers: curl " +

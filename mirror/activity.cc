@@ -88,8 +88,8 @@ protocol::ComputerRollupDetails DetailsOf(const protocol::ComputerInfo& info) {
 }
 
 /// The record of a computer of this mirror, made when it is not there. One that was known below
-/// another server and now talks to us is ours.
-Result<Computer> OwnComputer(Database& db, std::string_view computer_id, UtcTime now) {
+/// another server and now talks to us is ours. `row` is 0 when it was not there.
+Result<ComputerRow> OwnComputerRow(Database& db, std::string_view computer_id, UtcTime now) {
   constexpr std::size_t kMaxId = 256;
   if (computer_id.empty() || computer_id.size() > kMaxId) {
     return Fail(ErrorCode::kUsage,
@@ -99,13 +99,18 @@ Result<Computer> OwnComputer(Database& db, std::string_view computer_id, UtcTime
   TRY_ASSIGN(auto known, FindComputerRow(db, computer_id));
   if (known) {
     known->computer.parent_server = Guid{};
-    return std::move(known->computer);
+    return *std::move(known);
   }
-  Computer computer;
-  computer.id = computer_id;
-  computer.registered_at = now;
-  computer.details.bios_release_date = kNever;
-  return computer;
+  ComputerRow made;
+  made.computer.id = computer_id;
+  made.computer.registered_at = now;
+  made.computer.details.bios_release_date = kNever;
+  return made;
+}
+
+Result<Computer> OwnComputer(Database& db, std::string_view computer_id, UtcTime now) {
+  TRY_ASSIGN(ComputerRow row, OwnComputerRow(db, computer_id, now));
+  return std::move(row.computer);
 }
 
 }  // namespace
@@ -267,15 +272,16 @@ Result<std::uint64_t> Activity::Report(std::string_view computer_id,
   }
   return InWrite(db(), [&]() -> Result<std::uint64_t> {
     const UtcTime now = impl_->clock.Now();
-    TRY_ASSIGN(Computer computer, OwnComputer(db(), computer_id, now));
-    TRY_ASSIGN(const std::int64_t row, PutComputerRow(db(), computer));
-    EventTaker taker(db(), {row, std::move(computer)}, now);
+    TRY_ASSIGN(ComputerRow computer, OwnComputerRow(db(), computer_id, now));
+    if (computer.row == 0) {
+      TRY_ASSIGN(computer.row, PutComputerRow(db(), computer.computer));
+    }
+    EventTaker taker(db(), std::move(computer), now);
+    TRY_ASSIGN(auto put, db().Prepare("INSERT OR IGNORE INTO event (instance_id, computer_id, "
+                                      "received_at, event_id, body) VALUES (?, ?, ?, ?, ?)"));
     std::uint64_t fresh = 0;
     for (const auto& event : events) {
-      TRY(
-          db().Run("INSERT OR IGNORE INTO event (instance_id, computer_id, received_at, event_id, "
-                   "body) VALUES (?, ?, ?, ?, ?)",
-                   event.event_instance_id, computer_id, now, event.event_id, WriteEvent(event)));
+      TRY(put.Run(event.event_instance_id, computer_id, now, event.event_id, WriteEvent(event)));
       if (db().ChangedRows() == 0) continue;
       ++fresh;
       TRY(taker.Take(event));

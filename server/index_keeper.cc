@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <set>
 
 #include "base/log.h"
@@ -39,6 +40,20 @@ void TakeChanges(const mirror::DeploymentChanges& changes,
   }
   merged.insert(merged.end(), next, changes.live.end());
   deployments = std::move(merged);
+}
+
+/// The sets of groups that most computers are in.
+std::vector<std::vector<Guid>> BusiestGroups(const Assignments& assignments) {
+  constexpr std::size_t kMost = 8;
+  std::map<std::vector<Guid>, std::size_t> computers;
+  for (const auto& [computer, groups] : assignments) ++computers[groups];
+  std::vector<std::pair<std::size_t, std::vector<Guid>>> order;
+  for (const auto& [groups, count] : computers) order.emplace_back(count, groups);
+  std::ranges::sort(order, std::greater{});
+  if (order.size() > kMost) order.resize(kMost);
+  std::vector<std::vector<Guid>> busiest;
+  for (auto& [count, groups] : order) busiest.push_back(std::move(groups));
+  return busiest;
 }
 
 }  // namespace
@@ -178,8 +193,21 @@ Result<void> IndexKeeper::ReadAssignments() {
   for (const auto& [computer, group] : rows)
     (*assignments)[ToLowerAscii(computer)].push_back(group);
   for (auto& [computer, groups] : *assignments) std::ranges::sort(groups);
+  busiest_ = BusiestGroups(*assignments);
   assignments_ = std::move(assignments);
   return {};
+}
+
+void IndexKeeper::BuildScopes(const ScanIndex& index) const {
+  // What is left over is built by the first who asks; a large catalogue with many groups must not
+  // keep an approval from being seen.
+  constexpr std::chrono::milliseconds kAtMost{500};
+  const auto until = std::chrono::steady_clock::now() + kAtMost;
+  index.ScopeOf({mirror::kUnassignedComputers});
+  for (const std::vector<Guid>& groups : busiest_) {
+    if (std::chrono::steady_clock::now() >= until) return;
+    index.ScopeOf(groups);
+  }
 }
 
 Result<UtcTime> IndexKeeper::ReadSyncTime(mirror::Generation generation) {
@@ -243,6 +271,7 @@ Result<void> IndexKeeper::Refresh() {
   const std::shared_ptr<const ScanIndex> previous = Current();
   auto index =
       ScanIndex::Build(catalog_, holdings_, std::move(facts), options_, now, previous.get());
+  BuildScopes(*index);
   next_change_ = index->next_change();
   read_generation_ = state.name.generation;
   read_epoch_ = state.name.epoch;

@@ -23,9 +23,9 @@ namespace gapferry::server {
 /// (PRAGMA data_version), reads what moved (documents, intent, holdings, assignments) and replaces
 /// the picture whole. What is read is what changed: new revisions after a sync or an import,
 /// approvals of the last generations; everything only at the start, after a restore, and where a
-/// part cannot be told (a replica's approvals). The picture is made aside, with the scopes that
-/// clients asked for lately, and shown when it is complete: no client waits for it. Reading takes a
-/// quarter of one processor at most. Thread-safe.
+/// part cannot be told (a replica's approvals). The picture is made aside, with the scopes of the
+/// groups that have most computers, and shown when it is complete: no client waits for it. Reading
+/// takes a quarter of one processor at most. Thread-safe.
 class IndexKeeper {
  public:
   /// Reads everything once, so that Current is valid when this returns.
@@ -46,6 +46,8 @@ class IndexKeeper {
   Result<void> ReadConflicts();
   Result<void> ReadDeployments(const mirror::PublishedState& state);
   Result<void> ReadAssignments();
+  /// Builds the scopes that computers will ask for next.
+  void BuildScopes(const ScanIndex& index) const;
   Result<void> AddCommits(const std::set<mirror::Generation>& generations);
   Result<UtcTime> ReadSyncTime(mirror::Generation generation);
   Result<IntentFacts> ReadIntent(const mirror::PublishedState& state);
@@ -65,6 +67,7 @@ class IndexKeeper {
   std::vector<mirror::Deployment> deployments_;                  // ascending by id
   std::map<std::pair<Guid, Guid>, mirror::Generation> ended_;    // by update and group
   std::shared_ptr<const Assignments> assignments_;
+  std::vector<std::vector<Guid>> busiest_;  // sets of groups, those of most computers first
   /// Up to which deployments_ and ended_ go; nothing when they are not of this mirror's own intent.
   std::optional<mirror::Generation> deployments_generation_;
   Sha256Digest documents_digest_;

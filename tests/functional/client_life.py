@@ -4,7 +4,8 @@ import json
 import unittest
 
 import catalogue
-from harness import World, gapferry
+from harness import World, free_port, gapferry
+from sync_way import Authority
 
 PROFILE = "workstation-x64"
 UNINSTALLED = "tool/3"
@@ -155,9 +156,51 @@ class ClientLife(unittest.TestCase):
             rated = gapferry("client", "load", "--server", server.url, "--clients", 3, "--seconds", 2,
                              "--rate", "2.5", "--scan", "idle", "--no-xpress", "--json").result()
             self.assertIn(rated["scans"], (3, 4, 5))  # five are due; a slow machine starts fewer
-        for words in (("--rate", "fast"), ("--clients", "0"), ("--seconds", "0")):
+            mixed = gapferry("client", "load", "--server", server.url, "--clients", 20, "--connections", 3,
+                             "--seconds", 1, "--scan", "mixed", "--mix", "1:1:2", "--holds", 40, "--events", 3,
+                             "--json").result()
+            self.assertEqual(mixed["errors"], 0, mixed)
+            self.assertGreater(mixed["reports"], 0)
+            self.assertLessEqual(mixed["events"], 3 * mixed["reports"])
+            self.assertEqual(mixed["scan_latency"]["count"], mixed["scans"])
+            self.assertAlmostEqual(max(mixed["latest_ms_by_second"]), mixed["request_latency"]["max_ms"])
+            only = gapferry("client", "load", "--server", server.url, "--clients", 4, "--seconds", 1, "--scan",
+                            "none", "--events", 9, "--json").result()
+            self.assertEqual((only["scans"], only["errors"], only["requests"]), (0, 0, only["reports"]))
+        stored = mirror.rows("computer", "list")
+        self.assertTrue(any(row["name"] == "load-00001.example" for row in stored))
+        for words in (("--rate", "fast"), ("--clients", "0"), ("--seconds", "0"), ("--mix", "1:2"),
+                      ("--mix", "0:0:0"), ("--scan", "none"), ("--connections", "9999"), ("--holds", "101")):
             done = gapferry("client", "load", "--server", "http://127.0.0.1:9", *words, "--json")
             self.assertEqual(done.code, 2, done)
+
+    def test_https_by_an_authority_of_ones_own(self):
+        authority = Authority(self.world.directory("https"))
+        authority.issue("server", names="DNS:localhost,IP:127.0.0.1")
+        mirror = catalogue.upstream(self.world, "secure", content="none")
+        for kind in ("pem", "key"):
+            (mirror.path / f"keys/https.{kind}").write_bytes((authority.folder / f"server.{kind}").read_bytes())
+        port = free_port()
+        mirror.configure(serve__https__listen=f"127.0.0.1:{port}", serve__https__certificate="keys/https.pem",
+                         serve__https__key="keys/https.key")
+        url = f"https://localhost:{port}"
+        with mirror.serve():
+            mine = ("--as", self.facts, "--state", self.state)
+            refused = gapferry("client", "scan", "--server", url, *mine, "--json")
+            self.assertEqual(refused.code, 21, refused)
+            self.assertIn("--ca-file", refused.error()["next"])
+            scan = gapferry("client", "scan", "--server", url, "--ca-file", authority.ca, *mine, "--json")
+            self.assertEqual(scan.code, 0, scan)
+            self.assertGreater(scan.result()["round_trips"], 0)
+            sent = gapferry("client", "report", "--server", url, "--ca-file", authority.ca, *mine, "--json")
+            self.assertEqual(sent.result()["events"], [147, 156])
+            load = gapferry("client", "load", "--server", url, "--ca-file", authority.ca, "--clients", 3,
+                            "--seconds", 1, "--scan", "idle", "--json").result()
+            self.assertEqual(load["errors"], 0, load)
+            self.assertGreater(load["scans"], 0)
+        for file in ("nowhere.pem", self.facts):
+            done = gapferry("client", "scan", "--server", url, "--ca-file", file, *mine, "--json")
+            self.assertIn(done.code, (2, 10, 21), done)
 
 
 if __name__ == "__main__":
