@@ -90,6 +90,7 @@ class InlineText : public protocol::PreparedText {
   Result<std::unique_ptr<Source>> OpenEncoded() const override {
     return std::make_unique<SharedBytesSource>(bytes_);
   }
+  ByteView InMemory() const override { return *bytes_; }
 
  private:
   std::shared_ptr<const Bytes> bytes_;

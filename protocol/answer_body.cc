@@ -20,6 +20,7 @@ class MemoryBytes : public StoredBytes {
   Result<std::unique_ptr<Source>> Open() const override {
     return std::unique_ptr<Source>(std::make_unique<Reader>(bytes_));
   }
+  ByteView InMemory() const override { return *bytes_; }
 
  private:
   class Reader : public Source {
@@ -40,21 +41,43 @@ class MemoryBytes : public StoredBytes {
   std::shared_ptr<const Bytes> bytes_;
 };
 
-// A source over a string it owns.
+// A source over a string that it shares.
 class TextSource : public Source {
  public:
-  explicit TextSource(std::string text) : text_(std::move(text)) {}
+  explicit TextSource(std::shared_ptr<const std::string> text) : text_(std::move(text)) {}
   Result<std::size_t> Read(std::span<std::uint8_t> out) override {
-    const std::size_t n = std::min(out.size(), text_.size() - used_);
-    if (n > 0) std::memcpy(out.data(), text_.data() + used_, n);
+    const std::size_t n = std::min(out.size(), text_->size() - used_);
+    if (n > 0) std::memcpy(out.data(), text_->data() + used_, n);
     used_ += n;
     return n;
   }
 
  private:
-  std::string text_;
+  std::shared_ptr<const std::string> text_;
   std::size_t used_ = 0;
 };
+
+class MemoryText : public PreparedText {
+ public:
+  MemoryText(std::string blocks, std::uint64_t decoded)
+      : blocks_(std::make_shared<const std::string>(std::move(blocks))), decoded_(decoded) {}
+  std::uint64_t encoded_bytes() const override { return blocks_->size(); }
+  std::uint64_t decoded_bytes() const override { return decoded_; }
+  Result<std::unique_ptr<Source>> OpenEncoded() const override {
+    return std::unique_ptr<Source>(std::make_unique<TextSource>(blocks_));
+  }
+  ByteView InMemory() const override { return AsBytes(*blocks_); }
+
+ private:
+  std::shared_ptr<const std::string> blocks_;
+  std::uint64_t decoded_;
+};
+
+// Its tables are large: one for all answers of a thread.
+XpressEncoder& ThreadEncoder() {
+  thread_local XpressEncoder encoder;
+  return encoder;
+}
 
 // Stored bytes as they appear in the body.
 class RenderingSource : public Source {
@@ -154,6 +177,11 @@ std::shared_ptr<const StoredBytes> StoreInMemory(Bytes bytes) {
   return std::make_shared<MemoryBytes>(std::move(bytes));
 }
 
+std::shared_ptr<const PreparedText> PrepareInMemory(std::string blocks,
+                                                    std::uint64_t decoded_bytes) {
+  return std::make_shared<MemoryText>(std::move(blocks), decoded_bytes);
+}
+
 void AnswerBody::Append(std::string literal) {
   if (literal.empty()) return;
   if (!pieces_.empty()) {
@@ -170,6 +198,10 @@ void AnswerBody::Append(std::shared_ptr<const PreparedText> text) {
 }
 
 void AnswerBody::Append(StoredPiece piece) { pieces_.emplace_back(std::move(piece)); }
+
+void AnswerBody::Append(AnswerPiece piece) {
+  std::visit([this](auto&& one) { Append(std::forward<decltype(one)>(one)); }, std::move(piece));
+}
 
 std::optional<std::uint64_t> AnswerBody::DecodedBytes() const {
   std::uint64_t total = 0;
@@ -192,9 +224,62 @@ std::uint64_t AnswerBody::HeldBytes() const {
   std::uint64_t total = 0;
   for (const AnswerPiece& piece : pieces_) {
     if (const auto* literal = std::get_if<std::string>(&piece)) total += literal->size();
+    if (const auto* prepared = std::get_if<std::shared_ptr<const PreparedText>>(&piece)) {
+      total += (*prepared)->InMemory().size();
+    }
     if (const auto* stored = std::get_if<StoredPiece>(&piece)) total += stored->bytes->held_bytes();
   }
   return total;
+}
+
+// ---- Bodies in memory --------------------------------------------------------------------------
+
+namespace {
+
+bool IsShareable(const AnswerPiece& piece, ContentEncoding encoding) {
+  if (std::holds_alternative<std::string>(piece)) return true;
+  if (const auto* prepared = std::get_if<std::shared_ptr<const PreparedText>>(&piece)) {
+    return encoding == ContentEncoding::kXpress && !(*prepared)->InMemory().empty();
+  }
+  const auto& stored = std::get<StoredPiece>(piece);
+  return encoding == ContentEncoding::kIdentity && stored.rendering == Rendering::kMarkup &&
+         !stored.bytes->InMemory().empty();
+}
+
+SharedPiece ShareLiteral(std::string literal, ContentEncoding encoding) {
+  std::string text;
+  if (encoding == ContentEncoding::kXpress) {
+    ThreadEncoder().AppendBlocks(AsBytes(literal), text);
+  } else {
+    text = std::move(literal);
+  }
+  auto owner = std::make_shared<const std::string>(std::move(text));
+  const ByteView bytes = AsBytes(*owner);
+  return {std::move(owner), bytes};
+}
+
+}  // namespace
+
+std::optional<std::vector<SharedPiece>> ShareBody(AnswerBody& body, ContentEncoding encoding) {
+  const bool all = std::ranges::all_of(
+      body.pieces(), [encoding](const AnswerPiece& piece) { return IsShareable(piece, encoding); });
+  if (!all) return std::nullopt;
+  std::vector<SharedPiece> shared;
+  shared.reserve(body.pieces().size());
+  std::vector<AnswerPiece> pieces = std::move(body).TakePieces();
+  for (AnswerPiece& piece : pieces) {
+    if (auto* literal = std::get_if<std::string>(&piece)) {
+      shared.push_back(ShareLiteral(std::move(*literal), encoding));
+    } else if (auto* prepared = std::get_if<std::shared_ptr<const PreparedText>>(&piece)) {
+      const ByteView bytes = (*prepared)->InMemory();
+      shared.push_back({std::move(*prepared), bytes});
+    } else {
+      auto& stored = std::get<StoredPiece>(piece);
+      const ByteView bytes = stored.bytes->InMemory();
+      shared.push_back({std::move(stored.bytes), bytes});
+    }
+  }
+  return shared;
 }
 
 // ---- AnswerSource ------------------------------------------------------------------------------
@@ -209,7 +294,8 @@ struct AnswerSource::Impl {
   Result<std::unique_ptr<Source>> Open(AnswerPiece& piece) const {
     const bool xpress = encoding == ContentEncoding::kXpress;
     if (auto* literal = std::get_if<std::string>(&piece)) {
-      return std::unique_ptr<Source>(std::make_unique<TextSource>(std::move(*literal)));
+      return std::unique_ptr<Source>(
+          std::make_unique<TextSource>(std::make_shared<const std::string>(std::move(*literal))));
     }
     if (const auto* prepared = std::get_if<std::shared_ptr<const PreparedText>>(&piece)) {
       TRY_ASSIGN(std::unique_ptr<Source> blocks, (*prepared)->OpenEncoded());
@@ -234,7 +320,7 @@ Result<std::unique_ptr<AnswerSource>> AnswerSource::Create(AnswerBody body,
   if (encoding == ContentEncoding::kIdentity) impl->size = body.DecodedBytes();
   impl->pieces = std::move(body).TakePieces();
   if (encoding == ContentEncoding::kXpress) {
-    XpressEncoder encoder;
+    XpressEncoder& encoder = ThreadEncoder();
     std::uint64_t total = 0;
     bool known = true;
     for (AnswerPiece& piece : impl->pieces) {

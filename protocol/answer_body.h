@@ -22,7 +22,13 @@ class PreparedText {
   virtual std::uint64_t decoded_bytes() const = 0;  ///< escaped text
   /// The blocks, front to back, in pieces of the reader's size. The source may outlive this object.
   virtual Result<std::unique_ptr<Source>> OpenEncoded() const = 0;
+  /// The blocks when they are in memory anyway, as long as this object; else nothing.
+  virtual ByteView InMemory() const { return {}; }
 };
+
+/// Keeps xpress blocks in memory; `decoded_bytes` is what they decode to.
+std::shared_ptr<const PreparedText> PrepareInMemory(std::string blocks,
+                                                    std::uint64_t decoded_bytes);
 
 /// Bytes too large to be held: a document or a cabinet. Thread-compatible.
 class StoredBytes {
@@ -32,6 +38,8 @@ class StoredBytes {
   virtual Result<std::unique_ptr<Source>> Open() const = 0;
   /// What is in memory as long as this object is.
   virtual std::uint64_t held_bytes() const { return 0; }
+  /// The bytes when they are in memory anyway, as long as this object; else nothing.
+  virtual ByteView InMemory() const { return {}; }
 };
 
 /// StoredBytes in memory.
@@ -61,6 +69,7 @@ class AnswerBody {
   void Append(std::string literal);
   void Append(std::shared_ptr<const PreparedText> text);
   void Append(StoredPiece piece);
+  void Append(AnswerPiece piece);
 
   const std::vector<AnswerPiece>& pieces() const { return pieces_; }
   std::vector<AnswerPiece> TakePieces() && { return std::move(pieces_); }
@@ -74,6 +83,17 @@ class AnswerBody {
 };
 
 enum class ContentEncoding { kIdentity, kXpress };
+
+/// Bytes as they go over the wire, and what keeps them alive.
+struct SharedPiece {
+  std::shared_ptr<const void> owner;
+  ByteView bytes;
+};
+
+/// A body that is wholly in memory, as it goes over the wire: what is prepared is shared, not
+/// copied; with kXpress the literal runs between are compressed. Nothing, and `body` as it was,
+/// when a piece has to be read or coded otherwise: then an AnswerSource streams it.
+std::optional<std::vector<SharedPiece>> ShareBody(AnswerBody& body, ContentEncoding encoding);
 
 /// Streams a body as it goes over the wire. Holds one block at a time beside the literal pieces.
 class AnswerSource : public Source {

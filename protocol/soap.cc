@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <pugixml.hpp>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/text.h"
@@ -21,29 +24,103 @@ std::unexpected<Error> Refuse(std::string message) {
   return Fail(ErrorCode::kCorrupt, "soap-malformed", "soap message: " + std::move(message));
 }
 
+// Numbers that stood one after the other in elements <int>, taken out of the text. A computer lists
+// tens of thousands of ids in each call, so most of a large message is read here, once, and the
+// tree holds only the first of each run.
+struct NumberRuns {
+  struct Run {
+    std::size_t at = 0;  // where the digits of the first one are in the text that is left
+    std::size_t first = 0;
+    std::size_t count = 0;
+  };
+  std::vector<std::int32_t> numbers;
+  std::vector<Run> runs;  // ascending
+};
+
+// Reads `<int>N</int>` at the front of `text`, N as ParseScalar takes it but without sign; its
+// length, 0 when there is something else.
+std::size_t ReadNumber(std::string_view text, std::int32_t& number) {
+  constexpr std::size_t kStart = sizeof("<int>") - 1;
+  constexpr std::size_t kEnd = sizeof("</int>") - 1;
+  constexpr std::size_t kMostDigits = 10;
+  // Behind a body there is always more than this: its end tags.
+  if (text.size() < kStart + kMostDigits + kEnd) return 0;
+  const char* const begin = text.data();
+  if (std::memcmp(begin, "<int>", kStart) != 0) return 0;
+  std::uint64_t value = 0;
+  const char* at = begin + kStart;
+  for (; *at >= '0' && *at <= '9'; ++at) {
+    if (at == begin + kStart + kMostDigits) return 0;
+    value = value * 10 + static_cast<std::uint64_t>(*at - '0');
+  }
+  if (at == begin + kStart || value > INT32_MAX || std::memcmp(at, "</int>", kEnd) != 0) return 0;
+  number = static_cast<std::int32_t>(value);
+  return static_cast<std::size_t>(at - begin) + kEnd;
+}
+
 // Bounds what the tree builder will allocate and refuses what it would not look at (document types
-// and entities: MS-WUSP messages have none, and expansion bombs need them).
+// and entities: MS-WUSP messages have none, and expansion bombs need them). Takes runs of numbers
+// out of the text.
 class PreCheck {
  public:
-  PreCheck(std::string_view text, const SoapLimits& limits) : text_(text), limits_(limits) {}
+  PreCheck(std::string& text, const SoapLimits& limits, NumberRuns& numbers)
+      : whole_(text), text_(text), limits_(limits), numbers_(numbers) {}
 
   Result<void> Run() {
     if (text_.size() > limits_.max_bytes) {
       return Refuse(
           fmt::format("{} bytes, at most {} are allowed", text_.size(), limits_.max_bytes));
     }
-    for (const char c : text_) {
+    while ((at_ = text_.find('<', at_)) != std::string_view::npos) TRY(Markup());
+    if (depth_ != 0) return Refuse("ends inside an element");
+    CutRuns();
+    for (const char c : whole_) {
       if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') {
         return Refuse("contains a control character");
       }
     }
-    if (!IsValidUtf8(text_)) return Refuse("not UTF-8");
-    while ((at_ = text_.find('<', at_)) != std::string_view::npos) TRY(Markup());
-    if (depth_ != 0) return Refuse("ends inside an element");
+    if (!IsValidUtf8(whole_)) return Refuse("not UTF-8");
     return {};
   }
 
  private:
+  // True when the elements from here on are a run; it ends at at_ then.
+  Result<bool> TakeRun() {
+    constexpr std::size_t kShortest = 8;
+    const std::size_t first = numbers_.numbers.size();
+    std::size_t end = at_;
+    std::size_t rest = 0;  // where the second one begins
+    std::int32_t number = 0;
+    while (const std::size_t length = ReadNumber(text_.substr(end), number)) {
+      end += length;
+      if (rest == 0) rest = end;
+      numbers_.numbers.push_back(number);
+    }
+    const std::size_t count = numbers_.numbers.size() - first;
+    if (count < kShortest) {
+      numbers_.numbers.resize(first);
+      return false;
+    }
+    TRY(Count(2 * count));
+    numbers_.runs.push_back({at_ + 5 - cut_bytes_, first, count});
+    cuts_.emplace_back(rest, end);
+    cut_bytes_ += end - rest;
+    at_ = end;
+    return true;
+  }
+
+  void CutRuns() {
+    if (cuts_.empty()) return;
+    std::size_t to = cuts_[0].first;
+    for (std::size_t i = 0; i < cuts_.size(); ++i) {
+      const std::size_t from = cuts_[i].second;
+      const std::size_t end = i + 1 < cuts_.size() ? cuts_[i + 1].first : whole_.size();
+      std::memmove(whole_.data() + to, whole_.data() + from, end - from);
+      to += end - from;
+    }
+    whole_.resize(to);
+  }
+
   Result<void> Markup() {
     const std::string_view rest = text_.substr(at_);
     if (rest.starts_with("<?")) return SkipTo("?>");
@@ -61,6 +138,10 @@ class PreCheck {
   }
 
   Result<void> StartTag() {
+    if (text_.substr(at_).starts_with("<int>")) {
+      TRY_ASSIGN(const bool taken, TakeRun());
+      if (taken) return {};
+    }
     TRY(Count(2));  // the element and the text after its tag
     char quote = 0;
     std::size_t i = at_ + 1;
@@ -98,8 +179,12 @@ class PreCheck {
     return Refuse(fmt::format("more than {} nodes", limits_.max_nodes));
   }
 
-  std::string_view text_;
+  std::string& whole_;
+  std::string_view text_;  // as it came
   const SoapLimits& limits_;
+  NumberRuns& numbers_;
+  std::vector<std::pair<std::size_t, std::size_t>> cuts_;
+  std::size_t cut_bytes_ = 0;
   std::size_t at_ = 0;
   std::size_t nodes_ = 0;
   int depth_ = 0;
@@ -143,6 +228,7 @@ NodeRef RefOf(pugi::xml_node node) { return {node.internal_object()}; }
 
 struct SoapMessage::Impl {
   std::string text;  // the tree points into it
+  NumberRuns numbers;
   pugi::xml_document document;
   pugi::xml_node element;
   SoapVersion version = SoapVersion::k11;
@@ -192,7 +278,7 @@ Result<SoapMessage> SoapMessage::Parse(std::string text, const SoapLimits& limit
   auto impl = std::make_unique<Impl>();
   impl->text = std::move(text);
   if (impl->text.starts_with("\xEF\xBB\xBF")) impl->text.erase(0, 3);
-  TRY(PreCheck(impl->text, limits).Run());
+  TRY(PreCheck(impl->text, limits, impl->numbers).Run());
   TRY(impl->Load());
   return SoapMessage(std::move(impl));
 }
@@ -219,6 +305,19 @@ std::string ElementText(NodeRef element) {
     }
   }
   return text;
+}
+
+std::span<const std::int32_t> RunAt(const SoapMessage& message, NodeRef element) {
+  const NumberRuns& numbers = message.impl().numbers;
+  if (numbers.runs.empty()) return {};
+  // Told by where its text is: what the sender writes cannot look like it.
+  const pugi::char_t* const text = Node(element).first_child().value();
+  const char* const begin = message.impl().text.data();
+  if (text < begin || text >= begin + message.impl().text.size()) return {};
+  const auto run = std::ranges::lower_bound(numbers.runs, static_cast<std::size_t>(text - begin),
+                                            {}, [](const NumberRuns::Run& one) { return one.at; });
+  if (run == numbers.runs.end() || run->at != static_cast<std::size_t>(text - begin)) return {};
+  return std::span(numbers.numbers).subspan(run->first, run->count);
 }
 
 std::optional<std::string> AttributeText(NodeRef element, std::string_view name) {

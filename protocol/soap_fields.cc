@@ -73,7 +73,8 @@ std::string FormatScalar(const Sha1Digest& value) { return value.ToBase64(); }
 
 // ---- FieldReader -------------------------------------------------------------------------------
 
-FieldReader::FieldReader(NodeRef element) : element_(element) {}
+FieldReader::FieldReader(const SoapMessage& message)
+    : message_(message), element_(BodyElement(message)) {}
 
 Result<void> FieldReader::Finish() && {
   if (!failed_) return {};
@@ -160,6 +161,12 @@ void FieldWriter::Markup(std::string_view name, std::shared_ptr<const StoredByte
     body_.Append(StoredPiece{std::move(markup), Rendering::kMarkup});
   }
   xml_.Close();
+}
+
+void FieldWriter::Pieces(const std::vector<AnswerPiece>& pieces) {
+  xml_.ForceContent();
+  FlushLiteral();
+  for (const AnswerPiece& piece : pieces) body_.Append(piece);
 }
 
 // ---- Envelopes ---------------------------------------------------------------------------------

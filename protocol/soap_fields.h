@@ -12,6 +12,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -76,13 +77,17 @@ std::string_view LocalName(NodeRef element);
 NodeRef FirstElement(NodeRef parent);
 NodeRef NextElement(NodeRef element);
 std::string ElementText(NodeRef element);
+/// The numbers of the elements <int> that begin with `element`, when they were read as one run;
+/// the tree has only the first of them then.
+std::span<const std::int32_t> RunAt(const SoapMessage& message, NodeRef element);
 std::optional<std::string> AttributeText(NodeRef element, std::string_view name);
 bool IsNil(NodeRef element);
 
 class FieldReader {
  public:
   static constexpr bool kReads = true;
-  explicit FieldReader(NodeRef element);
+  /// `message` must outlive the reader.
+  explicit FieldReader(const SoapMessage& message);
 
   /// The first error met; what was read after it is meaningless.
   Result<void> Finish() &&;
@@ -186,6 +191,12 @@ class FieldReader {
   void Items(std::string_view item, std::vector<T>& values) {
     for (NodeRef node = FirstElement(element_); node; node = NextElement(node)) {
       if (failed_ || LocalName(node) != item || IsNil(node)) continue;
+      if constexpr (std::same_as<T, std::int32_t>) {
+        const std::span<const std::int32_t> run = RunAt(message_, node);
+        if (values.size() + run.size() > kMaxArrayItems) return Complain(item, "too many items");
+        values.insert(values.end(), run.begin(), run.end());
+        if (!run.empty()) continue;
+      }
       if (values.size() == kMaxArrayItems) return Complain(item, "too many items");
       if constexpr (Scalar<T>) {
         ReadScalar(node, item, values.emplace_back());
@@ -204,6 +215,7 @@ class FieldReader {
     element_ = outer;
   }
 
+  const SoapMessage& message_;
   NodeRef element_;
   std::vector<std::string_view> path_;
   bool failed_ = false;
@@ -290,6 +302,8 @@ class FieldWriter {
   void OptionalStored(std::string_view name, const std::shared_ptr<const StoredBytes>& value);
   /// An element whose content is that markup.
   void Markup(std::string_view name, std::shared_ptr<const StoredBytes> markup);
+  /// Markup that was written before, as content of the open element.
+  void Pieces(const std::vector<AnswerPiece>& pieces);
 
  private:
   void FlushLiteral();
@@ -346,7 +360,7 @@ void Fields(Io& io, Ref<Io, UpdateId> m) {
   template <>                                                                   \
   Result<Message> Decode<Message>(const SoapMessage& message) {                 \
     TRY(CheckName(message, NameOf<Message>()));                                 \
-    FieldReader reader(BodyElement(message));                                   \
+    FieldReader reader(message);                                                \
     Message out;                                                                \
     Fields(reader, out);                                                        \
     TRY(std::move(reader).Finish(), element);                                   \

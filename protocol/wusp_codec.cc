@@ -289,7 +289,11 @@ void Fields(Io& io, Ref<Io, UpdateInfo> m) {
 }
 template <class Io>
 void Fields(Io& io, Ref<Io, SyncInfo> m) {
-  io.List("NewUpdates", "UpdateInfo", m.new_updates, EmptyList::kOmit);
+  if (m.prepared_updates.empty()) {
+    io.List("NewUpdates", "UpdateInfo", m.new_updates, EmptyList::kOmit);
+  } else if constexpr (!Io::kReads) {
+    io.Group("NewUpdates", [&] { io.Pieces(m.prepared_updates); });
+  }
   io.List("OutOfScopeRevisionIDs", "int", m.out_of_scope_revision_ids, EmptyList::kOmit);
   io.List("ChangedUpdates", "UpdateInfo", m.changed_updates, EmptyList::kOmit);
   io.Value("Truncated", m.truncated);
@@ -311,6 +315,14 @@ void Fields(Io& io, Ref<Io, SyncPrinterCatalogRequest> m) {
 template <class Io>
 void Fields(Io& io, Ref<Io, SyncPrinterCatalogResponse> m) {
   io.Struct("SyncPrinterCatalogResult", m.result);
+}
+
+AnswerBody EncodeUpdates(const std::vector<UpdateInfo>& updates) {
+  AnswerBody body;
+  FieldWriter writer(body, EmptyElementOf(SoapStyle::kClient));
+  for (const UpdateInfo& update : updates) writer.Struct("UpdateInfo", update);
+  writer.Finish();
+  return body;
 }
 
 // ---- RefreshCache ------------------------------------------------------------------------------

@@ -168,6 +168,8 @@ struct UpdateInfo {
 };
 struct SyncInfo {
   std::vector<UpdateInfo> new_updates;
+  /// In place of `new_updates` what EncodeUpdates made of them; never filled by a decoder.
+  std::vector<AnswerPiece> prepared_updates;
   std::vector<std::int32_t> out_of_scope_revision_ids;
   std::vector<UpdateInfo> changed_updates;
   bool truncated = false;
