@@ -154,6 +154,8 @@ class Activity {
 
   // Reading.
   Result<std::optional<Computer>> Find(std::string_view computer_id);
+  /// Computer::last_sync_time alone; nothing for a computer that is not known.
+  Result<std::optional<UtcTime>> LastScan(std::string_view computer_id);
   /// Ascending by id; `after_seq`: those whose record changed since.
   Result<void> ForEachComputer(std::int64_t after_seq,
                                const std::function<Result<void>(const Computer&)>& visit);

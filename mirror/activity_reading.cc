@@ -15,6 +15,14 @@ Result<std::optional<Computer>> Activity::Find(std::string_view computer_id) {
   return std::optional<Computer>(std::move(row->computer));
 }
 
+Result<std::optional<UtcTime>> Activity::LastScan(std::string_view computer_id) {
+  TRY_ASSIGN(auto row, db().Prepare("SELECT last_sync_time FROM computer WHERE computer_id = ?"));
+  row.BindAll(computer_id);
+  TRY_ASSIGN(const bool found, row.Step());
+  if (!found) return std::optional<UtcTime>();
+  return std::optional<UtcTime>(UtcTime{row.Int(0)});
+}
+
 Result<void> Activity::ForEachComputer(std::int64_t after_seq,
                                        const std::function<Result<void>(const Computer&)>& visit) {
   TRY_ASSIGN(auto rows, db().Prepare(ComputerSelect("WHERE change_seq > ?1 OR status_seq > ?1 "

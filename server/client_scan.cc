@@ -36,14 +36,14 @@ bool IsSurvey(const protocol::SyncUpdatesParameters& parameters) {
 
 }  // namespace
 
-Result<mirror::Computer> ClientService::CheckClient(CallContext& call, const ClientCookie& cookie) {
+Result<UtcTime> ClientService::CheckClient(CallContext& call, const ClientCookie& cookie) {
   if (cookie.config_last_change < shared_.config_last_change) {
     return FailFault(FaultCode::kConfigChanged);
   }
   TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
-  TRY_ASSIGN(auto computer, activity->Find(cookie.client_id));
-  if (!computer) return FailFault(FaultCode::kRegistrationRequired);
-  return *std::move(computer);
+  TRY_ASSIGN(const auto last_scan, computers_.LastScan(*activity, cookie.client_id));
+  if (!last_scan) return FailFault(FaultCode::kRegistrationRequired);
+  return *last_scan;
 }
 
 Result<void> ClientService::CheckLists(const protocol::SyncUpdatesParameters& parameters) {
@@ -67,30 +67,30 @@ Result<void> ClientService::CheckLists(const protocol::SyncUpdatesParameters& pa
   return {};
 }
 
-Result<bool> ClientService::FillPage(CallContext& call, const Scope& scope,
-                                     const std::vector<std::uint32_t>& positions, bool auto_fields,
-                                     std::vector<protocol::UpdateInfo>& page) {
+Result<void> ClientService::FillPage(CallContext& call, const SoftwareScanAnswer& found,
+                                     bool auto_fields, protocol::SyncInfo& info) {
   TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
-  std::uint64_t bytes = 0;
-  for (const std::uint32_t position : positions) {
-    const PlacedRevision& placed = scope.placed[position];
-    const mirror::RevisionId id = call.index->catalog().revisions()[placed.revision].id;
-    TRY_ASSIGN(auto fragment, fragments->FindCore(id));
-    if (!fragment) {
-      // Without its rules a client cannot judge it; the next start makes fragments again.
-      Log(LogLevel::kWarning, "core fragment missing", {{"revision_id", id}});
-      continue;
-    }
-    bytes += fragment->decoded_bytes();
-    if (bytes > shared_.config.serve.page_bytes && !page.empty()) return false;
-    protocol::UpdateInfo info;
-    info.id = id;
-    info.deployment = call.index->Present(placed, auto_fields);
-    info.is_leaf = call.index->catalog().IsLeaf(placed.revision);
-    info.xml = ToText(std::move(*fragment));
-    page.push_back(std::move(info));
-  }
-  return true;
+  const bool xpress = call.request.AcceptsCoding("xpress");
+  const PageWish wish{
+      *call.index,
+      *found.scope,
+      found.fresh,
+      found.more,
+      auto_fields,
+      shared_.config.serve.page_bytes,
+      xpress ? protocol::ContentEncoding::kXpress : protocol::ContentEncoding::kIdentity};
+  TRY_ASSIGN(FilledPage page, chunks_.Fill(wish, *fragments));
+  // Never truncated without an update: the client would ask for ever (wusp.md 7.6).
+  info.truncated = (page.taken < found.fresh.size() || found.more) && page.updates > 0;
+  info.prepared_updates = std::move(page.pieces);
+  return {};
+}
+
+bool ClientService::GoesOn(const CallContext& call, const SoftwareScanAnswer& found,
+                           const protocol::SyncInfo& info) {
+  return info.truncated || std::ranges::any_of(found.fresh, [&](std::uint32_t position) {
+           return !call.index->catalog().IsLeaf(found.scope->placed[position].revision);
+         });
 }
 
 Result<protocol::SyncInfo> ClientService::SoftwarePass(
@@ -107,10 +107,7 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
 
   const bool auto_fields = HasAutoFields(cookie);
   protocol::SyncInfo info;
-  TRY_ASSIGN(const bool whole,
-             FillPage(call, *found.scope, found.fresh, auto_fields, info.new_updates));
-  // Never truncated without an update: the client would ask for ever (wusp.md 7.6).
-  info.truncated = (!whole || found.more) && !info.new_updates.empty();
+  TRY(FillPage(call, found, auto_fields, info));
   for (const std::uint32_t position : found.changed) {
     const PlacedRevision& placed = found.scope->placed[position];
     protocol::UpdateInfo changed;
@@ -127,10 +124,7 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
   if (!filtered) {
     // Only a call that lists everything cached was told all changes.
     cookie.anchor = cookie.category_anchor;
-    const bool goes_on =
-        info.truncated ||
-        std::ranges::any_of(info.new_updates, [](const auto& update) { return !update.is_leaf; });
-    if (!goes_on && !IsSurvey(parameters)) NoteScanCompleted(call, cookie);
+    if (!GoesOn(call, found, info) && !IsSurvey(parameters)) NoteScanCompleted(call, cookie);
   }
   return info;
 }
@@ -210,9 +204,9 @@ Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
     CallContext& call, const protocol::SyncUpdatesRequest& ask) {
   TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
   const bool survey = IsSurvey(ask.parameters);
-  mirror::Computer computer;
+  UtcTime last_scan = kNever;
   if (!survey) {
-    TRY_ASSIGN(computer, CheckClient(call, cookie));
+    TRY_ASSIGN(last_scan, CheckClient(call, cookie));
   }
   TRY(CheckLists(ask.parameters));
   // Only by dropping its cache does a client come to fragments that are derived otherwise. A
@@ -221,7 +215,7 @@ Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
                            !ask.parameters.installed_non_leaf_update_ids.empty() ||
                            !ask.parameters.other_cached_update_ids.empty();
   if (lists_cache && !survey) {
-    TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, computer));
+    TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, last_scan));
     if (old) return FailFault(FaultCode::kServerChanged);
   }
   if (lists_cache || ask.parameters.filter_category_ids.empty()) {

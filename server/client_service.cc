@@ -211,8 +211,8 @@ Result<protocol::RefreshCacheResponse> ClientService::RefreshCache(
   const bool auto_fields = cookie.protocol_version >= PackProtocolVersion("1.8");
   protocol::RefreshCacheResponse answer;
   TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
-  TRY_ASSIGN(const auto computer, activity->Find(cookie.client_id));
-  TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, computer));
+  TRY_ASSIGN(const auto last_scan, computers_.LastScan(*activity, cookie.client_id));
+  TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, last_scan.value_or(kNever)));
   if (old) return answer;  // the client drops all and asks for it again
   for (const protocol::UpdateId& id : ask.global_ids) {
     const RevisionOrdinal r = catalog.Find(id);
@@ -229,13 +229,13 @@ Result<protocol::RefreshCacheResponse> ClientService::RefreshCache(
 }
 
 Result<bool> ClientService::CachesOldFragments(CallContext& call, const ClientCookie& cookie,
-                                               const std::optional<mirror::Computer>& computer) {
+                                               UtcTime last_scan) {
   if (cookie.derivation != 0) return cookie.derivation != protocol::kFragmentDerivation;
   // A handshake without the old cookie: what it has cached is as old as its last scan.
-  if (!computer || computer->last_sync_time == kNever) return false;
+  if (last_scan == kNever) return false;
   TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
   TRY_ASSIGN(const UtcTime since, fragments->DerivedSince());
-  return computer->last_sync_time < since;
+  return last_scan < since;
 }
 
 }  // namespace gapferry::server

@@ -3,6 +3,8 @@
 #include "mirror/activity.h"
 #include "protocol/wusp_messages.h"
 #include "server/client_cookies.h"
+#include "server/page_chunks.h"
+#include "server/registered_computers.h"
 #include "server/soap_endpoint.h"
 
 namespace gapferry::server {
@@ -10,7 +12,8 @@ namespace gapferry::server {
 /// The Client and SimpleAuth services of MS-WUSP. Thread-safe.
 class ClientService {
  public:
-  explicit ClientService(const ServiceShared& shared) : shared_(shared), cookies_(shared) {}
+  explicit ClientService(const ServiceShared& shared)
+      : shared_(shared), cookies_(shared), chunks_(shared.config.serve.page_cache_bytes) {}
   void AddClientOperations(SoapEndpoint& endpoint);
   void AddAuthorizationOperations(SoapEndpoint& endpoint);
 
@@ -38,25 +41,26 @@ class ClientService {
   Result<protocol::GetFileLocationsResponse> GetFileLocations(
       CallContext& call, const protocol::GetFileLocationsRequest& ask);
 
-  /// ConfigChanged and RegistrationRequired; gives the computer's record.
-  Result<mirror::Computer> CheckClient(CallContext& call, const ClientCookie& cookie);
+  /// ConfigChanged and RegistrationRequired; gives the time of its last completed scan.
+  Result<UtcTime> CheckClient(CallContext& call, const ClientCookie& cookie);
   Result<void> CheckLists(const protocol::SyncUpdatesParameters& parameters);
   /// The groups whose deployments count: as assigned, or by the names the client sent.
   std::vector<Guid> GroupsOf(const CallContext& call, const ClientCookie& cookie) const;
   /// With client-side targeting: keeps the groups for people who look at computers.
   Result<void> KeepGroups(CallContext& call, const ClientCookie& cookie);
   /// Whether what the client caches was derived otherwise than what it would be given today.
-  Result<bool> CachesOldFragments(CallContext& call, const ClientCookie& cookie,
-                                  const std::optional<mirror::Computer>& computer);
+  Result<bool> CachesOldFragments(CallContext& call, const ClientCookie& cookie, UtcTime last_scan);
   Result<protocol::SyncInfo> SoftwarePass(CallContext& call, ClientCookie& cookie,
                                           const protocol::SyncUpdatesParameters& parameters);
   Result<protocol::SyncInfo> DriverPass(CallContext& call, const ClientCookie& cookie,
                                         const protocol::SyncUpdatesParameters& parameters);
-  /// Puts the core fragments of a page behind each other until it is full (serve.page_bytes; one
-  /// larger fragment travels alone). Returns whether all of `positions` went in.
-  Result<bool> FillPage(CallContext& call, const Scope& scope,
-                        const std::vector<std::uint32_t>& positions, bool auto_fields,
-                        std::vector<protocol::UpdateInfo>& page);
+  /// Puts what is new into `info`, as much as one answer takes (serve.page_bytes; one larger
+  /// fragment travels alone).
+  Result<void> FillPage(CallContext& call, const SoftwareScanAnswer& found, bool auto_fields,
+                        protocol::SyncInfo& info);
+  /// Whether the client will ask again because of what it was given.
+  static bool GoesOn(const CallContext& call, const SoftwareScanAnswer& found,
+                     const protocol::SyncInfo& info);
   /// What the client is told of matching drivers; stops at page_updates when `paged`.
   Result<protocol::SyncInfo> PresentDrivers(CallContext& call, const ClientCookie& cookie,
                                             DriverScanAnswer found, bool paged);
@@ -64,6 +68,8 @@ class ClientService {
 
   const ServiceShared& shared_;  // must outlive
   ClientCookies cookies_;
+  PageChunks chunks_;
+  RegisteredComputers computers_;
 };
 
 }  // namespace gapferry::server

@@ -120,7 +120,25 @@ std::optional<ScanAnchor> ReadAnchor(Reader& in) {
 
 }  // namespace
 
+CookieBox::CookieBox(const mirror::CookieKey& key)
+    : key_(key), derived_(std::make_shared<Guarded<std::vector<DerivedKey>>>()) {}
+
 Sha256Digest CookieBox::DayKey(CookiePurpose purpose, std::uint32_t day) const {
+  constexpr std::size_t kKept = 8;  // four purposes, today and yesterday
+  {
+    auto derived = derived_->Lock();
+    for (const DerivedKey& one : *derived) {
+      if (one.purpose == purpose && one.day == day) return one.key;
+    }
+  }
+  const Sha256Digest key = DeriveKey(purpose, day);
+  auto derived = derived_->Lock();
+  if (derived->size() == kKept) derived->erase(derived->begin());
+  derived->push_back({purpose, day, key});
+  return key;
+}
+
+Sha256Digest CookieBox::DeriveKey(CookiePurpose purpose, std::uint32_t day) const {
   Bytes info(AsBytes("gapferry-cookie/1").begin(), AsBytes("gapferry-cookie/1").end());
   info.push_back(static_cast<std::uint8_t>(purpose));
   AppendLe32(info, day);

@@ -2,11 +2,14 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/guarded.h"
 #include "base/guid.h"
 #include "base/hash.h"
 #include "base/result.h"
@@ -27,10 +30,10 @@ enum class CookiePurpose : std::uint8_t {
 /// Seals small texts that peers keep for us and give back: AES-256-GCM under a key derived from the
 /// mirror's cookie key, the purpose and the day. A restart does not change the key; nothing is kept
 /// per peer. Layout: version 1, day (uint32 LE since 1970), nonce (12), ciphertext, tag (16).
-/// Immutable; thread-safe.
+/// Thread-safe.
 class CookieBox {
  public:
-  explicit CookieBox(const mirror::CookieKey& key) : key_(key) {}
+  explicit CookieBox(const mirror::CookieKey& key);
 
   Result<Bytes> Seal(CookiePurpose purpose, ByteView plain, UtcTime now) const;
   /// Fails with kUntrusted for anything that Seal of this mirror did not make for this purpose.
@@ -38,7 +41,16 @@ class CookieBox {
 
  private:
   Sha256Digest DayKey(CookiePurpose purpose, std::uint32_t day) const;
+  Sha256Digest DeriveKey(CookiePurpose purpose, std::uint32_t day) const;
+
+  struct DerivedKey {
+    CookiePurpose purpose;
+    std::uint32_t day;
+    Sha256Digest key;
+  };
   mirror::CookieKey key_;
+  /// The last few, since deriving one takes longer than sealing a cookie. Shared by copies.
+  std::shared_ptr<Guarded<std::vector<DerivedKey>>> derived_;
 };
 
 /// Both client cookies: who the client is and what it was told. The epoch and state it was told of

@@ -18,6 +18,7 @@
 #include <cerrno>
 #include <exception>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -101,6 +102,7 @@ class StreamConnection : public Connection {
   Awaitable<bool> ProducePiece(StreamBody& body, std::string& piece);
   Awaitable<bool> WriteReply();
   Awaitable<bool> WriteAll(std::string_view first, std::string_view second);
+  Awaitable<bool> WriteShared(std::string_view head, const SharedBody& body);
   Awaitable<bool> WriteFile(std::string_view head, const FileBody& body);
   Awaitable<bool> SendFile(const FileBody& body);
   Awaitable<bool> CopyFile(const FileBody& body);

@@ -20,6 +20,9 @@ Awaitable<bool> StreamConnection<Stream>::WriteReply() {
   if (const auto* file = std::get_if<FileBody>(&reply_.body)) {
     co_return co_await WriteFile(head, *file);
   }
+  if (const auto* shared = std::get_if<SharedBody>(&reply_.body)) {
+    co_return co_await WriteShared(head, *shared);
+  }
   co_return co_await WriteStream(head, std::get<StreamBody>(reply_.body));
 }
 
@@ -37,6 +40,53 @@ Awaitable<bool> StreamConnection<Stream>::WriteAll(std::string_view first,
     second.remove_prefix(count - from_first);
   }
   co_return true;
+}
+
+template <class Stream>
+Awaitable<bool> StreamConnection<Stream>::WriteShared(std::string_view head,
+                                                      const SharedBody& body) {
+  // As many pieces at once as one call takes; TLS takes one, so small ones are put together there.
+  constexpr std::size_t kAtOnce = 64;
+  constexpr std::size_t kRecordBytes = 16 * 1024;
+  std::size_t next = 0;
+  if constexpr (kTls) {
+    std::string record(head);
+    while (next < body.pieces.size()) {
+      const std::string_view piece = body.pieces[next].bytes;
+      if (record.size() + piece.size() <= kRecordBytes) {
+        record += piece;
+        ++next;
+        continue;
+      }
+      const bool written = co_await WriteAll(record, record.empty() ? piece : std::string_view());
+      if (!written) co_return false;
+      if (record.empty()) ++next;
+      record.clear();
+    }
+    co_return co_await WriteAll(record, {});
+  } else {
+    std::array<asio::const_buffer, kAtOnce> buffers;
+    std::size_t used = 0;  // of the first piece that is not sent
+    while (!head.empty() || next < body.pieces.size()) {
+      std::size_t count = 0;
+      if (!head.empty()) buffers[count++] = asio::buffer(head.data(), head.size());
+      for (std::size_t i = next; i < body.pieces.size() && count < kAtOnce; ++i) {
+        const std::string_view bytes = body.pieces[i].bytes.substr(i == next ? used : 0);
+        buffers[count++] = asio::buffer(bytes.data(), bytes.size());
+      }
+      auto [error, sent] = co_await stream_.async_write_some(
+          std::span<const asio::const_buffer>(buffers.data(), count), kToken);
+      if (error) co_return false;
+      Progressed(sent);
+      const std::size_t from_head = std::min(sent, head.size());
+      head.remove_prefix(from_head);
+      used += sent - from_head;
+      while (next < body.pieces.size() && used >= body.pieces[next].bytes.size()) {
+        used -= body.pieces[next++].bytes.size();
+      }
+    }
+    co_return true;
+  }
 }
 
 template <class Stream>

@@ -65,6 +65,7 @@ bool Request::AcceptsCoding(std::string_view coding) const {
 std::optional<std::uint64_t> Reply::BodySize() const {
   if (const auto* text = std::get_if<std::string>(&body)) return text->size();
   if (const auto* file = std::get_if<FileBody>(&body)) return file->size_bytes;
+  if (const auto* shared = std::get_if<SharedBody>(&body)) return shared->size_bytes;
   return std::get<StreamBody>(body).size_bytes;
 }
 

@@ -69,10 +69,21 @@ struct StreamBody {
   std::optional<std::uint64_t> size_bytes;
 };
 
+/// Bytes in memory that several replies may share; sent without being copied.
+struct SharedBody {
+  struct Piece {
+    std::shared_ptr<const void> owner;
+    std::string_view bytes;
+  };
+  std::vector<Piece> pieces;
+  std::uint64_t size_bytes = 0;
+  std::shared_ptr<const void> held;  ///< whatever else is to live until the reply is sent
+};
+
 struct Reply {
   int status = 200;
   HeaderList headers;  ///< without Content-Length, Connection and Date, which the server writes
-  std::variant<std::string, FileBody, StreamBody> body;
+  std::variant<std::string, FileBody, StreamBody, SharedBody> body;
   bool close = false;  ///< end the connection after this reply
 
   std::optional<std::uint64_t> BodySize() const;

@@ -15,32 +15,10 @@ constexpr std::size_t kCachedShapes = 8;
 constexpr std::int32_t kImpliedDeploymentBase = 0x40000000;
 constexpr int kMaxGroupDepth = 64;
 
-/// Bits of what a client says it has; ids we do not know are collected apart.
-struct CachedRevisions {
-  std::vector<RevisionOrdinal> known;
-  std::vector<std::int32_t> unknown;
-};
-
-CachedRevisions Resolve(const CatalogIndex& catalog, std::vector<std::int32_t> ids) {
+void SortOnce(std::vector<std::int32_t>& ids) {
   std::ranges::sort(ids);
   const auto rest = std::ranges::unique(ids);
   ids.erase(rest.begin(), rest.end());
-  CachedRevisions cached;
-  for (const std::int32_t id : ids) {
-    const RevisionOrdinal r = catalog.FindId(id);
-    if (r == kNone) {
-      cached.unknown.push_back(id);
-    } else {
-      cached.known.push_back(r);
-    }
-  }
-  return cached;
-}
-
-std::vector<std::int32_t> Union(std::span<const std::int32_t> a, std::span<const std::int32_t> b) {
-  std::vector<std::int32_t> all(a.begin(), a.end());
-  all.insert(all.end(), b.begin(), b.end());
-  return all;
 }
 
 /// Positions all of whose clauses are satisfied. Costs what the satisfied clauses name, not what
@@ -253,13 +231,23 @@ Bitmap ScanIndex::Satisfied(const ScopeShape& shape,
     const RevisionOrdinal r = catalog_->FindId(id);
     if (r == kNone) continue;
     // Any revision of the update counts (wusp.md 7.4).
-    const UpdateOrdinal u = catalog_->revisions()[r].update;
-    const auto at = std::ranges::lower_bound(shape.alternatives, u);
-    if (at == shape.alternatives.end() || *at != u) continue;
-    const auto position = static_cast<std::size_t>(at - shape.alternatives.begin());
-    for (const std::uint32_t clause : shape.alternative_clauses[position]) satisfied.Set(clause);
+    const std::uint32_t at = shape.alternative_of_update[catalog_->revisions()[r].update];
+    if (at == kNone) continue;
+    for (const std::uint32_t clause : shape.alternative_clauses[at]) satisfied.Set(clause);
   }
   return satisfied;
+}
+
+std::shared_ptr<const Bitmap> ScanIndex::DeliverableTo(
+    const ScopeShape& shape, std::span<const std::int32_t> installed) const {
+  Bitmap satisfied = Satisfied(shape, installed);
+  const std::uint64_t hash = HashOf(satisfied);
+  std::shared_ptr<const Bitmap> deliverable = shape.deliverable->Find(satisfied, hash);
+  if (deliverable != nullptr) return deliverable;
+  deliverable = std::make_shared<const Bitmap>(Deliverable(shape, satisfied));
+  const std::size_t bytes = satisfied.words().size_bytes();
+  shape.deliverable->Keep(std::move(satisfied), hash, bytes, deliverable);
+  return deliverable;
 }
 
 bool ScanIndex::HasChanged(const Scope& scope, const PlacedRevision& placed,
@@ -278,6 +266,51 @@ bool ScanIndex::HasChanged(const Scope& scope, const PlacedRevision& placed,
   return placed.deployment != kNone && intent_.deployments[placed.deployment].go_live > anchor->at;
 }
 
+/// HasChanged for the many revisions of one scan.
+class ScanIndex::ChangeTest {
+ public:
+  /// `count`: about how many will be asked about.
+  ChangeTest(const ScanIndex& index, const Scope& scope, const std::optional<ScanAnchor>& anchor,
+             std::size_t count)
+      : index_(index), scope_(scope), anchor_(anchor) {
+    if (!anchor || anchor->scope_stamp != scope.stamp) return;
+    if (scope.last_go_live > anchor->at) return;
+    const bool moved = anchor->content_sequence != index.holdings_->sequence() ||
+                       anchor->generation != index.intent_.state.name.generation;
+    nothing_ = scope.last_changed <= anchor->generation &&
+               scope.last_content_sequence <= anchor->content_sequence &&
+               !(scope.withholds && moved);
+    // For few revisions one by one is less work than a set of all.
+    if (!nothing_ && count > scope.placed.size() / 16) changed_ = Changed();
+  }
+
+  bool HasChanged(std::uint32_t position) const {
+    if (nothing_) return false;
+    if (changed_ != nullptr) return changed_->Test(position);
+    return index_.HasChanged(scope_, scope_.placed[position], anchor_);
+  }
+
+ private:
+  std::shared_ptr<const Bitmap> Changed() const {
+    const ToldUpTo told{anchor_->generation, anchor_->content_sequence};
+    const std::uint64_t hash = MixHash(static_cast<std::uint64_t>(told.generation),
+                                       static_cast<std::uint64_t>(told.content_sequence));
+    if (auto known = scope_.changes->Find(told, hash)) return known;
+    auto changed = std::make_shared<Bitmap>(scope_.placed.size());
+    for (std::size_t position = 0; position < scope_.placed.size(); ++position) {
+      if (index_.HasChanged(scope_, scope_.placed[position], anchor_)) changed->Set(position);
+    }
+    scope_.changes->Keep(told, hash, 0, changed);
+    return changed;
+  }
+
+  const ScanIndex& index_;
+  const Scope& scope_;
+  const std::optional<ScanAnchor>& anchor_;
+  bool nothing_ = false;
+  std::shared_ptr<const Bitmap> changed_;
+};
+
 SoftwareScanAnswer ScanIndex::ScanSoftware(const std::vector<Guid>& groups,
                                            const SoftwareScan& scan) const {
   SoftwareScanAnswer answer;
@@ -285,32 +318,40 @@ SoftwareScanAnswer ScanIndex::ScanSoftware(const std::vector<Guid>& groups,
   const bool filtered = !scan.filter_categories.empty();
   answer.scope = filtered ? FilteredScope(groups, scan.filter_categories) : whole;
   const Scope& scope = *answer.scope;
-  Bitmap deliverable = Deliverable(*scope.shape, Satisfied(*scope.shape, scan.installed));
-
-  CachedRevisions cached = Resolve(*catalog_, Union(scan.installed, scan.other));
-  answer.out_of_scope = std::move(cached.unknown);
-  Bitmap elsewhere;
+  Bitmap deliverable = *DeliverableTo(*scope.shape, scan.installed);
+  std::shared_ptr<const Bitmap> elsewhere;
   if (filtered && scan.two_groups_out_of_scope) {
-    elsewhere = Deliverable(*whole->shape, Satisfied(*whole->shape, scan.installed));
+    elsewhere = DeliverableTo(*whole->shape, scan.installed);
   }
-  for (const RevisionOrdinal r : cached.known) {
-    const std::int32_t id = catalog_->revisions()[r].id;
+  const ChangeTest changes(*this, scope, scan.anchor, scan.installed.size() + scan.other.size());
+  // A category scan leaves the anchor to the next ordinary scan; without one it would tell every
+  // client that all it was just given has changed.
+  const bool tells_changes = !filtered || scan.anchor.has_value();
+  Bitmap seen(catalog_->revisions().size());
+  const auto compare = [&](std::int32_t id) {
+    const RevisionOrdinal r = catalog_->FindId(id);
+    if (r == kNone) {
+      answer.out_of_scope.push_back(id);
+      return;
+    }
+    if (seen.Test(r)) return;
+    seen.Set(r);
     const std::uint32_t position = scope.PositionOf(r);
     if (position != kNone && deliverable.Test(position)) {
       deliverable.Clear(position);  // what is left afterwards is new
-      // A category scan leaves the anchor to the next ordinary scan; without one it would tell
-      // every client that all it was just given has changed.
-      const bool tells_changes = !filtered || scan.anchor.has_value();
-      if (tells_changes && HasChanged(scope, scope.placed[position], scan.anchor)) {
-        answer.changed.push_back(position);
-      }
-      continue;
+      if (tells_changes && changes.HasChanged(position)) answer.changed.push_back(position);
+      return;
     }
-    const std::uint32_t in_whole = elsewhere.size() == 0 ? kNone : whole->PositionOf(r);
-    const bool deployed = in_whole != kNone && elsewhere.Test(in_whole);
+    const std::uint32_t in_whole = elsewhere == nullptr ? kNone : whole->PositionOf(r);
+    const bool deployed = in_whole != kNone && elsewhere->Test(in_whole);
     (deployed ? answer.deployed_out_of_scope : answer.out_of_scope).push_back(id);
-  }
-  std::ranges::sort(answer.out_of_scope);
+  };
+  for (const std::int32_t id : scan.installed) compare(id);
+  for (const std::int32_t id : scan.other) compare(id);
+  SortOnce(answer.out_of_scope);
+  SortOnce(answer.deployed_out_of_scope);
+  std::ranges::sort(answer.changed, {},
+                    [&scope](std::uint32_t position) { return scope.placed[position].revision; });
   const std::size_t part = std::min(deliverable.Count() / 16, SoftwareScan::kMaxPage);
   const std::size_t page = std::max(scan.page_updates, part);
   deliverable.ForEach([&](std::size_t position) {

@@ -17,6 +17,7 @@
 #include "mirror/state.h"
 #include "protocol/wusp_messages.h"
 #include "server/catalog_index.h"
+#include "server/scan_memo.h"
 
 namespace gapferry::server {
 
@@ -105,8 +106,11 @@ struct ScopeShape {
   Csr<std::uint32_t> clause_postings;        ///< clause of this scope -> positions that carry it
   std::vector<std::uint32_t> clause_counts;  ///< by position
   Bitmap unconditional;                      ///< positions without clauses
-  std::vector<UpdateOrdinal> alternatives;   ///< updates that clauses name, ascending
-  Csr<std::uint32_t> alternative_clauses;    ///< parallel: the clauses of this scope they satisfy
+  /// By update: into alternative_clauses, kNone when no clause names it.
+  std::vector<std::uint32_t> alternative_of_update;
+  Csr<std::uint32_t> alternative_clauses;  ///< the clauses of this scope that an update satisfies
+  /// By the clauses that are satisfied: positions all of whose clauses are.
+  std::shared_ptr<PositionsMemo<Bitmap>> deliverable = std::make_shared<PositionsMemo<Bitmap>>();
 
   bool IsMadeFrom(const ScopeShape& inputs) const {
     return seeds == inputs.seeds && declined == inputs.declined && pinned == inputs.pinned &&
@@ -121,6 +125,13 @@ struct Scope {
   std::vector<PlacedRevision> placed;   ///< parallel to the shape's
   std::vector<PlacedRevision> drivers;  ///< ascending by revision
   std::vector<Availability> availabilities;
+  // The last of what HasChanged looks at, over all placed revisions.
+  mirror::Generation last_changed = 0;
+  std::int64_t last_content_sequence = 0;
+  UtcTime last_go_live = kNever;
+  bool withholds = false;
+  /// By what a computer was told: positions that have changed since, go-live times apart.
+  std::shared_ptr<PositionsMemo<ToldUpTo>> changes = std::make_shared<PositionsMemo<ToldUpTo>>();
   /// Names groups, their ancestors and options: another stamp may mean other deployments.
   std::uint64_t stamp = 0;
 
@@ -252,6 +263,9 @@ class ScanIndex {
                                       const std::vector<Guid>& groups,
                                       std::span<const Guid> categories) const;
   Bitmap Satisfied(const ScopeShape& shape, std::span<const std::int32_t> installed) const;
+  std::shared_ptr<const Bitmap> DeliverableTo(const ScopeShape& shape,
+                                              std::span<const std::int32_t> installed) const;
+  class ChangeTest;
   struct DriverMatches;
   /// Sorts matches into new, changed and out of scope.
   DriverScanAnswer Compare(DriverMatches matches, std::span<const std::int32_t> cached_drivers,

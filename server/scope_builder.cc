@@ -287,6 +287,7 @@ void ScopeBuilder::IndexClauses(ScopeShape& shape) const {
     for (const UpdateOrdinal u : catalog_.Alternatives(clause)) satisfied_by.emplace_back(u, local);
   }
   std::ranges::sort(satisfied_by);
+  shape.alternative_of_update.assign(catalog_.updates().size(), kNone);
   std::vector<std::uint32_t> clauses;
   for (std::size_t i = 0; i < satisfied_by.size();) {
     const UpdateOrdinal u = satisfied_by[i].first;
@@ -294,7 +295,7 @@ void ScopeBuilder::IndexClauses(ScopeShape& shape) const {
     for (; i < satisfied_by.size() && satisfied_by[i].first == u; ++i) {
       clauses.push_back(satisfied_by[i].second);
     }
-    shape.alternatives.push_back(u);
+    shape.alternative_of_update[u] = static_cast<std::uint32_t>(shape.alternative_clauses.size());
     shape.alternative_clauses.Append(clauses);
   }
 }
@@ -355,6 +356,18 @@ std::shared_ptr<const Scope> ScopeBuilder::Finish(ScopeShape inputs) {
   scope->shape = MakeShape(std::move(inputs));
   for (const RevisionOrdinal r : scope->shape->placed) scope->placed.push_back(Place(r, *scope));
   for (const RevisionOrdinal r : scope->shape->drivers) scope->drivers.push_back(Place(r, *scope));
+  for (const PlacedRevision& placed : scope->placed) {
+    scope->last_changed = std::max(scope->last_changed, placed.changed);
+    if (placed.deployment == kNone) continue;
+    const UtcTime go_live = index_.intent_.deployments[placed.deployment].go_live;
+    scope->last_go_live = std::max(scope->last_go_live, go_live);
+  }
+  for (const Availability& availability : scope->availabilities) {
+    scope->last_changed = std::max(scope->last_changed, availability.generation);
+    scope->last_content_sequence =
+        std::max(scope->last_content_sequence, availability.content_sequence);
+    scope->withholds = scope->withholds || availability.is_withheld;
+  }
   scope->stamp = Stamp();
   return scope;
 }

@@ -37,11 +37,22 @@ class AnswerStream : public BodyStream {
   std::unique_ptr<AnswerBudget::Share> share_;
 };
 
-/// Small answers are read at once, larger ones while the client takes them.
+/// What is in memory is sent as it is. Else small answers are read at once, larger ones while the
+/// client takes them.
 Result<void> FillBody(Reply& reply, CallContext const& call, protocol::AnswerBody body,
                       protocol::ContentEncoding encoding, AnswerBudget& budget) {
   std::unique_ptr<AnswerBudget::Share> share = budget.Take(body.HeldBytes());
   if (share == nullptr) return FailFault(protocol::FaultCode::kServerBusy);
+  if (auto pieces = protocol::ShareBody(body, encoding)) {
+    SharedBody shared;
+    for (protocol::SharedPiece& piece : *pieces) {
+      shared.size_bytes += piece.bytes.size();
+      shared.pieces.push_back({std::move(piece.owner), AsText(piece.bytes)});
+    }
+    shared.held = std::move(share);
+    reply.body = std::move(shared);
+    return {};
+  }
   TRY_ASSIGN(auto source, protocol::AnswerSource::Create(std::move(body), encoding));
   const std::optional<std::uint64_t> size = source->size_bytes();
   auto stream = std::make_unique<AnswerStream>(std::move(source), std::move(share));
