@@ -22,7 +22,7 @@ FIGURES = {
     "delta sync": "sync of 100 new revisions",
     "start": "start of serve",
     "memory": "memory of serve at rest",
-    "page": "first scan, processor per request",
+    "page": "page of a first scan, processor",
     "idle": "idle scan, processor",
 }
 
@@ -135,29 +135,36 @@ class Site:
             return sample
 
     def scanning(self):
-        """Processor time of serve for one computer, whose files are all there."""
+        """Processor time of serve for computers that scan, with all files there."""
         shutil.rmtree(self.below)
         last = str(PUBLICATIONS * (self.runs + 1))
         self.world.fill(self.mirror, *self.options, "--content", "all", "--step", last)
         approve_everything(self.world, self.mirror, self.revisions, APPROVED, last)
-        facts = self.world.facts(self.revisions, "workstation-x64")
         pages, idle = [], []
         with self.world.serve(self.mirror) as server:
             for warmed in range(self.runs + 1):
-                state = self.world.path / f"growth-{self.revisions}-computer-{warmed}"
-                cost, found = self.scan(server, facts, state)
-                again, rest = zip(*(self.scan(server, facts, state) for _ in range(10)))
+                page, found = self.load(server, "first", "requests")
+                scan, _ = self.load(server, "idle", "scans")
                 if warmed:
-                    pages.append(cost / found["requests"])
-                    idle.append(statistics.mean(again))
-        yield Point("page", self.revisions, "s", pages,
-                    note=f"{found['requests']} requests, {found['revisions_new']:,} revisions")
-        yield Point("idle", self.revisions, "s", idle, note=f"{rest[-1]['requests']} requests")
+                    pages.append(page)
+                    idle.append(scan)
+        note = f"{found['revisions']:,} revisions known to the computer at last"
+        yield Point("page", self.revisions, "s", pages, note=note)
+        yield Point("idle", self.revisions, "s", idle, note=note)
 
-    def scan(self, server, facts, state):
-        before = server.cpu_seconds()
-        sample = self.world.run_bare("client", "scan", "--server", server.url, "--as", facts, "--state", state)
-        return server.cpu_seconds() - before, result(sample)
+    def load(self, server, kind, counted):
+        """Processor time of serve for one request or scan: what a long load costs more than a short one,
+        so that registering computers and their first walk do not count."""
+        costs = []
+        for seconds in (1, 4):
+            before = server.cpu_seconds()
+            found = result(self.world.run_bare("client", "load", "--server", server.url, "--clients", "8",
+                                               "--scan", kind, "--seconds", str(seconds)))
+            if found["errors"]:
+                raise Failed(f"client load: {found['errors']} errors, {found['error_texts']}")
+            costs.append((server.cpu_seconds() - before, found[counted]))
+        (short, few), (long, many) = costs
+        return max(0.0, long - short) / max(1, many - few), found
 
 
 def sizes_of(text):
