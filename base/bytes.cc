@@ -17,16 +17,33 @@ int HexValue(char c) {
   return -1;
 }
 
-int Base64Value(char c) {
-  static const std::array<signed char, 256> table = [] {
-    std::array<signed char, 256> t;
-    t.fill(-1);
-    for (std::size_t i = 0; i < kBase64.size(); ++i) {
-      t[static_cast<unsigned char>(kBase64[i])] = static_cast<signed char>(i);
-    }
-    return t;
-  }();
-  return table[static_cast<unsigned char>(c)];
+constexpr std::array<signed char, 256> kBase64Values = [] {
+  std::array<signed char, 256> t{};
+  t.fill(-1);
+  for (std::size_t i = 0; i < kBase64.size(); ++i) {
+    t[static_cast<unsigned char>(kBase64[i])] = static_cast<signed char>(i);
+  }
+  return t;
+}();
+
+int Base64Value(char c) { return kBase64Values[static_cast<unsigned char>(c)]; }
+
+/// Decodes whole groups of four digits from the start of `text` into `to`, up to the first group
+/// with anything else in it; the number of groups.
+std::size_t DecodeGroups(std::string_view text, std::uint8_t* to) {
+  std::size_t groups = 0;
+  for (; (groups + 1) * 4 <= text.size(); ++groups) {
+    const char* from = text.data() + groups * 4;
+    const int a = Base64Value(from[0]);
+    const int b = Base64Value(from[1]);
+    const int c = Base64Value(from[2]);
+    const int d = Base64Value(from[3]);
+    if ((a | b | c | d) < 0) break;
+    *to++ = static_cast<std::uint8_t>(a << 2 | b >> 4);
+    *to++ = static_cast<std::uint8_t>(b << 4 | c >> 2);
+    *to++ = static_cast<std::uint8_t>(c << 6 | d);
+  }
+  return groups;
 }
 
 bool IsXmlSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -108,35 +125,37 @@ Result<Bytes> HexDecode(std::string_view text) {
 }
 
 std::string Base64Encode(ByteView bytes) {
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
+  std::string out((bytes.size() + 2) / 3 * 4, '=');
+  char* to = out.data();
   std::size_t i = 0;
   for (; i + 2 < bytes.size(); i += 3) {
     const std::uint32_t group = (static_cast<std::uint32_t>(bytes[i]) << 16) |
                                 (static_cast<std::uint32_t>(bytes[i + 1]) << 8) | bytes[i + 2];
-    for (int shift = 18; shift >= 0; shift -= 6) out += kBase64[(group >> shift) & 63];
+    *to++ = kBase64[group >> 18];
+    *to++ = kBase64[(group >> 12) & 63];
+    *to++ = kBase64[(group >> 6) & 63];
+    *to++ = kBase64[group & 63];
   }
   const std::size_t rest = bytes.size() - i;
   if (rest == 1) {
-    out += kBase64[bytes[i] >> 2];
-    out += kBase64[(bytes[i] & 3u) << 4];
-    out += "==";
+    *to++ = kBase64[bytes[i] >> 2];
+    *to++ = kBase64[(bytes[i] & 3u) << 4];
   } else if (rest == 2) {
-    out += kBase64[bytes[i] >> 2];
-    out += kBase64[((bytes[i] & 3u) << 4) | (bytes[i + 1] >> 4)];
-    out += kBase64[(bytes[i + 1] & 15u) << 2];
-    out += '=';
+    *to++ = kBase64[bytes[i] >> 2];
+    *to++ = kBase64[((bytes[i] & 3u) << 4) | (bytes[i + 1] >> 4)];
+    *to++ = kBase64[(bytes[i + 1] & 15u) << 2];
   }
   return out;
 }
 
 Result<Bytes> Base64Decode(std::string_view text) {
-  Bytes out;
-  out.reserve(text.size() / 4 * 3);
+  Bytes out(text.size() / 4 * 3);
+  const std::size_t groups = DecodeGroups(text, out.data());
+  out.resize(groups * 3);
   std::uint32_t group = 0;
   int digits = 0;
   int padding = 0;
-  for (const char c : text) {
+  for (const char c : text.substr(groups * 4)) {
     if (IsXmlSpace(c)) continue;
     if (c == '=') {
       ++padding;
@@ -199,7 +218,20 @@ Result<std::string> Utf16LeToUtf8(ByteView utf16) {
   if (utf16.size() % 2 != 0) return Fail(ErrorCode::kCorrupt, "UTF-16 text has an odd length");
   std::string out;
   out.reserve(utf16.size() / 2 + utf16.size() / 16);
+  constexpr std::size_t kRun = 16;  // units
   for (std::size_t i = 0; i < utf16.size(); i += 2) {
+    for (; i + 2 * kRun <= utf16.size(); i += 2 * kRun) {  // most text is ASCII
+      std::uint32_t any = 0;
+      std::array<char, kRun> run;
+      for (std::size_t k = 0; k < kRun; ++k) {
+        const std::uint16_t unit = LoadLe16(utf16.data() + i + 2 * k);
+        any |= unit;
+        run[k] = static_cast<char>(unit);
+      }
+      if (any >= 0x80) break;
+      out.append(run.data(), kRun);
+    }
+    if (i == utf16.size()) break;
     std::uint32_t code = LoadLe16(utf16.data() + i);
     if (code >= 0xD800 && code <= 0xDFFF) {
       const bool high = code < 0xDC00;
@@ -219,6 +251,14 @@ Result<Bytes> Utf8ToUtf16Le(std::string_view utf8) {
   Bytes out;
   out.reserve(utf8.size() * 2);
   for (std::size_t pos = 0; pos < utf8.size();) {
+    std::size_t ascii = pos;
+    while (ascii < utf8.size() && static_cast<unsigned char>(utf8[ascii]) < 0x80) ++ascii;
+    const std::size_t had = out.size();
+    out.resize(had + 2 * (ascii - pos));
+    for (std::size_t k = 0; pos < ascii; ++pos, k += 2) {
+      out[had + k] = static_cast<std::uint8_t>(utf8[pos]);
+    }
+    if (pos == utf8.size()) break;
     const std::size_t start = pos;
     std::uint32_t code = 0;
     if (!NextCodePoint(utf8, pos, code)) {

@@ -346,15 +346,37 @@ Result<void> UpdateDataAnswer::Piece(Node node, std::string_view text) {
 
 // Whole groups of four are decoded as they come; white space is allowed between characters.
 Result<void> UpdateDataAnswer::TakeBase64(std::string_view text) {
-  std::copy_if(text.begin(), text.end(), std::back_inserter(base64_),
-               [](char c) { return c != ' ' && c != '\t' && c != '\r' && c != '\n'; });
-  const std::size_t whole = base64_.size() / 4 * 4;
-  if (whole == 0) return {};
-  const auto bytes = Base64Decode(std::string_view(base64_).substr(0, whole));
+  constexpr std::string_view kBlanks = " \t\r\n";
+  if (text.find_first_of(kBlanks) != std::string_view::npos) {
+    std::string solid;
+    std::copy_if(text.begin(), text.end(), std::back_inserter(solid),
+                 [&](char c) { return kBlanks.find(c) == std::string_view::npos; });
+    return TakeSolidBase64(solid);
+  }
+  return TakeSolidBase64(text);
+}
+
+Result<void> UpdateDataAnswer::TakeSolidBase64(std::string_view text) {
+  if (!base64_.empty()) {  // the beginning of a group
+    const std::size_t taken = std::min(4 - base64_.size(), text.size());
+    base64_ += text.substr(0, taken);
+    text.remove_prefix(taken);
+    if (base64_.size() < 4) return {};
+    TRY(DecodeGroups(base64_));
+    base64_.clear();
+  }
+  const std::size_t whole = text.size() / 4 * 4;
+  TRY(DecodeGroups(text.substr(0, whole)));
+  base64_ = text.substr(whole);
+  return {};
+}
+
+Result<void> UpdateDataAnswer::DecodeGroups(std::string_view groups) {
+  if (groups.empty()) return {};
+  const auto bytes = Base64Decode(groups);
   if (!bytes || base64_ended_) return Bad("XmlUpdateBlobCompressed is no Base64");
-  base64_ended_ = base64_[whole - 1] == '=';
+  base64_ended_ = groups.back() == '=';
   update_.cabinet->insert(update_.cabinet->end(), bytes->begin(), bytes->end());
-  base64_.erase(0, whole);
   return {};
 }
 

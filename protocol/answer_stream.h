@@ -152,6 +152,8 @@ class UpdateDataAnswer : public StreamedAnswer {
   Result<void> Leave(Node node, std::string_view text) override;
   Result<void> LeaveUpdate();
   Result<void> TakeBase64(std::string_view text);
+  Result<void> TakeSolidBase64(std::string_view text);
+  Result<void> DecodeGroups(std::string_view groups);
 
   Receiver receiver_;
   std::uint64_t max_document_bytes_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "protocol/text_escape.h"
 #include "protocol/update_namespaces.h"
 
 namespace gapferry::protocol {
@@ -47,60 +48,23 @@ bool IsDefault(const XmlAttribute& attribute) {
                       attribute.name == "AutoSelectOnWebSites" || attribute.name == "OSUpgrade");
 }
 
+// Plain white space would become blanks when the attribute is read again.
+constexpr TextEscapes kAttributeEscapes({{'&', "&amp;"},
+                                         {'<', "&lt;"},
+                                         {'>', "&gt;"},
+                                         {'"', "&quot;"},
+                                         {'\t', "&#x9;"},
+                                         {'\n', "&#xA;"},
+                                         {'\r', "&#xD;"}});
+// A plain carriage return would be read as a line feed.
+constexpr TextEscapes kTextEscapes({{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'\r', "&#xD;"}});
+
 void AppendAttribute(std::string& out, const XmlAttribute& attribute) {
   out += ' ';
   out += attribute.name;
   out += "=\"";
-  for (const char c : attribute.value) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      // Plain white space would become blanks when the attribute is read again.
-      case '\t':
-        out += "&#x9;";
-        break;
-      case '\n':
-        out += "&#xA;";
-        break;
-      case '\r':
-        out += "&#xD;";
-        break;
-      default:
-        out += c;
-    }
-  }
+  kAttributeEscapes.Append(out, attribute.value);
   out += '"';
-}
-
-void AppendText(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '\r':
-        out += "&#xD;";
-        break;  // a plain one would be read as a line feed
-      default:
-        out += c;
-    }
-  }
 }
 
 }  // namespace
@@ -220,7 +184,7 @@ Result<void> FragmentBuilder::StartProperties(const XmlElement& element) {
   target_ = Target::kCore;
   TRY(core_.Open(kCoreProperties));
   TRY(WriteStart({element.ns, element.name, core}, element.name));
-  TRY(WriteEnd(element.name));
+  TRY(WriteEnd({}, element.name));
   TRY(core_.Close());
   target_ = Target::kExtended;
   TRY(extended_.Open(kExtendedProperties));
@@ -263,10 +227,8 @@ Result<void> FragmentBuilder::End(const XmlElement& element) {
   in_language_ = false;
   // The one element that is sent under another name than it came.
   const bool renamed = depth == 2 && element.name == "Properties";
-  scratch_ = update_ns::FragmentPrefix(element.ns);
-  scratch_ += renamed ? std::string_view("ExtendedProperties") : element.name;
-  const std::string name = scratch_;
-  TRY(WriteEnd(name));
+  TRY(WriteEnd(update_ns::FragmentPrefix(element.ns),
+               renamed ? std::string_view("ExtendedProperties") : element.name));
   if (depth == 3 && target_ == Target::kBuffer) return EndLocalized();
   if (depth != 2) return {};
   const Target closing = std::exchange(target_, Target::kNone);
@@ -278,7 +240,7 @@ Result<void> FragmentBuilder::Text(std::string_view text) {
   TRY(CloseTag());
   if (in_language_) buffer_key_.language += text;
   scratch_.clear();
-  AppendText(scratch_, text);
+  kTextEscapes.Append(scratch_, text);
   return Write(scratch_);
 }
 
@@ -292,11 +254,13 @@ Result<void> FragmentBuilder::WriteStart(const XmlElement& element, std::string_
   return Write(scratch_);
 }
 
-Result<void> FragmentBuilder::WriteEnd(std::string_view name) {
+Result<void> FragmentBuilder::WriteEnd(std::string_view prefix, std::string_view name) {
   if (std::exchange(tag_open_, false)) return Write(" />");
-  TRY(Write("</"));
-  TRY(Write(name));
-  return Write(">");
+  scratch_ = "</";
+  scratch_ += prefix;
+  scratch_ += name;
+  scratch_ += '>';
+  return Write(scratch_);
 }
 
 Result<void> FragmentBuilder::CloseTag() {

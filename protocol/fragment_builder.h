@@ -65,7 +65,7 @@ class FragmentBuilder {
   Result<void> EndLocalized();
   Result<void> Write(std::string_view text);
   Result<void> WriteStart(const XmlElement& element, std::string_view name);
-  Result<void> WriteEnd(std::string_view name);
+  Result<void> WriteEnd(std::string_view prefix, std::string_view name);
   Result<void> CloseTag();
 
   FragmentReceiver& receiver_;

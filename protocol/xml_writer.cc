@@ -3,74 +3,34 @@
 #include <cassert>
 #include <cstdint>
 
+#include "protocol/text_escape.h"
+
 namespace gapferry::protocol {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// What replaces `c`, or an empty view when it stays.
-std::string_view TextReference(char c) {
-  switch (c) {
-    case '&':
-      return "&amp;";
-    case '<':
-      return "&lt;";
-    case '>':
-      return "&gt;";
-    case '\r':
-      return "&#xD;";
-    case '\n':
-    case '\t':
-      return {};
-    default:
-      return static_cast<unsigned char>(c) < 0x20 ? kReplacement : std::string_view();
-  }
-}
-
-std::string_view AttributeReference(char c) {
-  switch (c) {
-    case '"':
-      return "&quot;";
-    case '\n':
-      return "&#xA;";
-    case '\t':
-      return "&#x9;";
-    default:
-      return TextReference(c);
-  }
-}
-
-template <class Reference>
-void AppendEscaped(std::string& out, std::string_view text, Reference reference_of) {
-  std::size_t clean = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const std::string_view reference = reference_of(text[i]);
-    if (reference.empty()) continue;
-    out.append(text, clean, i - clean);
-    out.append(reference);
-    clean = i + 1;
-  }
-  out.append(text, clean);
-}
+constexpr TextEscapes kTextEscapes(
+    {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'\r', "&#xD;"}, {'\n', "\n"}, {'\t', "\t"}},
+    kReplacement);
+constexpr TextEscapes kAttributeEscapes({{'&', "&amp;"},
+                                         {'<', "&lt;"},
+                                         {'>', "&gt;"},
+                                         {'"', "&quot;"},
+                                         {'\r', "&#xD;"},
+                                         {'\n', "&#xA;"},
+                                         {'\t', "&#x9;"}},
+                                        kReplacement);
 
 }  // namespace
 
-void AppendEscapedText(std::string& out, std::string_view text) {
-  AppendEscaped(out, text, TextReference);
-}
+void AppendEscapedText(std::string& out, std::string_view text) { kTextEscapes.Append(out, text); }
 
 void AppendEscapedAttribute(std::string& out, std::string_view text) {
-  AppendEscaped(out, text, AttributeReference);
+  kAttributeEscapes.Append(out, text);
 }
 
-std::size_t EscapedTextSize(std::string_view text) {
-  std::size_t size = text.size();
-  for (const char c : text) {
-    const std::string_view reference = TextReference(c);
-    if (!reference.empty()) size += reference.size() - 1;
-  }
-  return size;
-}
+std::size_t EscapedTextSize(std::string_view text) { return kTextEscapes.SizeOf(text); }
 
 void XmlWriter::Open(std::string_view name) {
   CloseStartTag();

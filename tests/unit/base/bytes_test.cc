@@ -26,6 +26,17 @@ TEST(Base64, RefusesMalformedText) {
   }
 }
 
+TEST(Base64, RefusesAForeignCharacterWhereverItStands) {
+  const std::string good = Base64Encode(Bytes(30, 0xA5));
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    for (const char foreign : {'!', '\x80', '\0', '='}) {
+      std::string text = good;
+      text[at] = foreign;
+      EXPECT_FALSE(Base64Decode(text).has_value()) << at;
+    }
+  }
+}
+
 TEST(Base64, SkipsWhiteSpaceOfXml) { EXPECT_EQ(AsText(*Base64Decode("Zm9v\r\n YmFy")), "foobar"); }
 
 TEST(Hex, ReadsBothCasesAndRefusesTheRest) {
@@ -37,6 +48,19 @@ TEST(Hex, ReadsBothCasesAndRefusesTheRest) {
 TEST(Utf16, RoundTripsBeyondTheBasicPlane) {
   const std::string text = "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80";
   EXPECT_EQ(*Utf16LeToUtf8(*Utf8ToUtf16Le(text)), text);
+}
+
+TEST(Utf16, RoundTripsWhereverALetterStands) {
+  const std::string letters[] = {"x", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80"};
+  for (std::size_t length = 0; length < 70; ++length) {
+    for (std::size_t at = 0; at <= length; ++at) {
+      std::string text(length, 'a');
+      text.insert(at, letters[(length + at) % 4]);
+      const auto utf16 = Utf8ToUtf16Le(text);
+      ASSERT_TRUE(utf16.has_value());
+      EXPECT_EQ(*Utf16LeToUtf8(*utf16), text);
+    }
+  }
 }
 
 TEST(Utf16, RefusesLoneSurrogatesAndBadUtf8) {
