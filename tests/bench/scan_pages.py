@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 
-from measure import run
+from measure import Failed, run
 from world import free_port
 
 SD = "http://www.microsoft.com/SoftwareDistribution/Server"
@@ -62,7 +62,7 @@ class Agent:
         answer = self.connection.getresponse()
         text = answer.read().decode()
         if answer.status != 200:
-            raise RuntimeError(f"{name}: HTTP {answer.status} {text[:500]}")
+            raise Failed(f"{name}: HTTP {answer.status} {text[:500]}")
         return text
 
     def join(self):
@@ -156,7 +156,7 @@ def fetch_answers(port, directory, xpress):
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != 200 or (answer.getheader("Content-Encoding") == "xpress") != xpress:
-            raise RuntimeError(f"state {number}: HTTP {answer.status} {body[:300]}")
+            raise Failed(f"state {number}: HTTP {answer.status} {body[:300]}")
         (directory / f"{number}.answer").write_bytes(body)
         sizes.append(len(body))
     connection.close()
@@ -206,7 +206,7 @@ def generate(world, port, directory, where, xpress, seconds, connections=16):
                  f"http://127.0.0.1:{port}", "--", directory, STATES, where, "xpress" if xpress else "plain")
     found = json.loads(re.search("RESULT (.*)", sample.out)[1])
     if found["bad"] or not found["requests"]:
-        raise RuntimeError(f"{found['bad']} of {found['requests']} requests failed: {sample.out[-500:]}")
+        raise Failed(f"{found['bad']} of {found['requests']} requests failed: {sample.out[-500:]}")
     found["generator_cpu"] = sample.cpu
     return found
 

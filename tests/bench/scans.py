@@ -5,7 +5,7 @@ import statistics
 import time
 
 import scan_pages
-from measure import Row, result, run
+from measure import Failed, Missing, Row, result, run
 from mirrors import approve_everything, approved_mirror
 from registry import workload
 
@@ -50,7 +50,7 @@ def scanned_mirror(world):
 
 def changing(world):
     """Updates whose approvals change while pages are asked for, spread over the catalogue."""
-    listed = json.loads(run(world.catalogue, "ids", "--json", "--size", str(world.large)).out)
+    listed = json.loads(run(world.catalogue, "ids", "--json", *world.catalogue_of(world.large)).out)
     guids = [r["guid"] for r in listed["revisions"]
              if r["visible"] and r["newest"] and not r["expired"] and r["kind"] in ("leaf", "bundle")]
     return guids[::max(1, len(guids) // 50)]
@@ -58,22 +58,20 @@ def changing(world):
 
 @workload("pages", "first-scan pages for 200 client states in rotation, an approval each second")
 def pages(world, repeats):
-    missing = [name for name in ("wrk", "nginx") if not shutil.which(name)]
-    if missing:
-        return [Row("first-scan pages", "1/s", skipped=f"{' and '.join(missing)} not installed")]
+    for program in ("wrk", "nginx"):
+        if not shutil.which(program):
+            raise Missing(f"{program} is not installed")
     mirror = scanned_mirror(world)
     guids = changing(world)
     seconds = 3 if world.quick else 5
-    rows = []
     with world.serve(mirror) as server:
         directory = world.path / "pages"
         scan_pages.record(world, mirror, server, directory)
         asked = statistics.mean((directory / f"{n}.request").stat().st_size for n in range(scan_pages.STATES))
         for xpress in (True, False):
-            rows.append(pages_row(world, mirror, server, directory, xpress, seconds, repeats, guids, asked))
-        held = server.anonymous_bytes()
-        rows.append(Row(f"memory of serve after pages on {world.large:,}", "bytes", ours=held, goal=2**30))
-    return rows
+            yield pages_row(world, mirror, server, directory, xpress, seconds, repeats, guids, asked)
+        yield Row.rates(f"memory of serve after pages on {world.large:,}", "bytes",
+                        [server.anonymous_bytes()], goal=2**30)
 
 
 def pages_row(world, mirror, server, directory, xpress, seconds, repeats, guids, asked):
@@ -96,10 +94,9 @@ def pages_row(world, mirror, server, directory, xpress, seconds, repeats, guids,
                 beside.append(reference / theirs["requests"])
                 busy.append(ours["generator_cpu"] / ours["requests"])
                 latency.append(ours)
-    row = Row(f"first-scan pages on {world.large:,}, {'xpress' if xpress else 'plain'}", "1/s",
-              ours=statistics.median(mine), reference=statistics.median(other), goal=0.5, at_least=True,
-              against="nginx answering as many bytes from files",
-              samples=[round(r) for r in mine], reference_samples=[round(r) for r in other])
+    row = Row.rates(f"first-scan pages on {world.large:,}, {'xpress' if xpress else 'plain'}", "1/s",
+                    mine, other, goal=0.5 if xpress else None, at_least=True,
+                    against="nginx answering as many bytes from files")
     last = latency[-1]
     row.note = (f"{asked / 1024:.0f} KiB asked, {statistics.mean(sizes) / 1024:.0f} KiB answered on average; "
                 f"processor for one: {1e6 * statistics.median(cost):.0f} us, nginx "
@@ -112,13 +109,11 @@ def pages_row(world, mirror, server, directory, xpress, seconds, repeats, guids,
 def scans(world, repeats):
     """Latencies of whole scans, with the product's own load generator beside serve."""
     mirror = scanned_mirror(world)
-    rows = []
     with world.serve(mirror) as server:
         for kind in ("first", "catch-up", "idle"):
             for clients in (1, 100, 2000):
                 for xpress in ((True, False) if clients == 100 else (True,)):
-                    rows.append(load_row(world, server, server.url, kind, clients, xpress))
-    return rows
+                    yield load_row(world, server, server.url, kind, clients, xpress)
 
 
 def load_row(world, server, url, kind, clients, xpress, options=()):
@@ -129,11 +124,11 @@ def load_row(world, server, url, kind, clients, xpress, options=()):
     found = result(sample)
     used = server.cpu_seconds() - before
     if found["errors"]:
-        raise RuntimeError(f"client load: {found}")
+        raise Failed(f"client load: {found}")
     scheme = url.split(":")[0]
     name = f"{kind} scan, {clients:,} computers, {scheme}{'' if xpress else ', plain'}: p99"
     latency = found["scan"] if found["scans"] else found["request"]
-    row = Row(name, "s", ours=latency["p99_ms"] / 1e3, cpu=used)
+    row = Row.rates(name, "s", [latency["p99_ms"] / 1e3], cpu=used)
     row.note = (f"p50 {latency['p50_ms']:.1f} ms, max {latency['max_ms']:.0f} ms"
                 f"{'' if found['scans'] else ' of single requests'}; {found['scans']} scans, "
                 f"{found['requests'] / found['seconds']:.0f} requests/s; processor is that of serve")
