@@ -21,8 +21,14 @@ namespace {
 
 /// Ends a batch well before the 250 ms that a write lock may be held: its fsync comes after.
 constexpr auto kLockBudget = std::chrono::milliseconds(120);
-constexpr std::size_t kBufferedRevisions = 512;
-constexpr std::size_t kBufferedBytes = 8 << 20;
+/// Indexes by GUID and SHA-1 are hit all over: the more revisions share a batch, the fewer times
+/// each of their pages is written. A batch that takes long is divided, by kLockBudget.
+constexpr std::size_t kBufferedRevisions = 2048;
+constexpr std::size_t kBufferedBytes = 16 << 20;
+/// For the same reason the log grows to 48 MiB before it is written back, while something is
+/// loaded.
+constexpr const char* kLoadingCheckpoint = "PRAGMA wal_autocheckpoint=3072";
+constexpr const char* kUsualCheckpoint = "PRAGMA wal_autocheckpoint=1000";  // SQLite's own
 constexpr std::size_t kBufferedUrls = 4096;
 /// Documents of more parts are written in transactions of their own.
 constexpr std::size_t kPartsPerTransaction = 8;
@@ -126,6 +132,12 @@ Result<std::optional<OpenChange>> FindOpenChange(Database& db) {
 
 struct CatalogLoad::Impl {
   Impl(Mirror& m, FragmentStore& f) : mirror(m), fragments(f), db(m.db()) {}
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    // It cannot fail, and if it did the log would be written back less often.
+    static_cast<void>(db.ExecuteScript(kUsualCheckpoint).has_value());
+  }
 
   Mirror& mirror;
   FragmentStore& fragments;
@@ -159,6 +171,7 @@ Result<CatalogLoad> CatalogLoad::Open(Mirror& mirror, const JobLock&, std::strin
   if (derivation != protocol::kFragmentDerivation) TRY(RebuildFragments(mirror));
   auto impl = std::make_unique<Impl>(mirror, *fragments);
   Database& db = impl->db;
+  TRY(db.ExecuteScript(kLoadingCheckpoint));
   TRY_ASSIGN(auto open, FindOpenChange(db));
   if (open) TRY(RemoveOrphanedParts(db));  // a load that ended well leaves none
   if (open && (open->kind != kind || open->key != key)) {
@@ -177,6 +190,8 @@ Result<CatalogLoad> CatalogLoad::Open(Mirror& mirror, const JobLock&, std::strin
   }
   return CatalogLoad(std::move(impl));
 }
+
+ChangeId CatalogLoad::change() const { return impl_->change; }
 
 // ---- Adding ------------------------------------------------------------------------------------
 

@@ -103,6 +103,8 @@ class CatalogLoad {
   Result<std::optional<Sha256Digest>> KnownSha256(const protocol::UpdateId& update);
   /// Ends the batch that is open: its rows survive a crash.
   Result<void> Flush();
+  /// The open change, for the questions of load_queries.h.
+  ChangeId change() const;
 
   /// Marks revisions as no longer (or again) listed by the upstream; part of the commit.
   void Withdraw(const protocol::UpdateId& update);
