@@ -14,6 +14,8 @@ constexpr std::size_t kBlockBytes = 32768;
 constexpr std::size_t kHeaderBytes = 36;
 constexpr std::size_t kFolderBytes = 8;
 constexpr std::size_t kFileBytes = 16;
+// Twice as fast as zlib's usual 6, and a fifth larger: catalogues are made more often than carried.
+constexpr int kLevel = 3;
 
 // The checksum of [MS-CAB] 3.1: 32-bit words, the rest in big-endian order.
 std::uint32_t Checksum(ByteView bytes, std::uint32_t seed) {
@@ -31,7 +33,8 @@ class MszipEncoder {
  public:
   MszipEncoder() {
     // Memory level 9: then incompressible blocks stay within the 12 bytes that MSZIP may add.
-    if (deflateInit2(&stream_, 6, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) != Z_OK) std::abort();
+    if (deflateInit2(&stream_, kLevel, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) != Z_OK)
+      std::abort();
   }
   MszipEncoder(const MszipEncoder&) = delete;
   MszipEncoder& operator=(const MszipEncoder&) = delete;

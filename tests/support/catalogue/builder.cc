@@ -81,6 +81,19 @@ std::uint32_t Builder::KnowledgeBase(const std::string& path) const {
   return 5'000'000 + static_cast<std::uint32_t>(Random(options_.seed, "kb/" + path).Below(900'000));
 }
 
+std::uint64_t Builder::ManifestBytes(Random& random) const {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  if (shape_.manifest_giants > 0 && random.Below(1000) < shape_.manifest_giants) {
+    const std::uint64_t giant = random.Between(34 * kMiB, 47 * kMiB);
+    if (giant <= shape_.manifest_maximum) return giant;
+  }
+  const std::uint64_t maximum = shape_.manifest_giants > 0
+                                    ? std::min(shape_.manifest_maximum, 34 * kMiB)
+                                    : shape_.manifest_maximum;
+  return random.LogNormal(shape_.manifest_median, shape_.manifest_sigma, shape_.manifest_minimum,
+                          maximum);
+}
+
 void Builder::Supersede(Revision& revision, const std::vector<Guid>& earlier,
                         std::size_t limit) const {
   const std::size_t count = std::min(limit, earlier.size());

@@ -23,7 +23,9 @@ struct Shape {
   std::uint64_t file_maximum = 4 << 20;
   std::uint64_t manifest_median = 60 << 10;
   std::uint32_t manifest_sigma = 900;
+  std::uint64_t manifest_minimum = 2000;
   std::uint64_t manifest_maximum = 1 << 20;
+  std::uint32_t manifest_giants = 0;     ///< of 1,000 cumulative updates: 34 to 47 MB
   std::uint32_t delta_variants = 103;    ///< alternatives in the largest group
   std::uint32_t engine_channels = 7;     ///< hidden bundles per engine group
   std::uint32_t definition_percent = 3;  ///< of the publication units
@@ -78,6 +80,7 @@ class Builder {
   std::uint64_t FileSize(Random& random, std::uint32_t factor) const;
   Guid MakeGuid(const std::string& path) const { return GuidOf(options_.seed, path); }
   std::uint32_t KnowledgeBase(const std::string& path) const;
+  std::uint64_t ManifestBytes(Random& random) const;
   void Supersede(Revision& revision, const std::vector<Guid>& earlier, std::size_t limit) const;
 
   void AddCategory(Kind kind, const Guid& guid, const std::string& path, const std::string& title,

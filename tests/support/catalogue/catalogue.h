@@ -12,12 +12,13 @@ namespace gapferry::catalogue {
 
 struct Options {
   std::uint64_t seed = 1;
-  std::string size = "S";         ///< S, M, L or an exact number of revisions (at least 600)
-  std::uint32_t step = 0;         ///< publications after the first state
-  bool big = false;               ///< adds one update with a document of 47 MB
-  bool real_tail = false;         ///< CBS manifests as large as observed (M and L always)
-  std::uint64_t file_median = 0;  ///< bytes; 0: the size's own
-  std::uint64_t huge_file = 0;    ///< bytes of one more file; 0: none
+  std::string size = "S";              ///< S, M, L or an exact number of revisions (at least 600)
+  std::uint32_t step = 0;              ///< publications after the first state
+  bool big = false;                    ///< adds one update with a document of 47 MB
+  bool real_tail = false;              ///< CBS manifests as large as observed (M and L always)
+  std::uint64_t largest_manifest = 0;  ///< bytes; larger ones are left out; 0: the size's own
+  std::uint64_t file_median = 0;       ///< bytes; 0: the size's own
+  std::uint64_t huge_file = 0;         ///< bytes of one more file; 0: none
 };
 
 /// Digests of content files cost generating every file; kSkip is for those who only look at

@@ -82,6 +82,10 @@ std::string SummaryJson(const Catalogue& catalogue, const Summary& summary) {
                    {"superseded_edges", summary.superseded_edges},
                    {"document_bytes", summary.document_bytes},
                    {"largest_document", summary.largest_document},
+                   {"median_document", summary.median_document},
+                   {"percentile_99_document", summary.percentile_99_document},
+                   {"documents_over_1_mb", summary.documents_over_1_mb},
+                   {"documents_over_32_mb", summary.documents_over_32_mb},
                    {"files", summary.file_count},
                    {"file_bytes", summary.file_bytes},
                    {"digest", summary.digest.ToHex()}});
@@ -96,8 +100,12 @@ std::string SummaryText(const Catalogue& catalogue, const Summary& summary) {
   }
   out += fmt::format("older revisions {}, expired {}, superseded edges {}\n",
                      summary.older_revisions, summary.expired, summary.superseded_edges);
-  out += fmt::format("documents {}, the largest {}\n", FormatByteCount(summary.document_bytes),
-                     FormatByteCount(summary.largest_document));
+  out += fmt::format(
+      "documents {}, the largest {}, half of them up to {}, 99 % up to {}\n",
+      FormatByteCount(summary.document_bytes), FormatByteCount(summary.largest_document),
+      FormatByteCount(summary.median_document), FormatByteCount(summary.percentile_99_document));
+  out += fmt::format("{} documents over 1 MB, {} over 32 MB\n", summary.documents_over_1_mb,
+                     summary.documents_over_32_mb);
   out += fmt::format("files {}, {}\n", summary.file_count, FormatByteCount(summary.file_bytes));
   return out + fmt::format("digest {}\n", summary.digest.ToHex());
 }

@@ -105,6 +105,8 @@ int Run(int argc, char** argv) {
     sub->add_flag("--big", arguments.options.big, "one more update with a document of 47 MB");
     sub->add_flag("--real-tail", arguments.options.real_tail,
                   "component manifests as large as observed, also in other sizes");
+    sub->add_option("--largest-manifest", arguments.options.largest_manifest,
+                    "bytes: of the observed tail, leave out what is larger, such as 8388608");
     sub->add_option("--file-median", arguments.options.file_median,
                     "median size of content files in bytes (default 48 KiB for S, else 8 KiB)");
     sub->add_option("--huge-file", arguments.options.huge_file,

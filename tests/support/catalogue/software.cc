@@ -83,10 +83,7 @@ void Builder::PublishCumulative(std::size_t number, std::uint64_t manifest_bytes
   const std::string build_fact = fmt::format("build-{}-{}", line.build, line.product_type);
   child.prerequisites = {Bare(facts_.at(build_fact)), Bare(facts_.at(line.system)),
                          AnyOf({line.product})};
-  child.manifest_bytes = manifest_bytes != 0
-                             ? manifest_bytes
-                             : random.LogNormal(shape_.manifest_median, shape_.manifest_sigma, 2000,
-                                                shape_.manifest_maximum);
+  child.manifest_bytes = manifest_bytes != 0 ? manifest_bytes : ManifestBytes(random);
   // Since Windows 11 a cumulative update may consist of many files of the OS installer.
   const bool many_files = number % 4 == 3 && month % 2 == 0;
   const std::uint64_t files = many_files ? random.Between(8, 19) : 1;

@@ -63,6 +63,15 @@ Summary Summarize(const Catalogue& catalogue, unsigned threads) {
     all.Update(file.digests.sha1.View()).Update(file.digests.sha256.View());
   }
   summary.digest = all.Finish();
+  std::ranges::sort(sizes);
+  if (!sizes.empty()) {
+    summary.median_document = sizes[sizes.size() / 2];
+    summary.percentile_99_document = sizes[sizes.size() * 99 / 100];
+  }
+  for (const std::uint64_t size : sizes) {
+    summary.documents_over_1_mb += size > (1U << 20) ? 1 : 0;
+    summary.documents_over_32_mb += size > (32U << 20) ? 1 : 0;
+  }
   return summary;
 }
 

@@ -20,6 +20,10 @@ struct Summary {
   std::uint64_t superseded_edges = 0;
   std::uint64_t document_bytes = 0;  ///< UTF-8
   std::uint64_t largest_document = 0;
+  std::uint64_t median_document = 0;
+  std::uint64_t percentile_99_document = 0;
+  std::uint64_t documents_over_1_mb = 0;
+  std::uint64_t documents_over_32_mb = 0;
   std::uint64_t file_count = 0;
   std::uint64_t file_bytes = 0;
   /// Over every document and every file's digests: two machines that agree here agree on every
