@@ -199,7 +199,7 @@ void AnswerBody::Append(std::shared_ptr<const PreparedText> text) {
 
 void AnswerBody::Append(StoredPiece piece) { pieces_.emplace_back(std::move(piece)); }
 
-void AnswerBody::Append(AnswerPiece piece) {
+void AnswerBody::AppendPiece(AnswerPiece piece) {
   std::visit([this](auto&& one) { Append(std::forward<decltype(one)>(one)); }, std::move(piece));
 }
 

@@ -69,7 +69,7 @@ class AnswerBody {
   void Append(std::string literal);
   void Append(std::shared_ptr<const PreparedText> text);
   void Append(StoredPiece piece);
-  void Append(AnswerPiece piece);
+  void AppendPiece(AnswerPiece piece);
 
   const std::vector<AnswerPiece>& pieces() const { return pieces_; }
   std::vector<AnswerPiece> TakePieces() && { return std::move(pieces_); }

@@ -166,7 +166,7 @@ void FieldWriter::Markup(std::string_view name, std::shared_ptr<const StoredByte
 void FieldWriter::Pieces(const std::vector<AnswerPiece>& pieces) {
   xml_.ForceContent();
   FlushLiteral();
-  for (const AnswerPiece& piece : pieces) body_.Append(piece);
+  for (const AnswerPiece& piece : pieces) body_.AppendPiece(piece);
 }
 
 // ---- Envelopes ---------------------------------------------------------------------------------
