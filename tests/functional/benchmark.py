@@ -3,6 +3,7 @@ is measured here; where a build is needed, it is a script that fails or hangs.""
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,11 @@ class ListTestCase(BenchTestCase):
         self.assertEqual(named, registry.ORDER)
         for line in done.stdout.splitlines():
             self.assertGreater(len(line.split()), 4, "each with a sentence")
+
+    def test_each_is_explained_in_the_documentation(self):
+        text = (ROOT / "docs/performance.md").read_text()
+        explained = re.findall(r"(?m)^\| ([a-z][a-z-]*) \| ", text.split("## Workloads")[1].split("\n## ")[0])
+        self.assertEqual(explained, list(registry.workloads()))
 
 
 class CompareTestCase(BenchTestCase):
