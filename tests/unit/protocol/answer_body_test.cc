@@ -65,6 +65,43 @@ TEST(AnswerBody, IsTheSameTextInBothEncodingsAndAllReadSizes) {
   }
 }
 
+TEST(AnswerBody, SharesWhatIsInMemoryWithoutCopying) {
+  std::string blocks;
+  XpressEncoder().AppendBlocks(AsBytes("prepared"), blocks);
+  const auto prepared = PrepareInMemory(blocks, 8);
+  const auto stored = StoreInMemory(Bytes(100, 'x'));
+  const auto join = [](const std::vector<SharedPiece>& pieces) {
+    std::string out;
+    for (const SharedPiece& piece : pieces) out += AsText(piece.bytes);
+    return out;
+  };
+  AnswerBody packed("<a>");
+  packed.Append(prepared);
+  packed.Append("</a>");
+  EXPECT_EQ(packed.HeldBytes(), 7 + blocks.size());
+  auto pieces = ShareBody(packed, ContentEncoding::kXpress);
+  ASSERT_TRUE(pieces && pieces->size() == 3);
+  EXPECT_EQ((*pieces)[1].bytes.data(), prepared->InMemory().data());
+  EXPECT_EQ(*XpressDecode(AsBytes(join(*pieces)), 100), "<a>prepared</a>");
+
+  AnswerBody plain("<a>");
+  plain.Append(StoredPiece{stored, Rendering::kMarkup});
+  pieces = ShareBody(plain, ContentEncoding::kIdentity);
+  ASSERT_TRUE(pieces && pieces->size() == 2);
+  EXPECT_EQ((*pieces)[1].bytes.data(), stored->InMemory().data());
+  EXPECT_EQ(join(*pieces), "<a>" + std::string(100, 'x'));
+
+  // What has to be coded on its way is streamed, and the body is as it was.
+  AnswerBody coded("<a>");
+  coded.Append(StoredPiece{stored, Rendering::kBase64});
+  EXPECT_FALSE(ShareBody(coded, ContentEncoding::kIdentity).has_value());
+  EXPECT_FALSE(ShareBody(coded, ContentEncoding::kXpress).has_value());
+  AnswerBody apart("<a>");
+  apart.Append(std::make_shared<FakePrepared>("kept elsewhere"));
+  EXPECT_FALSE(ShareBody(apart, ContentEncoding::kXpress).has_value());
+  EXPECT_EQ(apart.pieces().size(), 2U);
+}
+
 TEST(AnswerBody, SaysItsSizeBeforeItIsReadWhereItCan) {
   AnswerBody body("<a>");
   body.Append(std::make_shared<FakePrepared>("hello"));

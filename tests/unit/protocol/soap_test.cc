@@ -116,6 +116,61 @@ TEST(SoapDecode, SaysWhereAValueIsWrong) {
   }
 }
 
+// Long runs are read outside the tree; whatever stands between them, the lists are the same.
+TEST(SoapDecode, ReadsLongListsOfNumbersLikeShortOnes) {
+  const auto list = [](int from, int count) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += "<int>" + std::to_string(from + i) + "</int>";
+    return text;
+  };
+  const auto numbers = [](int from, int count) {
+    std::vector<std::int32_t> all;
+    for (int i = 0; i < count; ++i) all.push_back(from + i);
+    return all;
+  };
+  const auto decode = [&list](const std::string& installed,
+                              const std::string& other) -> Result<SyncUpdatesRequest> {
+    TRY_ASSIGN(const SoapMessage message,
+               Parse(Envelope(R"(<SyncUpdates xmlns=")" + std::string(ns::kClient) +
+                              R"("><parameters><InstalledNonLeafUpdateIDs>)" + installed +
+                              "</InstalledNonLeafUpdateIDs><Foo>" + list(5, 40) +
+                              "</Foo><OtherCachedUpdateIDs>" + other +
+                              "</OtherCachedUpdateIDs><SkipSoftwareSync>true</SkipSoftwareSync>"
+                              "</parameters></SyncUpdates>")));
+    return Decode<SyncUpdatesRequest>(message);
+  };
+  for (const int count : {0, 1, 7, 8, 9, 1000}) {
+    const auto whole = decode(list(1, count), list(2'000'000, 100));
+    ASSERT_TRUE(whole.has_value()) << whole.error().message;
+    EXPECT_EQ(whole->parameters.installed_non_leaf_update_ids, numbers(1, count));
+    EXPECT_EQ(whole->parameters.other_cached_update_ids, numbers(2'000'000, 100));
+    EXPECT_TRUE(whole->parameters.skip_software_sync);
+  }
+  const auto broken =
+      decode(list(1, 20) + " <!-- <int>4</int> --><int>21</int><a/><int> 22</int>" + list(23, 10),
+             list(1, 8) + "<x:int xmlns:x='urn:x'>9</x:int><int>-10</int><other>11</other>");
+  const auto without_space =
+      decode(list(1, 20) + "<!-- <int>4</int> --><int>21</int><a/>" + list(22, 10),
+             list(1, 8) + "<x:int xmlns:x='urn:x'>9</x:int><int>-10</int><other>11</other>");
+  EXPECT_EQ(broken.has_value(), decode("<int> 22</int>", "").has_value());
+  ASSERT_TRUE(without_space.has_value()) << without_space.error().message;
+  EXPECT_EQ(without_space->parameters.installed_non_leaf_update_ids, numbers(1, 31));
+  EXPECT_EQ(without_space->parameters.other_cached_update_ids,
+            (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, -10}));
+  const auto large = decode(list(1, 20) + "<int>2147483648</int>" + list(1, 20), "");
+  ASSERT_FALSE(large.has_value());
+  EXPECT_NE(large.error().message.find("InstalledNonLeafUpdateIDs/int: unexpected value "
+                                       "'2147483648'"),
+            std::string::npos)
+      << large.error().message;
+  SoapLimits limits = SoapLimits::Request();
+  limits.max_nodes = 1000;
+  EXPECT_FALSE(SoapMessage::Parse(Envelope("<a>" + list(1, 500) + "</a>"), limits).has_value());
+  for (const char* cut : {"<int>1", "<int>1</int", "<int>1</int>", "<int>1</int><in"}) {
+    EXPECT_FALSE(Parse("<a>" + list(1, 30) + cut).has_value()) << cut;
+  }
+}
+
 TEST(SoapDecode, IgnoresUnknownElementsOrderAndPrefixes) {
   auto message = Parse(Envelope(
       R"(<q:SyncUpdates xmlns:q=")" + std::string(ns::kClient) +
