@@ -133,7 +133,11 @@ std::vector<Guid> ClientService::GroupsOf(const CallContext& call,
 Result<void> ClientService::KeepGroups(CallContext& call, const ClientCookie& cookie) {
   if (shared_.config.serve.targeting == mirror::Targeting::kServer) return {};
   const std::vector<Guid> groups = GroupsOf(call, cookie);
-  if (groups == call.index->GroupsOf(cookie.client_id)) return {};
+  // Not what the index says: it follows an assignment a moment later.
+  TRY_ASSIGN(std::vector<Guid> assigned,
+             call.worker.mirror.intent().AssignedGroups(cookie.client_id));
+  if (assigned.empty()) assigned.push_back(mirror::kUnassignedComputers);
+  if (groups == assigned) return {};
   Result<void> kept =
       call.worker.mirror.intent().AssignComputer(cookie.client_id, groups, "computer");
   // The scan itself goes by the names; the next cookie keeps them.

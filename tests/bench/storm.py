@@ -47,9 +47,10 @@ def approve(world, mirror, guids):
                   "--accept-eula")
 
 
-def offered(world, revisions):
+def offered(world, revisions, step=0):
     """What can be approved of a catalogue of so many revisions, in the order of the catalogue."""
-    listed = json.loads(run(world.catalogue, "ids", "--json", *world.catalogue_of(revisions)).out)
+    listed = json.loads(run(world.catalogue, "ids", "--json", *world.catalogue_of(revisions), "--step",
+                            str(step)).out)
     return [r["guid"] for r in listed["revisions"]
             if r["visible"] and r["newest"] and not r["expired"] and r["kind"] != "driver"]
 
@@ -126,12 +127,13 @@ def storm_pair(world):
     if not site.exists():
         source = world.copy(world.mirror(world.large), name)
         part = world.init(f"{name}-site.part", "--gap")
+        set_key(part, "replica", "false")  # a site that decides itself, so that somebody can approve there
         catch_up(world, source, part, bundles)
         guids = offered(world, world.large)
         approve(world, part, guids[::4])
         world.fill(source, *world.catalogue_of(world.large), "--content", "none", "--step",
                    str(STEPS[world.quick]))
-        approve(world, source, guids[1::4])
+        approve(world, source, offered(world, world.large, STEPS[world.quick])[1::4])
         world.export(source, json.loads(world.card(part).read_text())["name"], bundles)
         shutil.rmtree(source)
         part.rename(site)
@@ -178,7 +180,10 @@ def storm(world, repeats):
     def write_ahead():
         return max((path.stat().st_size for path in site.glob("*.db-wal")), default=0)
 
-    changing = offered(world, world.large)[2::4][:50]
+    lasting = set(offered(world, world.large, STEPS[world.quick]))
+    # The generator expires more updates than a site takes without asking.
+    removals = result(world.run(site, "import", bundle, "--dry-run"))["removals"]
+    changing = [guid for guid in offered(world, world.large)[2::4] if guid in lasting][:50]
     with world.serve(site) as server, Watch(write_ahead) as wal:
         log = world.path / "storm.load"
         with open(log, "wb") as out, open(world.path / "storm.talk", "wb") as talk:
@@ -193,7 +198,7 @@ def storm(world, repeats):
                 before = server.cpu_seconds()
                 with Approvals(world, site, changing) as approvals:
                     time.sleep(seconds / 3)
-                    imported = world.run(site, "import", bundle, "--yes")
+                    imported = world.run(site, "import", bundle, "--yes", "--accept-removals", removals)
                     generator.wait(seconds * 2 + 60)
                 used = server.cpu_seconds() - before
             finally:
