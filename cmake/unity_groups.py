@@ -5,8 +5,12 @@ Sources of one group are compiled as one. What is a source's own (anonymous name
 suites of tests) is seen by the sources after it there, so two stand in one group only if no word of one is
 such a name of the other: then each means in a group what it means alone. Names are found by their place at
 the beginning of a line, as clang-format writes them. A group has at most SIZE sources."""
+import functools
+import pathlib
 import re
 import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 WORD = re.compile(r"[A-Za-z_]\w*")
 NOISE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|^#include[^\n]*', re.S | re.M)
@@ -14,6 +18,34 @@ KEYWORDS = set("""alignas auto bool break case char class concept const constexp
 double else enum explicit extern false float for friend if inline int long namespace noexcept nullptr
 operator private protected public requires return short signed sizeof static static_assert struct template
 this true typename union unsigned using void volatile""".split())
+
+
+DECLARED = re.compile(r"^(?:enum class|enum|class|struct|union|using)\s+(?:\[\[\w+\]\]\s+)?(\w+)", re.M)
+
+
+@functools.cache
+def header(name):
+    """The types that a header of the project declares, and the headers that it includes."""
+    path = ROOT / name
+    text = path.read_text(encoding="utf-8") if path.exists() else ""  # the build makes some
+    return DECLARED.findall(text), headers_of(text)
+
+
+def seen_by(text):
+    """The types of all headers that a source of this text sees."""
+    names, todo, done = set(), headers_of(text), set()
+    while todo:
+        name = todo.pop()
+        if name not in done:
+            done.add(name)
+            types, more = header(name)
+            names.update(types)
+            todo += more
+    return names
+
+
+def headers_of(text):
+    return re.findall(r'^#include "([^"]+)"', text, re.M)
 
 
 def own_names(text):
@@ -44,7 +76,8 @@ def main():
     for file in files:
         with open(file, encoding="utf-8") as stream:
             text = stream.read()
-        names, words = own_names(text), set(WORD.findall(NOISE.sub(" ", text)))
+        names = own_names(text)
+        words = set(WORD.findall(NOISE.sub(" ", text))) | seen_by(text)
         for number, group in enumerate(groups):
             if len(group["files"]) < size and not names & group["words"] and not words & group["names"]:
                 break

@@ -459,14 +459,14 @@ Result<ExitCode> RunRemove(Context& context) {
   json list = json::array();
   for (const auto& computer : computers) {
     const json detail = {{"name", computer.details.full_domain_name}};
+    const auto remove = [&]() -> Result<void> {
+      TRY(activity->RemoveComputer(computer.id));
+      return mirror.intent().AssignComputer(computer.id, {}, mirror::CurrentActor());
+    };
     TRY(ChangeAudited(mirror,
                       {mirror::CurrentActor(), "computer.remove", computer.id,
                        detail.dump(-1, ' ', false, json::error_handler_t::replace)},
-                      [&]() -> Result<void> {
-                        TRY(activity->RemoveComputer(computer.id));
-                        return mirror.intent().AssignComputer(computer.id, {},
-                                                              mirror::CurrentActor());
-                      }));
+                      remove));
     context.Print(fmt::format("{} removed", NameOf(computer)));
     list.push_back({{"id", computer.id}, {"name", computer.details.full_domain_name}});
   }
