@@ -240,6 +240,7 @@ Result<IntentFacts> IndexKeeper::ReadIntent(const mirror::PublishedState& state)
 }
 
 Result<void> IndexKeeper::Refresh() {
+  const auto began = std::chrono::steady_clock::now();
   // One view: state, revisions and intent of the same commit.
   TRY_ASSIGN(auto view, mirror_.catalog().BeginRead());
   TRY_ASSIGN(const mirror::PublishedState state, mirror_.catalog().Published());
@@ -281,7 +282,11 @@ Result<void> IndexKeeper::Refresh() {
   Log(LogLevel::kDebug, "index replaced",
       {{"generation", state.name.generation},
        {"revisions", catalog_->revisions().size()},
-       {"files", holdings_->size()}});
+       {"files", holdings_->size()},
+       {"deployments", deployments_.size()},
+       {"milliseconds", std::chrono::duration_cast<std::chrono::milliseconds>(
+                            std::chrono::steady_clock::now() - began)
+                            .count()}});
   return {};
 }
 
