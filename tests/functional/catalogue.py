@@ -66,9 +66,17 @@ def files_of(paths, step=0):
             for path, group in members.items()}
 
 
-def wait_for_index(server, seconds=3):
-    """Until `serve` has noticed a change that another process committed (it looks four times a second)."""
-    time.sleep(seconds)
+def wait_for_index(server, looks=None):
+    """Until `serve` shows the generation that other processes have committed; or, for what makes none
+    (groups of computers), until it has looked more often than `looks`, len(server.indexed()) before."""
+    wanted = server.mirror.status()["generation"]
+    until = time.monotonic() + 60
+    while True:
+        seen = server.indexed()
+        if seen and seen[-1] >= wanted and len(seen) > (looks or 0):
+            return
+        assert time.monotonic() < until, f"serve does not follow to {wanted}: {seen}\n{server.text()}"
+        time.sleep(0.05)
 
 
 def approve_some(mirror, group, count):

@@ -194,7 +194,7 @@ class Server:
         self.mirror.configure(serve__http__listen=f"127.0.0.1:{self.port}")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.mirror.prefix, str(PROGRAM), "serve", "--mirror", str(self.mirror.path)],
+                [*self.mirror.prefix, str(PROGRAM), "serve", "-v", "-v", "--mirror", str(self.mirror.path)],
                 env=dict(os.environ, **self.mirror.env), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until = time.monotonic() + 60
         while time.monotonic() < until:
@@ -218,6 +218,11 @@ class Server:
             raise AssertionError(f"serve does not stop on SIGTERM:\n{self.text()}")
         self.process = None
         assert code in (0, 130), f"serve ended with {code}:\n{self.text()}"
+
+    def indexed(self):
+        """The generations that it has answered from, one for each time that it looked anew."""
+        found = re.findall(r'msg="index replaced" generation=(\d+)', self.log.read_text(errors="replace"))
+        return list(map(int, found))
 
     def kill(self):
         self.process.kill()

@@ -21,7 +21,7 @@ from sync_support import held_files, wrong_files
 from wsus import ALL_COMPUTERS, WsusServer, document
 
 ALL = bool(os.environ.get("GAPFERRY_KILL_ALL"))
-SAMPLE = int(os.environ.get("GAPFERRY_KILL_SAMPLE", "22"))
+SAMPLE = int(os.environ.get("GAPFERRY_KILL_SAMPLE", "16"))
 CLOCK = "2026-11-22T12:00:00Z"
 KILLED = -9
 
@@ -30,7 +30,7 @@ def sample(count, size=SAMPLE):
     """All points, or the first and last ones and an even spread between them."""
     if ALL or count <= size:
         return list(range(1, count + 1))
-    ends = list(range(1, 6)) + list(range(count - 4, count + 1))
+    ends = list(range(1, 4)) + list(range(count - 2, count + 1))
     spread = max(2, size - len(ends))
     return sorted(set(ends) | {1 + i * (count - 1) // (spread - 1) for i in range(spread)})
 

@@ -245,9 +245,10 @@ class LoopTest(unittest.TestCase):
     def first_scans(self, machines, site):
         machines.client("scan", "ws", WORKSTATION)
         machines.client("scan", "srv", SERVER)
-        site.run("group", "assign", self.computer(site, "ws"), "--group", "Workstations")
-        site.run("group", "assign", self.computer(site, "srv"), "--group", "Servers")
-        catalogue.wait_for_index(machines.server, 1)
+        for computer, group in (("ws", "Workstations"), ("srv", "Servers")):
+            looks = len(machines.server.indexed())
+            site.run("group", "assign", self.computer(site, computer), "--group", group)
+            catalogue.wait_for_index(machines.server, looks)
         self.compare(machines, "ws", WORKSTATION, FIRST_APPROVALS, 0)
         server_paths = [row["path"] for row in self.server_approvals()]
         self.compare(machines, "srv", SERVER, server_paths, 0)

@@ -254,7 +254,7 @@ class WuspTest(unittest.TestCase):
                 (("unapprove", guid), "PreDeploymentCheck", False)):
             accept = ("--accept-eula",) if words[0] == "approve" and action != "Uninstall" else ()
             self.mirror.run("update", *words, *accept)
-            catalogue.wait_for_index(self.server, 1)
+            catalogue.wait_for_index(self.server)
             answer = client.sync()
             self.assertIsNone(answer.NewUpdates)
             changed = {info.ID: info for info in answer.ChangedUpdates.UpdateInfo}
@@ -264,7 +264,7 @@ class WuspTest(unittest.TestCase):
             self.assertIsNone(changed[revision].Xml)
             self.assertIsNone(client.sync().ChangedUpdates, "told once")
         self.mirror.run("update", "decline", guid)
-        catalogue.wait_for_index(self.server, 1)
+        catalogue.wait_for_index(self.server)
         self.assertIn(revision, client.sync().OutOfScopeRevisionIDs.int)
         self.mirror.run("update", "unapprove", guid)
 
