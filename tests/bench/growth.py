@@ -5,7 +5,7 @@ import shutil
 import statistics
 
 import plot
-from measure import Failed, Missing, result
+from measure import Failed, result
 from mirrors import approve_everything
 from report import aligned, markdown_lines, number, read, spread, write
 
@@ -180,8 +180,8 @@ def bytes_for(revisions):
     return 50_000 * revisions
 
 
-def measure_all(world, sizes, runs, failed):
-    """Yields Points; what could not be measured becomes a line in `failed`."""
+def measure_all(world, sizes, runs, failed, reason):
+    """Yields Points; what could not be measured becomes a line in `failed`, which `reason` makes."""
     for revisions in sizes:
         world.log(f"growth: {revisions:,} revisions")
         site = Site(world, revisions, runs)
@@ -189,8 +189,8 @@ def measure_all(world, sizes, runs, failed):
             for point in site.figures():
                 world.log(f"{FIGURES[point.figure]}: {number(point.value, point.unit)}")
                 yield point
-        except (Failed, Missing, OSError) as error:
-            failed.append(f"{revisions:,} revisions: {str(error).splitlines()[0]}")
+        except Exception as error:  # other sizes are worth having
+            failed.append(f"{revisions:,} revisions: {reason(error)}")
         finally:
             site.close()
 
