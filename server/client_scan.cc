@@ -67,7 +67,7 @@ Result<void> ClientService::CheckLists(const protocol::SyncUpdatesParameters& pa
   return {};
 }
 
-Result<void> ClientService::FillPage(CallContext& call, const SoftwareScanAnswer& found,
+Result<bool> ClientService::FillPage(CallContext& call, const SoftwareScanAnswer& found,
                                      bool auto_fields, protocol::SyncInfo& info) {
   TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
   const bool xpress = call.request.AcceptsCoding("xpress");
@@ -83,14 +83,7 @@ Result<void> ClientService::FillPage(CallContext& call, const SoftwareScanAnswer
   // Never truncated without an update: the client would ask for ever (wusp.md 7.6).
   info.truncated = (page.taken < found.fresh.size() || found.more) && page.updates > 0;
   info.prepared_updates = std::move(page.pieces);
-  return {};
-}
-
-bool ClientService::GoesOn(const CallContext& call, const SoftwareScanAnswer& found,
-                           const protocol::SyncInfo& info) {
-  return info.truncated || std::ranges::any_of(found.fresh, [&](std::uint32_t position) {
-           return !call.index->catalog().IsLeaf(found.scope->placed[position].revision);
-         });
+  return info.truncated || page.has_non_leaf;
 }
 
 Result<protocol::SyncInfo> ClientService::SoftwarePass(
@@ -107,7 +100,7 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
 
   const bool auto_fields = HasAutoFields(cookie);
   protocol::SyncInfo info;
-  TRY(FillPage(call, found, auto_fields, info));
+  TRY_ASSIGN(const bool goes_on, FillPage(call, found, auto_fields, info));
   for (const std::uint32_t position : found.changed) {
     const PlacedRevision& placed = found.scope->placed[position];
     protocol::UpdateInfo changed;
@@ -124,7 +117,7 @@ Result<protocol::SyncInfo> ClientService::SoftwarePass(
   if (!filtered) {
     // Only a call that lists everything cached was told all changes.
     cookie.anchor = cookie.category_anchor;
-    if (!GoesOn(call, found, info) && !IsSurvey(parameters)) NoteScanCompleted(call, cookie);
+    if (!goes_on && !IsSurvey(parameters)) NoteScanCompleted(call, cookie);
   }
   return info;
 }

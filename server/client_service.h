@@ -55,12 +55,9 @@ class ClientService {
   Result<protocol::SyncInfo> DriverPass(CallContext& call, const ClientCookie& cookie,
                                         const protocol::SyncUpdatesParameters& parameters);
   /// Puts what is new into `info`, as much as one answer takes (serve.page_bytes; one larger
-  /// fragment travels alone).
-  Result<void> FillPage(CallContext& call, const SoftwareScanAnswer& found, bool auto_fields,
+  /// fragment travels alone). Returns whether the client will ask again because of it.
+  Result<bool> FillPage(CallContext& call, const SoftwareScanAnswer& found, bool auto_fields,
                         protocol::SyncInfo& info);
-  /// Whether the client will ask again because of what it was given.
-  static bool GoesOn(const CallContext& call, const SoftwareScanAnswer& found,
-                     const protocol::SyncInfo& info);
   /// What the client is told of matching drivers; stops at page_updates when `paged`.
   Result<protocol::SyncInfo> PresentDrivers(CallContext& call, const ClientCookie& cookie,
                                             DriverScanAnswer found, bool paged);

@@ -92,7 +92,8 @@ class StreamConnection : public Connection {
   }
   const HttpServerOptions& Options() const { return io_.shared.options; }
 
-  Awaitable<bool> Fill();
+  /// Reads what there is into buffer_; `expected` is how much is on its way, if that is known.
+  Awaitable<bool> Fill(std::uint64_t expected = 0);
   Awaitable<ReadOutcome> ReadRequest(BodyCharge& charge);
   Awaitable<bool> ReadHeader();
   Awaitable<bool> ReadBody(BodyCharge& charge, std::uint64_t limit);

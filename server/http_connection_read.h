@@ -7,9 +7,11 @@
 namespace gapferry::server::internal {
 
 template <class Stream>
-Awaitable<bool> StreamConnection<Stream>::Fill() {
-  constexpr std::size_t kReadBytes = 16 * 1024;
-  auto [error, count] = co_await stream_.async_read_some(buffer_.prepare(kReadBytes), kToken);
+Awaitable<bool> StreamConnection<Stream>::Fill(std::uint64_t expected) {
+  constexpr std::uint64_t kLeastBytes = 16 * 1024;
+  constexpr std::uint64_t kMostBytes = 96 * 1024;
+  const auto bytes = static_cast<std::size_t>(std::clamp(expected, kLeastBytes, kMostBytes));
+  auto [error, count] = co_await stream_.async_read_some(buffer_.prepare(bytes), kToken);
   if (error) co_return false;
   buffer_.commit(count);
   co_return true;
@@ -116,7 +118,8 @@ Awaitable<bool> StreamConnection<Stream>::ReadBody(BodyCharge& charge, std::uint
       }
     }
     const std::size_t before = buffer_.size();
-    const bool more = co_await Fill();
+    const auto rest = parser_->content_length_remaining();
+    const bool more = co_await Fill(rest ? *rest : 0);
     if (!more) co_return false;
     Progressed(buffer_.size() - before);
   }

@@ -143,7 +143,9 @@ class PageChunks::Filling {
     AppendKey(key_, {LoadLe64(epoch.bytes.data()), LoadLe64(epoch.bytes.data() + 8),
                      wish_.encoding == ContentEncoding::kXpress ? 1U : 0U});
     for (const Item& item : items) {
-      AppendKey(key_, IdOf(item), DeploymentOf(item), IsLeaf(item));
+      const bool is_leaf = IsLeaf(item);
+      AppendKey(key_, IdOf(item), DeploymentOf(item), is_leaf);
+      page_.has_non_leaf = page_.has_non_leaf || !is_leaf;
     }
     const std::uint64_t hash = std::hash<std::string_view>()(key_);
     std::shared_ptr<const Chunk> chunk = chunks_.Find(key_, hash);

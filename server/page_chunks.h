@@ -36,6 +36,7 @@ struct FilledPage {
   std::vector<protocol::AnswerPiece> pieces;  ///< for SyncInfo::prepared_updates
   std::size_t updates = 0;                    ///< in them
   std::size_t taken = 0;                      ///< of the wish's positions, from the front
+  bool has_non_leaf = false;                  ///< some update of it is a condition of others
 };
 
 /// New updates as they stand in answers to scans, prepared for sending and kept.

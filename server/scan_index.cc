@@ -71,6 +71,17 @@ std::shared_ptr<const ScanIndex> ScanIndex::Build(std::shared_ptr<const CatalogI
   index->options_ = options;
   index->unassigned_ = {mirror::kUnassignedComputers};
   index->AddIntent(now);
+  const bool same_holdings = previous != nullptr && previous->catalog_ == index->catalog_ &&
+                             previous->holdings_ == index->holdings_ &&
+                             previous->accepted_ == index->accepted_ &&
+                             previous->options_.express == options.express;
+  if (same_holdings) {
+    index->availability_ = previous->availability_;
+  } else {
+    const std::size_t revisions = index->catalog_->revisions().size();
+    index->availability_ = std::make_shared<Guarded<AvailabilityMemo>>(
+        AvailabilityMemo{std::vector<Availability>(revisions), Bitmap(revisions)});
+  }
   if (previous != nullptr && previous->catalog_ == index->catalog_) {
     index->cache_.Lock()->shapes = previous->cache_.Lock()->shapes;
   }
@@ -146,17 +157,26 @@ std::shared_ptr<const Scope> ScanIndex::Cached(const std::vector<Guid>& key, boo
                                                std::span<const Guid> categories) const {
   {
     auto cache = cache_.Lock();
-    const auto found = cache->scopes.find(key);
-    if (found != cache->scopes.end()) {
-      found->second.used = ++cache->clock;
-      return found->second.scope;
+    while (true) {
+      const auto found = cache->scopes.find(key);
+      if (found != cache->scopes.end()) {
+        found->second.used = ++cache->clock;
+        return found->second.scope;
+      }
+      if (cache->in_work.insert(key).second) break;
+      scope_built_.wait(cache.lock());
     }
   }
-  // Built without the lock: two clients may do it twice, none waits for another one's groups.
+  // Built without the lock, by one call: others of these groups wait for it, none for another's.
+  const auto done = [this](const std::vector<Guid>* built) {
+    cache_.Lock()->in_work.erase(*built);
+    scope_built_.notify_all();
+  };
+  const std::unique_ptr<const std::vector<Guid>, decltype(done)> in_work(&key, done);
   ScopeBuilder builder(*this, groups);
   std::shared_ptr<const Scope> scope =
       filtered ? builder.BuildFiltered(categories, *ScopeOf(groups)) : builder.Build();
-  auto cache = cache_.Lock();
+  auto cache = cache_.Lock();  // let go of before `in_work` is: declared after it
   if (cache->scopes.size() >= kCachedScopes) {
     cache->scopes.erase(std::ranges::min_element(
         cache->scopes, {}, [](const auto& entry) { return entry.second.used; }));
@@ -196,6 +216,18 @@ std::shared_ptr<const Scope> ScanIndex::FilteredScope(const std::vector<Guid>& g
 }
 
 Availability ScanIndex::AvailabilityOf(RevisionOrdinal r) const {
+  {
+    auto memo = availability_->Lock();
+    if (memo->known.Test(r)) return memo->found[r];
+  }
+  const Availability availability = FindAvailability(r);
+  auto memo = availability_->Lock();
+  memo->found[r] = availability;
+  memo->known.Set(r);
+  return availability;
+}
+
+Availability ScanIndex::FindAvailability(RevisionOrdinal r) const {
   Availability availability;
   std::vector<RevisionOrdinal> all = {r};
   for (std::size_t i = 0; i < all.size(); ++i) {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -253,6 +255,7 @@ class ScanIndex {
   friend class ScopeBuilder;
   ScanIndex() = default;
   Availability AvailabilityOf(RevisionOrdinal r) const;
+  Availability FindAvailability(RevisionOrdinal r) const;
   void AddIntent(UtcTime now);
   /// A shape made from the same as `inputs`, nullptr when none is kept.
   std::shared_ptr<const ScopeShape> FindShape(const ScopeShape& inputs) const;
@@ -279,11 +282,18 @@ class ScanIndex {
   IntentFacts intent_;
   ScanOptions options_;
   std::optional<UtcTime> next_change_;
-  Bitmap declined_;                                              // by update
-  std::vector<mirror::Generation> accepted_;                     // by EULA; -1: not
-  std::map<Guid, Guid> parents_;                                 // group -> parent
-  std::map<Guid, std::vector<std::uint32_t>> by_group_;          // group -> deployments, live now
-  std::map<Guid, std::vector<std::uint32_t>> ended_;             // group -> ended deployments
+  /// What AvailabilityOf found: the same as long as catalogue, holdings and licences are, so
+  /// indexes that follow each other share it, and an approval looks for no files.
+  struct AvailabilityMemo {
+    std::vector<Availability> found;  // by revision
+    Bitmap known;
+  };
+  std::shared_ptr<Guarded<AvailabilityMemo>> availability_;
+  Bitmap declined_;                                      // by update
+  std::vector<mirror::Generation> accepted_;             // by EULA; -1: not
+  std::map<Guid, Guid> parents_;                         // group -> parent
+  std::map<Guid, std::vector<std::uint32_t>> by_group_;  // group -> deployments, live now
+  std::map<Guid, std::vector<std::uint32_t>> ended_;     // group -> ended deployments
   std::vector<Guid> unassigned_;
   struct CachedScope {
     std::shared_ptr<const Scope> scope;
@@ -291,10 +301,12 @@ class ScanIndex {
   };
   struct Cache {
     std::map<std::vector<Guid>, CachedScope> scopes;
+    std::set<std::vector<Guid>> in_work;                    // keys that a call is building
     std::vector<std::shared_ptr<const ScopeShape>> shapes;  // the last used at the end
     std::uint64_t clock = 0;
   };
   mutable Guarded<Cache> cache_;
+  mutable std::condition_variable scope_built_;  // goes with cache_
 };
 
 }  // namespace gapferry::server

@@ -650,6 +650,76 @@ TEST_F(UpdateServerTest, PagesEndByCountAndByBytes) {
   EXPECT_EQ(std::get<0>(first_page(id)), 1U) << "one that is larger than a page goes alone";
 }
 
+// Parts of pages are kept and shared; what computers are given is as if nothing was.
+TEST_F(UpdateServerTest, PagesAreTheSameWhateverIsKeptOfThem) {
+  using protocol::SyncUpdatesResponse;
+  const auto read = [](const protocol::SyncInfo& info) {
+    std::vector<std::tuple<std::int32_t, std::int32_t, protocol::DeploymentAction, std::string>>
+        updates;
+    for (const auto& update : info.new_updates) {
+      updates.emplace_back(update.id, update.deployment->id, update.deployment->action,
+                           std::get<protocol::PlainText>(*update.xml).text);
+    }
+    return updates;
+  };
+  const auto page = [&](const protocol::SyncUpdatesRequest& ask, bool xpress) {
+    const auto answer =
+        Call<SyncUpdatesResponse>(protocol::path::kClient, ask, protocol::SoapVersion::k11, xpress);
+    EXPECT_TRUE(answer.has_value()) << answer.error().message;
+    return read(answer->result);
+  };
+  const std::string id = "e1da06a3-5601-43c9-bac3-52d5db701605";
+  protocol::Cookie cookie = Register(id);
+  const Scanned all = Scan(cookie);
+  protocol::SyncUpdatesRequest ask;
+  ask.cookie = Register(id);
+  ask.parameters.installed_non_leaf_update_ids = all.installed;
+  // Computers that know other parts of the catalogue.
+  std::vector<decltype(page(ask, true))> pages;
+  const auto every_page = [&] {
+    pages.clear();
+    for (const std::size_t step : {2U, 3U, 7U, 1000U}) {
+      ask.parameters.other_cached_update_ids.clear();
+      for (std::size_t i = 0; i < all.other.size(); i += step) {
+        ask.parameters.other_cached_update_ids.push_back(all.other[i]);
+      }
+      for (int again = 0; again < 2; ++again) {
+        pages.push_back(page(ask, true));
+        EXPECT_EQ(pages.back(), page(ask, false)) << step;
+        EXPECT_FALSE(pages.back().empty());
+      }
+    }
+    return pages;
+  };
+  const auto kept = every_page();
+  Restart([](mirror::Config& config) { config.serve.page_cache_bytes = 0; });
+  ask.cookie = Register(id);
+  EXPECT_EQ(every_page(), kept);
+  TearDown();
+  Restart([](mirror::Config& config) { config.serve.page_cache_bytes = 100'000; });
+  ask.cookie = Register(id);
+  EXPECT_EQ(every_page(), kept) << "little is kept at a time";
+
+  // An approval shows at once in what was kept before.
+  const auto relations = Approvable();
+  const auto action = [&](bool xpress) {
+    for (const auto& [update, deployment, shown, xml] : page(ask, xpress)) {
+      if (update == relations.row.id) return shown;
+    }
+    return protocol::DeploymentAction::kBundle;
+  };
+  ask.parameters.other_cached_update_ids = all.other;
+  std::erase(ask.parameters.other_cached_update_ids, relations.row.id);
+  const auto before = action(true);
+  const auto ended = admin_->intent().Unapprove(std::vector<Guid>{relations.row.update.guid},
+                                                std::nullopt, "test");
+  ASSERT_TRUE(ended.has_value()) << ended.error().message;
+  Approve(relations, mirror::kAllComputers);
+  EXPECT_EQ(action(true), protocol::DeploymentAction::kInstall);
+  EXPECT_EQ(action(false), protocol::DeploymentAction::kInstall);
+  EXPECT_EQ(action(true), protocol::DeploymentAction::kInstall) << static_cast<int>(before);
+}
+
 TEST_F(UpdateServerTest, ThePrinterCatalogueIsCheckedAsAScanIs) {
   protocol::SyncPrinterCatalogRequest ask;
   ask.cookie = Register("e1da06a3-5601-43c9-bac3-52d5db701604");
