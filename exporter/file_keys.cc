@@ -1,77 +1,99 @@
 #include "exporter/file_keys.h"
 
 #include <algorithm>
+#include <span>
 #include <unordered_map>
-#include <unordered_set>
+#include <utility>
 #include <vector>
 
+#include "mirror/load_queries.h"
 #include "protocol/soap.h"
 
 namespace gapferry::exporter {
 
-using protocol::UpdateId;
+using mirror::MissingKeys;
 
 namespace {
 
-/// Revisions of one load that need keys, with their encrypted files.
-using Needs = std::vector<std::pair<UpdateId, std::vector<Sha1Digest>>>;
+class KeyRun {
+ public:
+  KeyRun(Upstream& upstream, mirror::Mirror& mirror, mirror::CatalogLoad& load,
+         std::stop_token stop)
+      : upstream_(upstream), mirror_(mirror), load_(load), stop_(std::move(stop)) {}
 
-Result<Needs> FindNeeds(mirror::CatalogLoad& load) {
-  Needs needs;
-  TRY(load.ForEachLoaded([&](mirror::RevisionRelations& revision) -> Result<void> {
-    if (!revision.row.needs_file_keys) return {};
-    std::vector<Sha1Digest> files;
-    const bool flagged = std::any_of(revision.files.begin(), revision.files.end(),
-                                     [](const auto& file) { return file.is_encrypted; });
-    for (const auto& file : revision.files) {
-      if (file.is_encrypted || !flagged) files.push_back(file.sha1);
+  Result<void> Ask(std::span<const MissingKeys> batch) {
+    if (batch.empty()) return {};
+    if (stop_.stop_requested()) return Fail(ErrorCode::kCancelled, "sync: stopped");
+    std::vector<protocol::UpdateId> ids;
+    for (const MissingKeys& one : batch) ids.push_back(one.update);
+    const auto answer = upstream_.GetUpdateDecryptionData(std::move(ids));
+    if (answer) return Take(batch, *answer);
+    const auto fault = protocol::FaultCodeOf(answer.error());
+    if (fault != protocol::FaultCode::kInternalServerError) {
+      return std::unexpected(answer.error());
     }
-    needs.emplace_back(revision.row.update, std::move(files));
-    return {};
-  }));
-  return needs;
-}
-
-}  // namespace
-
-Result<std::uint64_t> LoadFileKeys(Upstream& upstream, mirror::CatalogLoad& load, std::size_t limit,
-                                   Progress& progress, std::stop_token stop) {
-  TRY_ASSIGN(const Needs needs, FindNeeds(load));
-  if (needs.empty()) return std::uint64_t{0};
-  progress.Begin("keys of encrypted files", needs.size(), 0);
-  std::uint64_t without = 0;
-  for (std::size_t first = 0; first < needs.size(); first += limit) {
-    if (stop.stop_requested()) return Fail(ErrorCode::kCancelled, "sync: stopped");
-    const std::size_t last = std::min(needs.size(), first + limit);
-    std::vector<UpdateId> ids;
-    std::unordered_set<Sha1Digest> wanted;
-    for (std::size_t i = first; i < last; ++i) {
-      ids.push_back(needs[i].first);
-      wanted.insert(needs[i].second.begin(), needs[i].second.end());
+    if (batch.size() == 1) {
+      ++without_;
+      return {};
     }
-    TRY_ASSIGN(const auto answer, upstream.GetUpdateDecryptionData(ids));
-    std::vector<mirror::FileKey> keys;
-    std::unordered_set<Sha1Digest> came;
+    TRY(Ask(batch.first(batch.size() / 2)));
+    return Ask(batch.subspan(batch.size() / 2));
+  }
+
+  std::uint64_t without() const { return without_; }
+
+ private:
+  Result<void> Take(std::span<const MissingKeys> batch,
+                    const protocol::GetUpdateDecryptionDataResponse& answer) {
+    std::unordered_map<Sha1Digest, const Bytes*> given;
     for (const auto& update : answer.updates) {
       for (const auto& file : update.files) {
         const std::size_t size = file.decryption_key ? file.decryption_key->size() : 0;
         if (size == 0 || size > mirror::kMaxFileKeyBytes) continue;
-        if (!wanted.contains(file.file_digest) || !came.insert(file.file_digest).second) continue;
-        keys.push_back({file.file_digest, *file.decryption_key});
+        given.emplace(file.file_digest, &*file.decryption_key);
       }
     }
-    TRY(load.AddFileKeys(std::move(keys)));
-    for (std::size_t i = first; i < last; ++i) {
-      const auto& files = needs[i].second;
-      const bool complete = std::all_of(files.begin(), files.end(),
-                                        [&](const auto& sha1) { return came.contains(sha1); });
-      if (!complete) ++without;
+    std::vector<mirror::FileKey> loaded;
+    std::vector<mirror::FileKey> published;
+    for (const MissingKeys& one : batch) {
+      bool complete = true;
+      for (const Sha1Digest& sha1 : one.files) {
+        const auto key = given.find(sha1);
+        complete = complete && key != given.end();
+        if (key != given.end())
+          (one.is_loaded ? loaded : published).push_back({sha1, *key->second});
+      }
+      if (!complete) ++without_;
     }
-    progress.Advance(last - first, 0);
+    TRY(mirror::PublishFileKeys(mirror_, published));
+    return load_.AddFileKeys(std::move(loaded));
+  }
+
+  Upstream& upstream_;
+  mirror::Mirror& mirror_;
+  mirror::CatalogLoad& load_;
+  std::stop_token stop_;
+  std::uint64_t without_ = 0;
+};
+
+}  // namespace
+
+Result<std::uint64_t> LoadFileKeys(Upstream& upstream, mirror::Mirror& mirror,
+                                   mirror::CatalogLoad& load, std::size_t limit, Progress& progress,
+                                   std::stop_token stop) {
+  TRY_ASSIGN(const std::vector<MissingKeys> missing, mirror::FindMissingKeys(mirror, load));
+  if (missing.empty()) return std::uint64_t{0};
+  progress.Begin("keys of encrypted files", missing.size(), 0);
+  KeyRun run(upstream, mirror, load, std::move(stop));
+  const std::span<const MissingKeys> all(missing);
+  for (std::size_t first = 0; first < all.size(); first += limit) {
+    const std::size_t count = std::min(limit, all.size() - first);
+    TRY(run.Ask(all.subspan(first, count)));
+    progress.Advance(count, 0);
   }
   progress.End();
   TRY(load.Flush());
-  return without;
+  return run.without();
 }
 
 }  // namespace gapferry::exporter

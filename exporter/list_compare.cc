@@ -5,90 +5,98 @@
 #include <unordered_map>
 #include <utility>
 
+#include "mirror/load_queries.h"
+
 namespace gapferry::exporter {
 
-using mirror::RevisionRelations;
+using mirror::RevisionRow;
 using protocol::UpdateId;
 using protocol::UpdateType;
 
 namespace {
 
-// Updates that the list does not name, with what they are members of.
+bool IsOffered(const RevisionRow& row) {
+  const bool is_update = row.type == UpdateType::kSoftware || row.type == UpdateType::kDriver;
+  return is_update && row.is_latest && !row.is_withdrawn && !row.is_expired;
+}
+
+// Updates that the list does not name. What bundles them is looked up for these alone: nearly all
+// that is held is listed.
 class Unlisted {
  public:
-  Unlisted(const UpdateFilter& filter, const std::vector<UpdateId>& listed)
-      : filter_(filter), listed_(listed) {}
+  Unlisted(mirror::Mirror& mirror, const mirror::CatalogLoad* load, const UpdateFilter& filter,
+           const std::vector<UpdateId>& listed)
+      : mirror_(mirror), load_(load), filter_(filter), listed_(listed) {}
 
-  void Add(const RevisionRelations& revision, bool is_loaded) {
-    const auto& row = revision.row;
-    const bool is_update = row.type == UpdateType::kSoftware || row.type == UpdateType::kDriver;
-    if (!is_update || !row.is_latest || row.is_withdrawn) return;
-    const Guid& guid = row.update.guid;
-    const bool is_listed = Lists(listed_, guid);
-    for (const auto& group : revision.bundled) {
-      for (const UpdateId& member : group) {
-        if (!Lists(listed_, member.guid)) parents_.emplace(member.guid, Parent{guid, is_listed});
-      }
-    }
-    if (is_listed || row.is_expired) return;
-    Entry entry{row.update, is_loaded, filter_.Selects(revision), Verdict::kOpen};
-    auto [at, inserted] = entries_.emplace(guid, entry);
+  /// Published ones first.
+  void Add(const RevisionRow& row, bool is_loaded) {
+    if (!IsOffered(row) || Lists(listed_, row.update.guid)) return;
+    auto [at, inserted] = entries_.emplace(row.update.guid, Entry{row, is_loaded});
     if (inserted) return;
-    entry.is_loaded = at->second.is_loaded && is_loaded;  // an older revision is published
-    at->second = entry;
+    is_loaded = at->second.is_loaded && is_loaded;  // an older revision is published
+    at->second = Entry{row, is_loaded};
   }
 
   /// Of all entries; ends, since each is judged once.
-  void Judge(ListDifference& out, ListKind kind) {
+  Result<void> Judge(ListDifference& out, ListKind kind) {
     for (auto& [guid, entry] : entries_) {
-      if (!IsMissing(guid, /*depth=*/0)) continue;
+      TRY_ASSIGN(const bool is_missing, IsMissing(guid, /*depth=*/0));
+      if (!is_missing) continue;
       if (entry.is_loaded) {
-        out.lost.push_back(entry.id);
+        out.lost.push_back(entry.row.update);
       } else if (kind == ListKind::kComplete) {
-        out.withdrawn.push_back(entry.id);
+        out.withdrawn.push_back(entry.row.update);
       }
     }
     std::sort(out.lost.begin(), out.lost.end());
     std::sort(out.withdrawn.begin(), out.withdrawn.end());
+    return {};
   }
 
  private:
   enum class Verdict : std::uint8_t { kOpen, kAsked, kKept, kMissing };
   struct Entry {
-    UpdateId id;
-    bool is_loaded;
-    bool is_selected;
-    Verdict verdict;
-  };
-  struct Parent {
-    Guid guid;
-    bool is_listed;
+    RevisionRow row;
+    bool is_loaded = false;
+    Verdict verdict = Verdict::kOpen;
   };
 
+  Result<bool> IsSelected(const RevisionRow& row) {
+    if (filter_.all()) return true;
+    TRY_ASSIGN(const auto relations, mirror::RelationsOf(mirror_, row));
+    return filter_.Selects(relations);
+  }
+
   // Bundles are three levels deep; documents that bundle each other in a circle are kept.
-  bool IsMissing(const Guid& guid, int depth) {
+  Result<bool> IsMissing(const Guid& guid, int depth) {
     const auto found = entries_.find(guid);
     if (found == entries_.end()) return false;
     Entry& entry = found->second;
     if (entry.verdict == Verdict::kAsked || depth > 64) return false;
     if (entry.verdict != Verdict::kOpen) return entry.verdict == Verdict::kMissing;
     entry.verdict = Verdict::kAsked;
-    bool has_parents = false;
+    TRY_ASSIGN(const auto bundles, mirror::BundlesNaming(mirror_, load_, guid));
     bool is_kept = false;
-    const auto [first, last] = parents_.equal_range(guid);
-    for (auto it = first; it != last && !is_kept; ++it) {
-      has_parents = true;
-      is_kept = it->second.is_listed || !IsMissing(it->second.guid, depth + 1);
+    for (const RevisionRow& bundle : bundles) {
+      if (is_kept) break;
+      is_kept = Lists(listed_, bundle.update.guid);
+      if (is_kept) break;
+      TRY_ASSIGN(const bool is_missing, IsMissing(bundle.update.guid, depth + 1));
+      is_kept = !is_missing;
     }
-    const bool is_missing = !is_kept && (entry.is_selected || has_parents);
-    entry.verdict = is_missing ? Verdict::kMissing : Verdict::kKept;
-    return is_missing;
+    if (!is_kept && bundles.empty()) {
+      TRY_ASSIGN(const bool is_selected, IsSelected(entry.row));
+      is_kept = !is_selected;
+    }
+    entry.verdict = is_kept ? Verdict::kKept : Verdict::kMissing;
+    return !is_kept;
   }
 
+  mirror::Mirror& mirror_;
+  const mirror::CatalogLoad* load_;
   const UpdateFilter& filter_;
   const std::vector<UpdateId>& listed_;
   std::unordered_map<Guid, Entry> entries_;
-  std::unordered_multimap<Guid, Parent> parents_;  // of members that the list does not name
 };
 
 }  // namespace
@@ -103,35 +111,26 @@ Result<ListDifference> CompareWithList(mirror::Mirror& mirror, mirror::CatalogLo
                                        const UpdateFilter& filter,
                                        const std::vector<UpdateId>& listed, ListKind kind) {
   ListDifference difference;
-  TRY_ASSIGN(const auto counts, mirror.catalog().Counts());
-  if (counts.withdrawn > 0) {
-    TRY(mirror.catalog().ForEachRevision([&](const mirror::RevisionRow& row) -> Result<void> {
-      if (row.is_withdrawn && Lists(listed, row.update.guid))
-        difference.again.push_back(row.update);
+  TRY_ASSIGN(difference.again, mirror::WithdrawnAmong(mirror, listed));
+  Unlisted unlisted(mirror, load, filter, listed);
+  if (kind == ListKind::kComplete) {
+    TRY(mirror.catalog().ForEachRevision([&](const RevisionRow& row) -> Result<void> {
+      unlisted.Add(row, /*is_loaded=*/false);
       return {};
     }));
   }
-  // A list of changes can only take back what was loaded since its anchor.
-  bool has_loaded = false;
-  if (load != nullptr && kind == ListKind::kChanges) {
-    TRY(load->ForEachLoaded([&](RevisionRelations& revision) -> Result<void> {
-      has_loaded = has_loaded || !Lists(listed, revision.row.update.guid);
-      return {};
-    }));
-  }
-  if (kind == ListKind::kChanges && !has_loaded) return difference;
-  Unlisted unlisted(filter, listed);
-  TRY(mirror.catalog().ForEachRelations(0, [&](RevisionRelations& revision) -> Result<void> {
-    unlisted.Add(revision, /*is_loaded=*/false);
-    return {};
-  }));
   if (load != nullptr) {
-    TRY(load->ForEachLoaded([&](RevisionRelations& revision) -> Result<void> {
-      unlisted.Add(revision, /*is_loaded=*/true);
+    TRY(mirror::ForEachLoadedRow(mirror, *load, [&](const RevisionRow& row) -> Result<void> {
+      // A list of changes can only take back what nobody has seen in any revision.
+      if (kind == ListKind::kChanges && IsOffered(row) && !Lists(listed, row.update.guid)) {
+        TRY_ASSIGN(const auto published, mirror.catalog().FindLatest(row.update.guid));
+        if (published && IsOffered(*published)) return {};
+      }
+      unlisted.Add(row, /*is_loaded=*/true);
       return {};
     }));
   }
-  unlisted.Judge(difference, kind);
+  TRY(unlisted.Judge(difference, kind));
   return difference;
 }
 

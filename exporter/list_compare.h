@@ -29,7 +29,8 @@ enum class ListKind {
 /// or when all it belongs to as a bundle member is missing; a member of something that is still
 /// offered is not, whether the list names it or not. What lies outside the filter is left alone: a
 /// narrower subscription withdraws nothing. `load` may be null (dry run).
-/// Memory: about 60 bytes for each update that is not listed.
+/// Memory: about 250 bytes for each update that is held and not listed. A list of changes costs
+/// what was loaded and what it names, whatever is held.
 Result<ListDifference> CompareWithList(mirror::Mirror& mirror, mirror::CatalogLoad* load,
                                        const UpdateFilter& filter,
                                        const std::vector<protocol::UpdateId>& listed,

@@ -14,12 +14,12 @@
 #include "exporter/file_keys.h"
 #include "mirror/audit.h"
 #include "mirror/commit.h"
+#include "mirror/load_queries.h"
 
 namespace gapferry::exporter {
 
 using mirror::CatalogLoad;
 using mirror::Mirror;
-using mirror::RevisionRelations;
 using protocol::UpdateId;
 
 namespace {
@@ -304,17 +304,8 @@ Result<void> MetadataSync::Members() {
   if (!load_) return {};
   std::unordered_set<UpdateId> tried;
   for (int round = 0; round < kMemberRounds; ++round) {
-    std::vector<UpdateId> members;
-    TRY(load_->ForEachLoaded([&](RevisionRelations& revision) -> Result<void> {
-      for (const auto& group : revision.bundled) {
-        for (const UpdateId& member : group) {
-          if (tried.insert(member).second) members.push_back(member);
-        }
-      }
-      return {};
-    }));
-    SortDistinct(members);
-    TRY_ASSIGN(const std::vector<UpdateId> unknown, Unknown(members));
+    TRY_ASSIGN(std::vector<UpdateId> unknown, mirror::UnknownMembers(mirror_, *load_));
+    std::erase_if(unknown, [&](const UpdateId& member) { return !tried.insert(member).second; });
     if (unknown.empty()) return {};
     report_.new_revisions += unknown.size();
     TRY(Load(unknown, "bundle members", Named::kElsewhere));
@@ -399,7 +390,7 @@ Result<void> MetadataSync::Guard() {
 
 Result<void> MetadataSync::Commit() {
   TRY_ASSIGN(report_.without_keys,
-             LoadFileKeys(upstream_, *load_,
+             LoadFileKeys(upstream_, mirror_, *load_,
                           static_cast<std::size_t>(config_.max_updates_per_decryption_request),
                           progress_, stop_));
   TRY_ASSIGN(const CatalogLoad::Summary summary, load_->Summarize());

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "mirror/load_queries.h"
 
 namespace gapferry::exporter {
 
@@ -83,10 +84,8 @@ Result<Offered> ReadOffered(mirror::Mirror& mirror, mirror::CatalogLoad* load) {
     for (const Guid& guid : guids) take(type, guid);
   }
   if (load != nullptr) {
-    TRY(load->ForEachLoaded([&](mirror::RevisionRelations& revision) -> Result<void> {
-      take(revision.row.category_type, revision.row.update.guid);
-      return {};
-    }));
+    TRY_ASSIGN(const auto loaded, mirror::LoadedCategories(mirror, *load));
+    for (const auto& row : loaded) take(row.category_type, row.update.guid);
   }
   SortDistinct(offered.products);
   SortDistinct(offered.classifications);

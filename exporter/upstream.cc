@@ -268,7 +268,9 @@ Result<void> Upstream::Post(const Exchange& exchange, const ReaderFactory& reade
       const FaultRule& rule = RuleOf(*fault);
       policy.attempts = std::min(policy.attempts, rule.attempts);
       // An unknown id among those asked for: the batch is divided instead.
-      if (*fault == FaultCode::kInternalServerError && exchange.operation == "GetUpdateData") {
+      if (*fault == FaultCode::kInternalServerError &&
+          (exchange.operation == "GetUpdateData" ||
+           exchange.operation == "GetUpdateDecryptionData")) {
         return answered;
       }
       auto state = session_->state.Lock();

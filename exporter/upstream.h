@@ -66,7 +66,8 @@ class Upstream {
   Result<void> GetUpdateData(std::vector<protocol::UpdateId> ids,
                              const protocol::UpdateDataAnswer::Receiver& receiver,
                              std::uint64_t max_document_bytes);
-  /// Keys of encrypted files: secrets. At most as many ids as GetConfigData allows.
+  /// Keys of encrypted files: secrets. At most as many ids as GetConfigData allows. Not repeated on
+  /// InternalServerError, which may mean an id that the upstream does not hold.
   Result<protocol::GetUpdateDecryptionDataResponse> GetUpdateDecryptionData(
       std::vector<protocol::UpdateId> ids);
   Result<protocol::GetDeploymentsResponse> GetDeployments(std::optional<std::string> anchor,

@@ -600,8 +600,41 @@ TEST_F(SyncTest, AsksForKeysWithinTheLimitAndKeepsThemSecret) {
         std::string_view(secret), std::string_view(Base64Encode(AsBytes(secret))));
     EXPECT_EQ(found.value(), 0) << table;
   }
+  EXPECT_EQ(MustRun().without_keys, 1u);  // asked for again: that one alone
+  EXPECT_EQ(simulator_.decryption_sizes, (std::vector<std::size_t>{2, 2, 1, 1}));
+}
+
+TEST_F(SyncTest, AKeyThatComesLaterIsTakenWithoutAnyOtherNews) {
+  for (const int n : {3, 4, 5}) simulator_.Secure({Update(n), 1});
+  const Sha1Digest late = Sha1(std::string_view("content of 4"));
+  for (const int n : {3, 5}) {
+    simulator_.file_keys[Sha1("content of " + std::to_string(n))] = Bytes(16, 7);
+  }
+  EXPECT_EQ(MustRun().without_keys, 1u);
+  const auto generation = mirror_->catalog().Published()->name.generation;
+  simulator_.file_keys[late] = Bytes(16, 9);
+  const SyncReport report = MustRun();
+  EXPECT_EQ(report.without_keys, 0u);
+  EXPECT_FALSE(report.changed);
+  EXPECT_EQ(mirror_->catalog().Published()->name.generation, generation);
+  const auto row = mirror_->catalog().Find({Update(4), 1}).value();
+  const auto keys = mirror_->catalog().FileKeys(row->id).value();
+  ASSERT_EQ(keys.size(), 1u);
+  EXPECT_EQ(keys[0].key, Bytes(16, 9));
+  simulator_.decryption_sizes.clear();
   MustRun();
-  EXPECT_EQ(simulator_.decryption_sizes.size(), 3u);  // once
+  EXPECT_TRUE(simulator_.decryption_sizes.empty());
+}
+
+TEST_F(SyncTest, AnUnknownIdAmongThoseThatNeedKeysCostsNoOtherItsKey) {
+  for (const int n : {3, 4, 5, 6}) {
+    simulator_.Secure({Update(n), 1});
+    simulator_.file_keys[Sha1("content of " + std::to_string(n))] = Bytes(16, 7);
+  }
+  // All four, two of them, one of these.
+  simulator_.faults["GetUpdateDecryptionData"].assign(3, FaultCode::kInternalServerError);
+  EXPECT_EQ(MustRun().without_keys, 1u);
+  EXPECT_EQ(MustRun().without_keys, 0u);
 }
 
 // ---- Lists and what they leave out --------------------------------------------------------------
