@@ -315,6 +315,9 @@ HttpServerOptions HttpOptionsOf(const mirror::Config& config, const std::filesys
   options.io_threads = config.serve.threads == 0 ? std::max(2U, processors) : config.serve.threads;
   options.worker_threads = std::max(8U, 2 * options.io_threads);
   options.max_connections = config.serve.max_connections;
+  // A connection has one request at most, and bodies have a limit of their own: when all computers
+  // come at once they wait their turn.
+  options.worker_queue = options.max_connections;
   options.max_connections_per_address = config.serve.max_connections_per_address;
   options.header_limit_bytes = static_cast<std::uint32_t>(config.serve.max_header_bytes);
   options.idle_timeout = config.serve.idle_timeout;

@@ -127,7 +127,7 @@ def load_row(world, server, url, kind, clients, xpress, options=()):
         raise Failed(f"client load: {found}")
     scheme = url.split(":")[0]
     name = f"{kind} scan, {clients:,} computers, {scheme}{'' if xpress else ', plain'}: p99"
-    latency = found["scan"] if found["scans"] else found["request"]
+    latency = found["scan_latency"] if found["scans"] else found["request_latency"]
     row = Row.rates(name, "s", [latency["p99_ms"] / 1e3], cpu=used)
     row.note = (f"p50 {latency['p50_ms']:.1f} ms, max {latency['max_ms']:.0f} ms"
                 f"{'' if found['scans'] else ' of single requests'}; {found['scans']} scans, "
