@@ -147,6 +147,12 @@ class SyncServiceTest : public ::testing::Test {
       out.body = std::move(*text);
       return out;
     }
+    if (const auto* shared = std::get_if<SharedBody>(&reply.body)) {
+      for (const SharedBody::Piece& piece : shared->pieces) out.body += piece.bytes;
+      EXPECT_EQ(out.body.size(), shared->size_bytes);
+      out.held_bytes = budget_->taken();
+      return out;
+    }
     out.held_bytes = budget_->taken();
     auto& stream = std::get<StreamBody>(reply.body);
     for (std::string piece;;) {
