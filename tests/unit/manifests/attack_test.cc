@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <zstd.h>
 
+#include <cstdlib>
+
 #include "base/text.h"
 #include "manifests/block_hasher.h"
 #include "manifests/seal_format.h"
@@ -52,19 +54,27 @@ class AttackTest : public BundleTest {
     return result ? "" : result.error().reason;
   }
 
+  /// Every place of what is read field by field. Of volumes and of the text for people, whose bytes
+  /// all go the same way through one hash, one in eleven (every one with GAPFERRY_ATTACK_ALL).
+  static std::size_t StepIn(std::string_view name) {
+    const bool hashed_only = name.starts_with("volume-") || name.starts_with("README");
+    return hashed_only && std::getenv("GAPFERRY_ATTACK_ALL") == nullptr ? 11 : 1;
+  }
+
   void EveryChangeIsRefused() {
     Files files = Written();
     ASSERT_EQ(ReasonOf(files), "");
     std::size_t tried = 0;
     for (auto& [name, bytes] : files) {
-      for (std::size_t at = 0; at < bytes.size(); ++at, ++tried) {
+      const std::size_t step = StepIn(name);
+      for (std::size_t at = 0; at < bytes.size(); at += step, ++tried) {
         const char good = bytes[at];
         bytes[at] = static_cast<char>(good ^ (1 << (at % 8)));
         ASSERT_NE(ReasonOf(files), "") << name << " byte " << at;
         bytes[at] = good;
       }
       const std::string good = bytes;
-      for (std::size_t size = 0; size < good.size(); ++size, ++tried) {
+      for (std::size_t size = 0; size < good.size(); size += step, ++tried) {
         bytes.resize(size);
         ASSERT_NE(ReasonOf(files), "") << name << " cut to " << size;
         bytes = good;
@@ -74,7 +84,7 @@ class AttackTest : public BundleTest {
       bytes = good;
     }
     EXPECT_EQ(ReasonOf(files), "");
-    EXPECT_GT(tried, 10'000u);
+    EXPECT_GT(tried, 2'000u);
   }
 
   // What a holder of a trusted key can make: a bundle from any index, any volumes, any manifest.
@@ -155,6 +165,15 @@ class AttackTest : public BundleTest {
   Forgery Good() {
     return Laid({{Named(ObjectName::Intent()), "intent"}, {Named(ContentNamed("alpha")), "alpha"}});
   }
+  /// The good one with `from` in the line of its second object replaced by `to`.
+  std::string ReasonWith(std::string_view from, std::string_view to) {
+    Forgery forgery = Good();
+    std::string& line = forgery.index[1];
+    const std::size_t at = line.find(from);
+    EXPECT_NE(at, std::string::npos) << line;
+    line.replace(at, from.size(), to);
+    return ReasonOf(Make(forgery));
+  }
 };
 
 TEST_F(AttackTest, EveryChangedByteAndEveryLengthOfAPlainBundleIsRefused) {
@@ -201,25 +220,17 @@ TEST_F(AttackTest, ForgedVolumesAreRefused) {
 }
 
 TEST_F(AttackTest, IndexGapsAndOverlapsAreRefused) {
-  const auto with = [&](std::string_view from, std::string_view to) {
-    Forgery forgery = Good();
-    std::string& line = forgery.index[1];
-    const std::size_t at = line.find(from);
-    EXPECT_NE(at, std::string::npos) << line;
-    line.replace(at, from.size(), to);
-    return ReasonOf(Make(forgery));
-  };
-  EXPECT_EQ(with("\"offset\":1024", "\"offset\":1536"), "index-gap");
-  EXPECT_EQ(with("\"offset\":1024", "\"offset\":512"), "index-gap");
-  EXPECT_EQ(with("\"offset\":1024", "\"offset\":0"), "index-gap");
-  EXPECT_EQ(with("\"offset\":1024", "\"offset\":1025"), "index-gap");
-  EXPECT_EQ(with("\"volume\":1", "\"volume\":2"), "index-gap");
-  EXPECT_EQ(with("\"volume\":1", "\"volume\":0"), "index-gap");
-  EXPECT_EQ(with("\"volume\":1", "\"volume\":4097"), "index-malformed");
-  EXPECT_EQ(with("\"size\":5", "\"size\":9007199254740991"), "index-gap");
-  EXPECT_EQ(with("\"size\":5", "\"size\":-5"), "index-malformed");
-  EXPECT_EQ(with("\"size\":5", "\"size\":6"), "index-parts");
-  EXPECT_EQ(with("\"full_size\":5", "\"full_size\":6"), "index-parts");
+  EXPECT_EQ(ReasonWith("\"offset\":1024", "\"offset\":1536"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"offset\":1024", "\"offset\":512"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"offset\":1024", "\"offset\":0"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"offset\":1024", "\"offset\":1025"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"volume\":1", "\"volume\":2"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"volume\":1", "\"volume\":0"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"volume\":1", "\"volume\":4097"), "index-malformed");
+  EXPECT_EQ(ReasonWith("\"size\":5", "\"size\":9007199254740991"), "index-gap");
+  EXPECT_EQ(ReasonWith("\"size\":5", "\"size\":-5"), "index-malformed");
+  EXPECT_EQ(ReasonWith("\"size\":5", "\"size\":6"), "index-parts");
+  EXPECT_EQ(ReasonWith("\"full_size\":5", "\"full_size\":6"), "index-parts");
   Forgery empty = Good();
   empty.index.clear();
   EXPECT_NE(ReasonOf(Make(empty)), "");
@@ -289,14 +300,6 @@ TEST_F(AttackTest, NamesThatTheGrammarCannotExpressAreRefused) {
 }
 
 TEST_F(AttackTest, OneStateHasOneSpelling) {
-  const auto with = [&](std::string_view from, std::string_view to) {
-    Forgery forgery = Good();
-    std::string& line = forgery.index[1];
-    const std::size_t at = line.find(from);
-    EXPECT_NE(at, std::string::npos) << line;
-    line.replace(at, from.size(), to);
-    return ReasonOf(Make(forgery));
-  };
   for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
            {"\"size\":5", "\"size\": 5"},
            {"\"size\":5", "\"size\":05"},
@@ -312,7 +315,7 @@ TEST_F(AttackTest, OneStateHasOneSpelling) {
            {"\"volume\":1}", "\"volume\":1}{}"},
            {"{", "{" + std::string(450, ' ')},
            {"\"volume\":1", "\"volume\":" + std::string(40, '[') + std::string(40, ']')}}) {
-    EXPECT_EQ(with(from, to), "index-malformed") << to;
+    EXPECT_EQ(ReasonWith(from, to), "index-malformed") << to;
   }
 }
 
