@@ -121,10 +121,11 @@ Result<ServerCookie> SyncService::OpenCookie(CallContext& call,
   if (!content.has_value() || content->expires <= call.now) {
     return FailFault(FaultCode::kInvalidCookie);  // this protocol has no CookieExpired
   }
-  if (content->mirror != shared_.identity.guid ||
-      content->epoch != call.index->intent().state.name.epoch) {
-    return FailFault(FaultCode::kServerChanged);
-  }
+  // One of another mirror. After ServerChanged the caller would go on with the same cookie
+  // (MS-WSUSSS 2.2.9.3) and be told so for ever; with a new one it is told of by its anchors, which
+  // it drops. For the same reason an epoch of before a restore is no fault here: anchors that this
+  // history lacks are (CheckAnchor), and the others are still good.
+  if (content->mirror != shared_.identity.guid) return FailFault(FaultCode::kInvalidCookie);
   TRY(CheckVersion(content->protocol_version));
   return std::move(*content);
 }

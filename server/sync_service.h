@@ -45,8 +45,8 @@ class SyncService {
       CallContext& call, const protocol::GetRelatedRevisionsRequest& ask);
   Result<protocol::PingResponse> Ping(CallContext& call, const protocol::PingRequest& ask);
 
-  /// Faults: InvalidCookie (none, not ours, expired), ServerChanged (another mirror or epoch),
-  /// those of the protocol version in it.
+  /// Faults: InvalidCookie (none, not ours, expired, of another mirror), those of the protocol
+  /// version in it.
   Result<ServerCookie> OpenCookie(CallContext& call, const std::optional<protocol::Cookie>& cookie);
   /// 0 for an absent or empty anchor. Faults: InvalidParameters naming `parameter` for another
   /// shape, ServerChanged for a state that is not in our history, such as the vendor's.
