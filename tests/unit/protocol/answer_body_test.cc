@@ -185,6 +185,21 @@ TEST(DecodeContent, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(DecodeContent({'a', 'b'}, "", 1).error().code, ErrorCode::kCorrupt);
 }
 
+TEST(XmlWriter, EscapesPieceByPieceWhateverTheStringHasRoomFor) {
+  const std::string piece = "<a b=\"c\">&\r\x01";
+  const std::string escaped = "&lt;a b=\"c\"&gt;&amp;&#xD;\xEF\xBF\xBD";
+  for (std::size_t room = 0; room < 200; ++room) {
+    std::string out;
+    out.reserve(room);
+    std::string expected;
+    for (int i = 0; i < 12; ++i) {
+      AppendEscapedText(out, std::string_view(piece).substr(i % 3 == 0 ? 0 : 1));
+      expected += i % 3 == 0 ? escaped : escaped.substr(4);
+    }
+    ASSERT_EQ(out, expected) << room;
+  }
+}
+
 TEST(XmlWriter, EscapesTextAndAttributes) {
   std::string out;
   XmlWriter xml(out, EmptyElement::kSpaced);
