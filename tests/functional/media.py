@@ -238,7 +238,7 @@ class MediaTest(unittest.TestCase):
         wanted = tree_digest(a / NAME)
         manifest = (c / NAME / "manifest.json").read_bytes()
         shutil.rmtree(a)
-        error = self.connected.refuse(10, "export", "--for", "site", "--to", a, "--again", "9")
+        error = self.connected.refuse(10, "export", "--for", "site", "--to", self.world.directory(a), "--again", "9")
         self.assertEqual(error["reason"], "medium-unknown")
         again = self.export(self.folder / "d", more=("--again", 1))
         self.assertEqual(again["manifest_sha256"], whole["manifest_sha256"])

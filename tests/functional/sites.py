@@ -88,7 +88,7 @@ class Filters(TwoSides):
 
     def test_wrong_settings(self):
         self.site("strict")
-        for words, told in ((("--architecture", "sparc"), "x86, x64, arm64"), (("--language", "d"), "codes"),
+        for words, told in ((("--architecture", "sparc"), "x86, x64, arm64"), (("--language", "d"), "no language"),
                             (("--overlap", "101"), "100"), (("--content", "some"), "as-mirror"),
                             (("--returns", "--no-returns"), "exclude"),
                             (("--architecture", "all", "--architecture", "x64"), "not both")):
