@@ -172,7 +172,7 @@ class Mirror:
     @contextlib.contextmanager
     def serve(self, port=None):
         """Runs `gapferry serve` until the block ends; SIGTERM must end it with exit code 0."""
-        server = Server(self, port or free_port())
+        server = Server(self, port)
         try:
             server.start()
             yield server
@@ -182,7 +182,7 @@ class Mirror:
 
 class Server:
     def __init__(self, mirror, port):
-        self.mirror, self.port = mirror, port
+        self.mirror, self.port = mirror, port or 0  # 0: a free one, known and kept once it has started
         self.process = None
         self.log = mirror.path.parent / f"{mirror.path.name}.serve.log"
 
@@ -192,6 +192,7 @@ class Server:
 
     def start(self):
         self.mirror.configure(serve__http__listen=f"127.0.0.1:{self.port}")
+        before = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.mirror.prefix, str(PROGRAM), "serve", "-v", "-v", "--mirror", str(self.mirror.path)],
@@ -200,7 +201,10 @@ class Server:
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 raise AssertionError(f"serve ended with {self.process.returncode}:\n{self.text()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            said = self.log.read_bytes()[before:]
+            ready = re.search(rb"^listening on http://127\.0\.0\.1:(\d+)\n", said, re.M)
+            if ready:
+                self.port = int(ready[1])
                 return
             time.sleep(0.02)
         raise AssertionError(f"serve does not listen on {self.port}:\n{self.text()}")

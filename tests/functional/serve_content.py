@@ -14,7 +14,6 @@ import subprocess
 import time
 import unittest
 
-import catalogue
 from harness import PROGRAM, World, free_port
 
 MIB = 1 << 20
@@ -135,9 +134,13 @@ class ContentTest(unittest.TestCase):
         tracer = subprocess.Popen([strace, "-f", "-qq", "-e", "trace=sendfile", "-o", log, "-p",
                                    str(self.server.process.pid)], stderr=subprocess.PIPE)
         try:
-            time.sleep(1)
-            if tracer.poll() is not None:
-                self.skipTest(f"strace: {tracer.stderr.read()[-200:]}")
+            threads = pathlib.Path(f"/proc/{self.server.process.pid}/task")
+            until = time.monotonic() + 30
+            while any("TracerPid:\t0\n" in (one / "status").read_text() for one in threads.iterdir()):
+                if tracer.poll() is not None:
+                    self.skipTest(f"strace: {tracer.stderr.read()[-200:]}")
+                self.assertLess(time.monotonic(), until, "strace does not take hold")
+                time.sleep(0.05)
             self.assertEqual(get(self.connect(), self.path)[1], self.data)
         finally:
             tracer.send_signal(signal.SIGINT)
