@@ -36,14 +36,14 @@ bool IsSurvey(const protocol::SyncUpdatesParameters& parameters) {
 
 }  // namespace
 
-Result<UtcTime> ClientService::CheckClient(CallContext& call, const ClientCookie& cookie) {
+Result<void> ClientService::CheckClient(CallContext& call, const ClientCookie& cookie) {
   if (cookie.config_last_change < shared_.config_last_change) {
     return FailFault(FaultCode::kConfigChanged);
   }
   TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
-  TRY_ASSIGN(const auto last_scan, computers_.LastScan(*activity, cookie.client_id));
-  if (!last_scan) return FailFault(FaultCode::kRegistrationRequired);
-  return *last_scan;
+  TRY_ASSIGN(const bool registered, computers_.IsRegistered(*activity, cookie.client_id));
+  if (!registered) return FailFault(FaultCode::kRegistrationRequired);
+  return {};
 }
 
 Result<void> ClientService::CheckLists(const protocol::SyncUpdatesParameters& parameters) {
@@ -197,10 +197,7 @@ Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
     CallContext& call, const protocol::SyncUpdatesRequest& ask) {
   TRY_ASSIGN(ClientCookie cookie, cookies_.Open(call, ask.cookie));
   const bool survey = IsSurvey(ask.parameters);
-  UtcTime last_scan = kNever;
-  if (!survey) {
-    TRY_ASSIGN(last_scan, CheckClient(call, cookie));
-  }
+  if (!survey) TRY(CheckClient(call, cookie));
   TRY(CheckLists(ask.parameters));
   // Only by dropping its cache does a client come to fragments that are derived otherwise. A
   // category scan need not list what is cached.
@@ -208,7 +205,7 @@ Result<protocol::SyncUpdatesResponse> ClientService::SyncUpdates(
                            !ask.parameters.installed_non_leaf_update_ids.empty() ||
                            !ask.parameters.other_cached_update_ids.empty();
   if (lists_cache && !survey) {
-    TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, last_scan));
+    TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie));
     if (old) return FailFault(FaultCode::kServerChanged);
   }
   if (lists_cache || ask.parameters.filter_category_ids.empty()) {

@@ -214,9 +214,7 @@ Result<protocol::RefreshCacheResponse> ClientService::RefreshCache(
   const auto scope = call.index->ScopeOf(GroupsOf(call, cookie));
   const bool auto_fields = cookie.protocol_version >= PackProtocolVersion("1.8");
   protocol::RefreshCacheResponse answer;
-  TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
-  TRY_ASSIGN(const auto last_scan, computers_.LastScan(*activity, cookie.client_id));
-  TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie, last_scan.value_or(kNever)));
+  TRY_ASSIGN(const bool old, CachesOldFragments(call, cookie));
   if (old) return answer;  // the client drops all and asks for it again
   for (const protocol::UpdateId& id : ask.global_ids) {
     const RevisionOrdinal r = catalog.Find(id);
@@ -232,14 +230,15 @@ Result<protocol::RefreshCacheResponse> ClientService::RefreshCache(
   return answer;
 }
 
-Result<bool> ClientService::CachesOldFragments(CallContext& call, const ClientCookie& cookie,
-                                               UtcTime last_scan) {
+Result<bool> ClientService::CachesOldFragments(CallContext& call, const ClientCookie& cookie) {
   if (cookie.derivation != 0) return cookie.derivation != protocol::kFragmentDerivation;
   // A handshake without the old cookie: what it has cached is as old as its last scan.
-  if (last_scan == kNever) return false;
+  TRY_ASSIGN(mirror::Activity * activity, call.worker.mirror.activity());
+  TRY_ASSIGN(const auto last_scan, activity->LastScan(cookie.client_id));
+  if (!last_scan || *last_scan == kNever) return false;
   TRY_ASSIGN(mirror::FragmentStore * fragments, call.worker.mirror.fragments());
   TRY_ASSIGN(const UtcTime since, fragments->DerivedSince());
-  return last_scan < since;
+  return *last_scan < since;
 }
 
 }  // namespace gapferry::server

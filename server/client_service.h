@@ -41,15 +41,15 @@ class ClientService {
   Result<protocol::GetFileLocationsResponse> GetFileLocations(
       CallContext& call, const protocol::GetFileLocationsRequest& ask);
 
-  /// ConfigChanged and RegistrationRequired; gives the time of its last completed scan.
-  Result<UtcTime> CheckClient(CallContext& call, const ClientCookie& cookie);
+  /// ConfigChanged and RegistrationRequired.
+  Result<void> CheckClient(CallContext& call, const ClientCookie& cookie);
   Result<void> CheckLists(const protocol::SyncUpdatesParameters& parameters);
   /// The groups whose deployments count: as assigned, or by the names the client sent.
   std::vector<Guid> GroupsOf(const CallContext& call, const ClientCookie& cookie) const;
   /// With client-side targeting: keeps the groups for people who look at computers.
   Result<void> KeepGroups(CallContext& call, const ClientCookie& cookie);
   /// Whether what the client caches was derived otherwise than what it would be given today.
-  Result<bool> CachesOldFragments(CallContext& call, const ClientCookie& cookie, UtcTime last_scan);
+  Result<bool> CachesOldFragments(CallContext& call, const ClientCookie& cookie);
   Result<protocol::SyncInfo> SoftwarePass(CallContext& call, ClientCookie& cookie,
                                           const protocol::SyncUpdatesParameters& parameters);
   Result<protocol::SyncInfo> DriverPass(CallContext& call, const ClientCookie& cookie,

@@ -1,12 +1,9 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 
-#include "base/clock.h"
 #include "base/guarded.h"
 #include "base/result.h"
 #include "mirror/activity.h"
@@ -19,37 +16,28 @@ namespace gapferry::server {
 /// computers are kept. Thread-safe.
 class RegisteredComputers {
  public:
-  /// When the computer completed its last scan (kNever: not yet); nothing when it is not
-  /// registered.
-  Result<std::optional<UtcTime>> LastScan(mirror::Activity& activity,
-                                          const std::string& computer_id) {
+  Result<bool> IsRegistered(mirror::Activity& activity, const std::string& computer_id) {
     const auto now = std::chrono::steady_clock::now();
     {
-      auto known = known_.Lock();
-      const auto found = known->find(computer_id);
-      if (found != known->end() && found->second.until > now) {
-        return std::optional<UtcTime>(found->second.last_scan);
-      }
+      auto believed = believed_until_.Lock();
+      const auto found = believed->find(computer_id);
+      if (found != believed->end() && found->second > now) return true;
     }
-    TRY_ASSIGN(const std::optional<UtcTime> last_scan, activity.LastScan(computer_id));
-    auto known = known_.Lock();
+    TRY_ASSIGN(const auto last_scan, activity.LastScan(computer_id));
+    auto believed = believed_until_.Lock();
     if (!last_scan) {
-      known->erase(computer_id);
-      return last_scan;
+      believed->erase(computer_id);
+      return false;
     }
-    if (known->size() >= kMost) known->clear();
-    (*known)[computer_id] = {*last_scan, now + kBelieved};
-    return last_scan;
+    if (believed->size() >= kMost) believed->clear();
+    (*believed)[computer_id] = now + kBelieved;
+    return true;
   }
 
  private:
   static constexpr std::size_t kMost = 20'000;
   static constexpr std::chrono::milliseconds kBelieved{250};
-  struct Known {
-    UtcTime last_scan;
-    std::chrono::steady_clock::time_point until;
-  };
-  Guarded<std::unordered_map<std::string, Known>> known_;
+  Guarded<std::unordered_map<std::string, std::chrono::steady_clock::time_point>> believed_until_;
 };
 
 }  // namespace gapferry::server

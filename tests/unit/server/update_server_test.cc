@@ -718,6 +718,9 @@ TEST_F(UpdateServerTest, PagesAreTheSameWhateverIsKeptOfThem) {
   EXPECT_EQ(action(true), protocol::DeploymentAction::kInstall);
   EXPECT_EQ(action(false), protocol::DeploymentAction::kInstall);
   EXPECT_EQ(action(true), protocol::DeploymentAction::kInstall) << static_cast<int>(before);
+  const auto undone = admin_->intent().Unapprove(std::vector<Guid>{relations.row.update.guid},
+                                                 std::nullopt, "test");
+  EXPECT_TRUE(undone.has_value()) << undone.error().message;
 }
 
 TEST_F(UpdateServerTest, ThePrinterCatalogueIsCheckedAsAScanIs) {
