@@ -23,7 +23,7 @@ Guid NumberedGuid(int first, int number) {
 /// Two replicas that are told the same: one enters it in the plain way, one by what was prepared.
 class IntentArrivalTest : public testing::Test {
  protected:
-  static constexpr int kMany = 1200;
+  static constexpr int kMany = 1100;
 
   IntentArrivalTest() : plain_(MakeReplica("plain")), mirror_(MakeReplica("prepared")) {}
 
@@ -38,7 +38,8 @@ class IntentArrivalTest : public testing::Test {
     return std::move(*Mirror::Open(dir_.path() / name, options));
   }
 
-  /// Many approvals for two groups, some with a deadline that is past and some with a later one.
+  /// Many approvals (more than are left to the commit) for two groups, some with a deadline that is
+  /// past and some with a later one.
   IntentImport Many() const {
     IntentImport import;
     import.deadline_floor = std::chrono::hours(7 * 24);
@@ -143,12 +144,12 @@ TEST_F(IntentArrivalTest, NobodySeesThemBeforeTheCommit) {
 TEST_F(IntentArrivalTest, WhatAnEndedRunLeftIsReplaced) {
   Prepare(Many());  // and killed
   IntentImport import = Many();
-  import.deployments.resize(700);
+  import.deployments.resize(550);
   TakeOver(import);
-  EXPECT_EQ(Rows(), 700);
+  EXPECT_EQ(Rows(), 550);
   Prepare(Many());
   ASSERT_TRUE(IntentArrival::Discard(mirror_));
-  EXPECT_EQ(Rows(), 700);
+  EXPECT_EQ(Rows(), 550);
   ExpectEqual();
 }
 
