@@ -29,7 +29,7 @@ class Shrink(unittest.TestCase):
         cls.connected.run("update", "approve", small.NEW_LEAF, "--group", "Office")
 
     def export(self, mirror, *words):
-        return mirror.run("export", "--to", self.stick, "--for", "site", *words)["bundle"]
+        return mirror.run("export", "--to", self.world.directory("stick"), "--for", "site", *words)["bundle"]
 
     def test_a_restored_sender_has_less_than_its_site(self):
         site = self.world.copy(self.site, "larger")
