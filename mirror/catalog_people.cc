@@ -199,7 +199,8 @@ Result<std::vector<Guid>> Catalog::CategoryGuids(CategoryType type) {
                                     "JOIN revision_identity i ON i.id = r.id "
                                     "JOIN change c ON c.id = r.change_id "
                                     "WHERE c.generation IS NOT NULL AND r.category_type = ? "
-                                    "ORDER BY i.guid"));
+                                    // for the index: a parameter alone may be 0
+                                    "AND r.category_type <> 0 ORDER BY i.guid"));
   rows.BindAll(static_cast<int>(type));
   std::vector<Guid> guids;
   for (;;) {
