@@ -9,8 +9,9 @@
 #include "base/text.h"
 #include "importer/arrival.h"
 #include "importer/own_side.h"
-#include "manifests/bundle_verifier.h"
 #include "manifests/medium_set.h"
+#include "manifests/stored_files.h"
+#include "manifests/trust_document.h"
 
 namespace gapferry::importer {
 namespace {
@@ -181,15 +182,21 @@ struct Verdict {
   std::string why;
 };
 
-/// What a refused manifest says of itself, signed or not: good for choosing what is verified.
-void AddStated(Verdict& verdict, const Guid& own, const Error& error) {
-  const auto& folders = verdict.candidate->folders;
+/// What the manifest of a candidate says, signed or not.
+std::optional<manifests::Manifest> StatedManifest(const Candidate& candidate) {
   const auto with_manifest = std::ranges::find_if(
-      folders, [](const fs::path& folder) { return IsFile(folder / "manifest.json"); });
-  if (with_manifest == folders.end()) return;
+      candidate.folders, [](const fs::path& folder) { return IsFile(folder / "manifest.json"); });
+  if (with_manifest == candidate.folders.end()) return std::nullopt;
   const auto bytes = ReadFile(*with_manifest / "manifest.json", manifests::kMaxManifestBytes);
-  if (!bytes) return;
-  const auto stated = manifests::DecodeManifest(*bytes);
+  if (!bytes) return std::nullopt;
+  auto stated = manifests::DecodeManifest(*bytes);
+  if (!stated) return std::nullopt;
+  return std::move(*stated);
+}
+
+/// What a refused manifest says of itself: good for choosing what is verified.
+void AddStated(Verdict& verdict, const Guid& own, const Error& error) {
+  const auto stated = StatedManifest(*verdict.candidate);
   if (!stated) return;
   verdict.sequence = stated->sequence;
   verdict.stream = stated->stream;
@@ -258,6 +265,38 @@ bool IsCopyOf(const Verdict& one, const Verdict& chosen) {
          });
 }
 
+/// Names of all files that the bundle can have.
+std::set<std::string> FilesOf(const Candidate& candidate) {
+  std::set<std::string> names;
+  const auto stated = StatedManifest(candidate);
+  if (!stated) return names;
+  manifests::Sums sums;
+  const std::string trust(manifests::kTrustFileName);
+  for (const fs::path& folder : candidate.folders) {
+    if (IsFile(folder / trust)) sums[trust] = {};
+  }
+  for (const auto& [name, size] : manifests::ExpectedFiles(sums, *stated)) names.insert(name);
+  names.insert({"manifest.json", "manifest.json.sig", "SHA256SUMS"});
+  return names;
+}
+
+/// Why the bundle with `files` would be refused if these folders were read together with its own:
+/// whatever is no plain file of it. Empty: it would not.
+std::string StrangerIn(const std::vector<fs::path>& folders, const std::set<std::string>& files) {
+  for (const fs::path& folder : folders) {
+    std::error_code error;
+    fs::directory_iterator it(folder, error);
+    for (; !error && it != fs::end(it); it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      if (manifests::IsLitter(name) || (files.contains(name) && IsFile(it->path()))) continue;
+      return "nothing is taken from it, since '" + EscapeForDisplay(name, 100) +
+             "' in it is no file of the bundle";
+    }
+    if (error) return "nothing is taken from it, since it cannot be listed";
+  }
+  return "";
+}
+
 Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candidates,
                                  bool new_history) {
   BundleSource source;
@@ -266,16 +305,23 @@ Result<BundleSource> ChooseAmong(mirror::Mirror& mirror, const Candidates& candi
     TRY_ASSIGN(verdicts.emplace_back(), Judge(mirror, candidate, new_history));
   }
   const Verdict* chosen = Choose(verdicts);
-  if (chosen != nullptr) source.folders = chosen->candidate->folders;
+  if (chosen != nullptr) {
+    source.folders = chosen->candidate->folders;
+    source.named = source.folders.back();
+  }
   std::string listed;
   for (const Verdict& one : verdicts) {
     if (&one == chosen) continue;
+    std::string why = one.why.empty() ? "its turn comes later" : one.why;
     if (chosen != nullptr && IsCopyOf(one, *chosen)) {
       const auto& folders = one.candidate->folders;
-      source.folders.insert(source.folders.end(), folders.begin(), folders.end());
-      continue;
+      const std::string stranger = StrangerIn(folders, FilesOf(*chosen->candidate));
+      if (stranger.empty()) {
+        source.folders.insert(source.folders.end(), folders.begin(), folders.end());
+        continue;
+      }
+      why += "; " + stranger;
     }
-    const std::string why = one.why.empty() ? "its turn comes later" : one.why;
     source.others.push_back({one.candidate->folders.back(), why});
     if (source.others.size() > kMaxShown) continue;
     listed += "; " + EscapeForDisplay(one.candidate->folders.back().filename().string(), 100) +
@@ -314,6 +360,7 @@ Result<BundleSource> FindBundle(mirror::Mirror& mirror, const std::vector<fs::pa
   BundleSource source;
   if (candidates.size() == 1) {
     source.folders = candidates.begin()->second.folders;
+    source.named = source.folders.back();
   } else {
     TRY_ASSIGN(source, ChooseAmong(mirror, candidates, new_history));
   }
@@ -323,12 +370,18 @@ Result<BundleSource> FindBundle(mirror::Mirror& mirror, const std::vector<fs::pa
   return source;
 }
 
-Result<void> KeepSmallFiles(manifests::Medium& medium, const fs::path& folder) {
+Result<void> KeepSmallFiles(manifests::Medium& medium, const manifests::VerifiedManifest& manifest,
+                            const fs::path& folder) {
   TRY(CreateDirectories(folder));
   TRY_ASSIGN(const auto names, medium.List());
   for (const std::string& name : names) {
     if (manifests::VolumeOfFile(name)) continue;
-    TRY_ASSIGN(const Bytes bytes, manifests::ReadMediumFile(medium, name, kMaxSmallFile));
+    Bytes bytes;
+    if (name == "manifest.json.sig") {
+      bytes = manifest.signature_bytes();
+    } else {
+      TRY_ASSIGN(bytes, manifests::ReadMediumFile(medium, name, kMaxSmallFile));
+    }
     const auto kept = ReadFile(folder / name, kMaxSmallFile);
     if (!kept || *kept != bytes) TRY(WriteFileAtomically(folder / name, bytes));
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "manifests/bundle_verifier.h"
 #include "manifests/medium.h"
 #include "mirror/mirror.h"
 
@@ -21,6 +22,8 @@ struct BundleSource {
   /// In the order in which files are looked for; the first may be our own copy of the small files
   /// that an earlier medium brought.
   std::vector<std::filesystem::path> folders;
+  /// The one of them to speak of: has the bundle's own manifest, or was completed by it.
+  std::filesystem::path named;
   std::vector<OtherBundle> others;
 };
 
@@ -33,7 +36,7 @@ Result<std::vector<std::filesystem::path>> BundleFoldersAt(const std::filesystem
 /// folders gapferry-*. Of several bundles the one whose turn it is, else one that is refused though
 /// it is newer than all that were imported; several folders belong together
 /// when they carry the same manifest, or the README.txt that its sums list, or that of the bundle
-/// beside a manifest that is damaged. A folder without a
+/// beside a manifest that is damaged and nothing that is no file of this bundle. A folder without a
 /// manifest is completed by the copy that an earlier run kept (KeepSmallFiles). What else lies on
 /// a medium is not looked at. Nothing here is trusted: whatever is found is verified as a whole.
 /// Fails with kNotFound: reasons "no-bundle", "manifest-elsewhere" (names what the medium carries),
@@ -42,8 +45,10 @@ Result<BundleSource> FindBundle(mirror::Mirror& mirror,
                                 const std::vector<std::filesystem::path>& paths, bool new_history);
 
 /// Keeps everything but volumes and the files beside them in `folder`, for media that come later.
-/// Call when it was verified; what is read again from there is verified again.
-Result<void> KeepSmallFiles(manifests::Medium& medium, const std::filesystem::path& folder);
+/// Call when it was verified; what is read again from there is verified again. Of several copies of
+/// the signatures that of `manifest` is kept.
+Result<void> KeepSmallFiles(manifests::Medium& medium, const manifests::VerifiedManifest& manifest,
+                            const std::filesystem::path& folder);
 
 /// Where the small files of a bundle are kept, below its folder in staging.
 inline constexpr const char* kKeptFolder = "medium";

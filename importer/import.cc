@@ -67,7 +67,7 @@ class Import {
   Import(Mirror& mirror, const BundleSource& source, const ImportOptions& options,
          mirror::RunningJob& job)
       : mirror_(mirror),
-        path_(source.folders.back()),
+        path_(source.named),
         media_(source.folders, manifests::Lacking::kElsewhere),
         medium_(media_, {.scratch = mirror.staging()}),
         options_(options),
@@ -99,7 +99,7 @@ class Import {
     TRY_ASSIGN(const auto staging, Staging::Open(mirror_, index), name_);
     scan_.emplace(mirror_, digest, name_, options_.actor);
     if (!index.absent_volumes().empty()) {
-      TRY(KeepSmallFiles(medium_, staging->folder() / kKeptFolder));
+      TRY(KeepSmallFiles(medium_, index.manifest(), staging->folder() / kKeptFolder));
     }
     auto done = Stage(index, *staging);
     if (!done && done.error().reason == "volumes-missing") return Partly(*staging, digest);
@@ -460,7 +460,7 @@ Result<DryRun> PlanImport(Mirror& mirror, const std::filesystem::path& bundle,
   TRY(UseRepairFolders(medium, media, options.repair));
   TRY_ASSIGN(const OwnSide own, ReadOwnSide(mirror, &medium));
   TRY_ASSIGN(auto manifest, manifests::VerifyManifest(medium, own.policy, own.addressee),
-             source.folders.back().filename().string());
+             source.named.filename().string());
   DryRun dry;
   dry.others = source.others;
   dry.manifest = manifest.manifest();

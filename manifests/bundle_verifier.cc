@@ -115,21 +115,41 @@ Result<SealKey> OpenDetails(Medium& medium, const Addressee& addressee, Manifest
   return seal_key;
 }
 
-/// Of several copies the first one that satisfies; else what is wrong with the first of all.
-Result<SignatureReport> ReadSignatureCopies(Medium& medium, const Bytes& manifest,
-                                            const Bytes& first, const TrustPolicy& policy) {
-  auto report = ReadSignatures(manifest, DocumentType::kManifest, AsText(first), policy);
-  if (report || !medium.MayHaveCopies()) return report;
-  TRY_ASSIGN(const auto copies, medium.OpenCopies("manifest.json.sig"));
-  for (const auto& copy : copies) {
-    if (copy->size() > kMaxSignatureFileBytes) continue;
-    Bytes bytes(static_cast<std::size_t>(copy->size()));
-    const auto count = copy->ReadAt(0, bytes);
-    if (!count || *count != bytes.size() || bytes == first) continue;
-    auto other = ReadSignatures(manifest, DocumentType::kManifest, AsText(bytes), policy);
+/// One copy of the signatures, and the manifest that they were right for.
+struct SignedManifest {
+  Bytes signature_bytes;
+  SignatureReport signatures;
+  Manifest manifest;
+};
+
+/// Nothing of the manifest is decoded before a signature was right.
+Result<SignedManifest> CheckSigned(const Bytes& manifest, Bytes signatures,
+                                   const TrustPolicy& policy) {
+  SignedManifest out;
+  TRY_ASSIGN(out.signatures,
+             ReadSignatures(manifest, DocumentType::kManifest, AsText(signatures), policy),
+             "manifest.json");
+  TRY_ASSIGN(out.manifest, DecodeManifest(manifest));
+  TRY(CheckRelease(out.signatures, policy, out.manifest.stream), "manifest.json");
+  out.signature_bytes = std::move(signatures);
+  return out;
+}
+
+/// With another copy of the signatures than the first one, whose failure is `first`: the first that
+/// satisfies; else `first`.
+Result<SignedManifest> CheckOtherCopies(Medium& medium, const Bytes& manifest,
+                                        const TrustPolicy& policy, Error first) {
+  const auto copies = medium.OpenCopies("manifest.json.sig");
+  for (std::size_t i = 1; copies && i < copies->size(); ++i) {
+    const MediumFile& copy = *(*copies)[i];
+    if (copy.size() > kMaxSignatureFileBytes) continue;
+    Bytes bytes(static_cast<std::size_t>(copy.size()));
+    const auto count = copy.ReadAt(0, bytes);
+    if (!count || *count != bytes.size()) continue;
+    auto other = CheckSigned(manifest, std::move(bytes), policy);
     if (other) return other;
   }
-  return report;
+  return std::unexpected(std::move(first));
 }
 
 }  // namespace
@@ -137,14 +157,23 @@ Result<SignatureReport> ReadSignatureCopies(Medium& medium, const Bytes& manifes
 Result<VerifiedManifest> VerifyManifest(Medium& medium, const TrustPolicy& policy,
                                         const std::optional<Addressee>& recipient) {
   VerifiedManifest out;
-  TRY_ASSIGN(const Bytes signatures,
-             ReadRequired(medium, "manifest.json.sig", kMaxSignatureFileBytes));
+  auto signatures = ReadRequired(medium, "manifest.json.sig", kMaxSignatureFileBytes);
+  const bool is_absent = !signatures && signatures.error().code == ErrorCode::kNotFound;
+  if (is_absent || (!signatures && !medium.MayHaveCopies())) {
+    return std::unexpected(std::move(signatures.error()));
+  }
   TRY_ASSIGN(out.bytes_, ReadRequired(medium, "manifest.json", kMaxManifestBytes));
-  TRY_ASSIGN(out.signatures_, ReadSignatureCopies(medium, out.bytes_, signatures, policy),
-             "manifest.json");
   out.digest_ = Sha256(out.bytes_);
-  TRY_ASSIGN(out.manifest_, DecodeManifest(out.bytes_));
-  TRY(CheckRelease(out.signatures_, policy, out.manifest_.stream), "manifest.json");
+  Result<SignedManifest> checked =
+      signatures ? CheckSigned(out.bytes_, std::move(*signatures), policy)
+                 : Result<SignedManifest>(std::unexpected(std::move(signatures.error())));
+  if (!checked && medium.MayHaveCopies()) {
+    checked = CheckOtherCopies(medium, out.bytes_, policy, std::move(checked.error()));
+  }
+  if (!checked) return std::unexpected(std::move(checked.error()));
+  out.signature_bytes_ = std::move(checked->signature_bytes);
+  out.signatures_ = std::move(checked->signatures);
+  out.manifest_ = std::move(checked->manifest);
   const TrustedKey& origin = out.signatures_.origin;
   if (out.manifest_.sender.guid != origin.holder ||
       out.manifest_.sender.key_id != origin.key.Id()) {

@@ -37,6 +37,8 @@ class VerifiedManifest {
   const SignatureReport& signatures() const { return signatures_; }
   const Bytes& bytes() const { return bytes_; }  ///< exactly as signed
   const Sha256Digest& digest() const { return digest_; }
+  /// The copy of manifest.json.sig that satisfied.
+  const Bytes& signature_bytes() const { return signature_bytes_; }
   /// False for a sealed bundle that was not opened: the details of manifest() are then empty, and
   /// only what is stored can be checked (VerifyStored).
   bool has_details() const { return !manifest_.sealed || seal_key_; }
@@ -51,13 +53,14 @@ class VerifiedManifest {
   SignatureReport signatures_;
   Bytes bytes_;
   Sha256Digest digest_;
+  Bytes signature_bytes_;
   std::optional<SealKey> seal_key_;
 };
 
 /// Steps 1 to 3 of docs/format.md, "What a reader does": size caps, signatures over the exact
 /// bytes, recipient (skipped without one: a check that imports nothing), details of a sealed bundle
 /// when the recipient has a key. Reads manifest.json, its .sig and details.json.sealed only. Of
-/// several copies of the .sig any one may satisfy.
+/// several copies of the .sig any one may satisfy, releases included.
 /// kNotFound (reason "bundle-unfinished") without a .sig, kUntrusted (reasons of CheckSignatures,
 /// "sender-mismatch", "recipient-foreign"), kCorrupt (also "seal-key", "seal-damaged",
 /// "file-digest" of the details).

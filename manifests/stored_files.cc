@@ -51,24 +51,6 @@ std::string OtherVolumes(std::string_view text, const Manifest& manifest) {
   return names;
 }
 
-/// The files whose sums are listed, with the sizes they must have (0: not stated).
-std::map<std::string, std::uint64_t> ExpectedFiles(const Sums& sums, const Manifest& manifest) {
-  std::map<std::string, std::uint64_t> files;
-  files["README.txt"] = 0;
-  // There only when trust documents travel; the sums, which are signed, tell.
-  if (sums.contains(kTrustFileName)) files[std::string(kTrustFileName)] = 0;
-  files[StoredName(manifest, "index.jsonl.zst")] = manifest.index.size;
-  if (manifest.sealed) files[StoredName(manifest, "details.json")] = manifest.sealed->size;
-  for (std::uint32_t i = 0; i < manifest.volumes.size(); ++i) {
-    const std::uint64_t size = manifest.volumes[i].size;
-    files[manifest.volumes[i].name] = size;
-    files[BlocksName(i + 1)] = BlocksFileBytes(size, manifest.parity);
-    if (manifest.parity != 0) files[RepairName(i + 1)] = RepairFileBytes(size, manifest.parity);
-  }
-  if (manifest.parity != 0) files[std::string(kCopiesName)] = 0;
-  return files;
-}
-
 /// Volumes that do not lie there together with their blocks file.
 std::set<std::uint32_t> AbsentVolumes(const std::vector<std::string>& present,
                                       const Manifest& manifest) {
@@ -196,6 +178,23 @@ Result<void> CheckWholeVolume(Medium& medium, const VolumeSummary& volume, Progr
 }
 
 }  // namespace
+
+std::map<std::string, std::uint64_t> ExpectedFiles(const Sums& sums, const Manifest& manifest) {
+  std::map<std::string, std::uint64_t> files;
+  files["README.txt"] = 0;
+  // There only when trust documents travel; the sums, which are signed, tell.
+  if (sums.contains(kTrustFileName)) files[std::string(kTrustFileName)] = 0;
+  files[StoredName(manifest, "index.jsonl.zst")] = manifest.index.size;
+  if (manifest.sealed) files[StoredName(manifest, "details.json")] = manifest.sealed->size;
+  for (std::uint32_t i = 0; i < manifest.volumes.size(); ++i) {
+    const std::uint64_t size = manifest.volumes[i].size;
+    files[manifest.volumes[i].name] = size;
+    files[BlocksName(i + 1)] = BlocksFileBytes(size, manifest.parity);
+    if (manifest.parity != 0) files[RepairName(i + 1)] = RepairFileBytes(size, manifest.parity);
+  }
+  if (manifest.parity != 0) files[std::string(kCopiesName)] = 0;
+  return files;
+}
 
 Result<Bytes> ReadRequired(Medium& medium, std::string_view name, std::uint64_t limit) {
   auto bytes = ReadMediumFile(medium, name, limit);

@@ -42,6 +42,10 @@ class MediumSource : public Source {
 /// A file without which there is no bundle: kNotFound (reason "bundle-unfinished") when absent.
 Result<Bytes> ReadRequired(Medium& medium, std::string_view name, std::uint64_t limit_bytes);
 
+/// The files whose sums are listed, with the sizes they must have (0: not stated). Of `sums` it
+/// only matters whether it has kTrustFileName.
+std::map<std::string, std::uint64_t> ExpectedFiles(const Sums& sums, const Manifest& manifest);
+
 /// SHA256SUMS against the manifest, the listing, sizes, and digests of all files but volumes;
 /// sealed files as they are stored. Fails as VerifyIndex. Returns the volumes that are not there,
 /// which only a medium that may lack some has. With `damaged`, files that are not needed to read

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
 
 #include "base/file.h"
+#include "importer/bundle_source.h"
+#include "importer/own_side.h"
+#include "manifests/medium_set.h"
 #include "mirror/job_history.h"
 #include "tests/unit/importer/two_mirrors.h"
 
@@ -12,6 +15,11 @@ namespace {
 class ImportOutcomeTest : public TwoMirrors {
  protected:
   mirror::JobRecord LastJob() { return **far_.jobs().Last("import"); }
+  static void Damage(const fs::path& file, std::size_t at) {
+    std::string text = *ReadTextFile(file, 1 << 30);
+    text[at] = static_cast<char>(~text[at]);
+    ASSERT_TRUE(WriteFileAtomically(file, AsBytes(text)).has_value());
+  }
 };
 
 TEST_F(ImportOutcomeTest, ARefusedImportHasItsRecord) {
@@ -58,13 +66,8 @@ TEST_F(ImportOutcomeTest, ACopyWhoseManifestIsDamagedHelpsAllTheSame) {
   const fs::path bundle = MustExport();
   const fs::path copy = bundle.parent_path() / "copy";
   fs::copy(bundle, copy);
-  const auto damage = [](const fs::path& file, std::size_t at) {
-    std::string text = *ReadTextFile(file, 1 << 30);
-    text[at] = static_cast<char>(~text[at]);
-    ASSERT_TRUE(WriteFileAtomically(file, AsBytes(text)).has_value());
-  };
-  damage(copy / "manifest.json", 30);
-  damage(bundle / "volume-0001.tar", 600);
+  Damage(copy / "manifest.json", 30);
+  Damage(bundle / "volume-0001.tar", 600);
   EXPECT_FALSE(Import(bundle).has_value());
   EXPECT_FALSE(Import(copy).has_value());
   ImportOptions options;
@@ -73,6 +76,56 @@ TEST_F(ImportOutcomeTest, ACopyWhoseManifestIsDamagedHelpsAllTheSame) {
   ASSERT_TRUE(imported.has_value()) << imported.error().message;
   ASSERT_EQ(imported->mended.volumes.size(), 1u);
   EXPECT_EQ(imported->mended.volumes[0].from_copies, 1u);
+}
+
+TEST_F(ImportOutcomeTest, ACopyWhoseManifestIsDamagedSpoilsNothing) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  const fs::path copy = bundle.parent_path() / "copy";
+  fs::copy(bundle, copy);
+  Damage(copy / "manifest.json", 30);
+  for (const auto& paths : {std::vector{bundle, copy}, std::vector{copy, bundle}}) {
+    const auto both = FindBundle(far_, paths, false);
+    ASSERT_TRUE(both.has_value()) << both.error().message;
+    EXPECT_EQ(both->folders, (std::vector{bundle, copy}));
+    EXPECT_EQ(both->named, bundle);
+  }
+  // What a repair of the file system leaves, and what is no plain file.
+  const auto refuses = [&](const fs::path& stranger) {
+    const auto alone = FindBundle(far_, {copy, bundle}, false);
+    ASSERT_TRUE(alone.has_value()) << alone.error().message;
+    EXPECT_EQ(alone->folders, std::vector{bundle});
+    ASSERT_EQ(alone->others.size(), 1u);
+    EXPECT_THAT(alone->others[0].why, testing::HasSubstr(stranger.filename().string()));
+  };
+  ASSERT_TRUE(WriteFileAtomically(copy / "FSCK0000.REC", AsBytes("x")).has_value());
+  refuses(copy / "FSCK0000.REC");
+  ASSERT_TRUE(RemoveFile(copy / "FSCK0000.REC").has_value());
+  ASSERT_TRUE(RemoveFile(copy / "blocks-0001").has_value());
+  fs::create_symlink(bundle / "blocks-0001", copy / "blocks-0001");
+  refuses(copy / "blocks-0001");
+  ImportOptions options;
+  options.more_media = {bundle};
+  const auto imported = Import(far_, copy, options);
+  ASSERT_TRUE(imported.has_value()) << imported.error().message;
+  EXPECT_EQ(imported->others.size(), 1u);
+}
+
+TEST_F(ImportOutcomeTest, TheSignaturesThatWereRightAreKept) {
+  Publish({Plain(1)});
+  const fs::path bundle = MustExport();
+  const fs::path copy = bundle.parent_path() / "copy";
+  fs::copy(bundle, copy);
+  const std::string right = *ReadTextFile(bundle / "manifest.json.sig", 1 << 20);
+  Damage(bundle / "manifest.json.sig", 12);
+  manifests::MediumSet medium({bundle, copy});
+  const auto own = ReadOwnSide(far_, &medium);
+  ASSERT_TRUE(own.has_value()) << own.error().message;
+  const auto manifest = manifests::VerifyManifest(medium, own->policy, own->addressee);
+  ASSERT_TRUE(manifest.has_value()) << manifest.error().message;
+  const fs::path kept = dir_.path() / "kept";
+  ASSERT_TRUE(KeepSmallFiles(medium, *manifest, kept).has_value());
+  EXPECT_EQ(*ReadTextFile(kept / "manifest.json.sig", 1 << 20), right);
 }
 
 TEST_F(ImportOutcomeTest, WhatFailsBehindTheCommitIsAWarningAndTriedAgain) {

@@ -224,6 +224,64 @@ TEST_F(CopiesTest, SmallFilesAreTakenFromWhereTheyAreRight) {
   ExpectGood("small files");
 }
 
+TEST_F(CopiesTest, ASignatureFileCountsOnlyWithTheReleasesThatAreAskedFor) {
+  const SigningKey reviewer = TestKey(root_, 9);
+  policy_.keys.push_back(
+      {reviewer.public_key(), SignerRole::kRelease, addressee_.guid, "Reviewer"});
+  policy_.rule.release_persons = 1;
+  const std::string text = Read("manifest.json");
+  const auto origin = *SignDocument(AsBytes(text), *origin_, SignerRole::kOrigin);
+  auto release = *SignDocument(AsBytes(text), reviewer, SignerRole::kRelease);
+  const std::string good = EncodeSignatures({origin, release});
+  release.key_id = *KeyId::FromHex("ff0102030405060708090a0b0c0d0e0f");
+  const std::string unknown = EncodeSignatures({origin, release});
+  ASSERT_EQ(good.size(), unknown.size());
+  Replace("manifest.json.sig", unknown);
+  ASSERT_TRUE(WriteFileAtomically(root_ / "copy" / "manifest.json.sig", AsBytes(good)).has_value());
+  ExpectGood("release");
+  MediumSet set({Directory(), root_ / "copy"});
+  const auto manifest = VerifyManifest(set, policy_, addressee_);
+  ASSERT_TRUE(manifest.has_value()) << manifest.error().message;
+  EXPECT_EQ(AsText(manifest->signature_bytes()), good);
+  EXPECT_EQ(manifest->signatures().released.size(), 1u);
+  MediumSet damaged({Directory()});
+  EXPECT_EQ(VerifyManifest(damaged, policy_, addressee_).error().reason, "signature-threshold");
+}
+
+TEST_F(CopiesTest, ASignatureFileThatCannotBeReadIsNotTheOnlyOne) {
+  const std::string right = Read("manifest.json.sig");
+  /// Two folders, of which the first gives no signatures but errors.
+  class ScratchedSet : public ScratchedMedium {
+   public:
+    ScratchedSet(Medium& first, Medium& second)
+        : ScratchedMedium(first, "manifest.json.sig", 0, 1), second_(second) {}
+    Result<std::vector<std::unique_ptr<MediumFile>>> OpenCopies(std::string_view name) override {
+      std::vector<std::unique_ptr<MediumFile>> copies;
+      TRY_ASSIGN(copies.emplace_back(), Open(name));
+      TRY_ASSIGN(copies.emplace_back(), second_.Open(name));
+      return copies;
+    }
+    bool MayHaveCopies() const override { return true; }
+
+   private:
+    Medium& second_;
+  };
+  DirectoryMedium first(Directory()), second(root_ / "copy");
+  ScratchedSet set(first, second);
+  const auto manifest = VerifyManifest(set, policy_, addressee_);
+  ASSERT_TRUE(manifest.has_value()) << manifest.error().message;
+  EXPECT_EQ(AsText(manifest->signature_bytes()), right);
+  Replace("manifest.json.sig", std::string(kMaxSignatureFileBytes + 1, 'x'));
+  ExpectGood("too large");
+  // Alone each is refused for what it is.
+  ScratchedMedium alone(first, "manifest.json.sig", 0, 1);
+  EXPECT_EQ(VerifyManifest(first, policy_, addressee_).error().reason, "file-too-large");
+  Replace("manifest.json.sig", right);
+  EXPECT_EQ(VerifyManifest(alone, policy_, addressee_).error().reason, "medium-unreadable");
+  ASSERT_TRUE(RemoveFile(Directory() / "manifest.json.sig").has_value());
+  EXPECT_EQ(VerifyManifest(first, policy_, addressee_).error().reason, "bundle-unfinished");
+}
+
 TEST_F(CopiesTest, ABlockThatIsBadInAllCopiesIsRefusedByItsName) {
   Overwrite(5 * kBlock, 1);
   Damage(root_ / "copy" / kVolume, 5 * kBlock + 9, 1);
