@@ -28,13 +28,12 @@ void StreamConnection<Stream>::Refuse(int status, std::string_view text) {
 template <class Stream>
 auto StreamConnection<Stream>::ReadRequest(BodyCharge& charge) -> Awaitable<ReadOutcome> {
   if (buffer_.size() == 0) {
-    // An idle connection holds no buffer; TLS may have bytes decrypted already and cannot wait on
-    // the socket.
+    // An idle connection holds no buffer (the last request left none); TLS may have bytes decrypted
+    // already and cannot wait on the socket: it holds what the least read takes.
     idle_ = true;
     deadline_ = SteadyClock::now() + Options().idle_timeout;
     if (io_.shared.draining) co_return ReadOutcome::kClosed;
     if constexpr (!kTls) {
-      buffer_.shrink_to_fit();
       auto [error] = co_await stream_.async_wait(Socket::wait_read, kToken);
       if (error) co_return ReadOutcome::kClosed;
     }
@@ -59,6 +58,8 @@ auto StreamConnection<Stream>::ReadRequest(BodyCharge& charge) -> Awaitable<Read
   }
   request_.body = std::move(parser_->get().body());
   parser_.reset();
+  // Not held while the request waits for a worker and is answered.
+  if (buffer_.size() == 0) buffer_.shrink_to_fit();
   co_return ReadOutcome::kRequest;
 }
 
