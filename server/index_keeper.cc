@@ -140,10 +140,12 @@ Result<bool> IndexKeeper::ExtendCatalog() {
 }
 
 Result<void> IndexKeeper::AddCommits(const std::set<mirror::Generation>& generations) {
+  std::vector<std::pair<mirror::Generation, UtcTime>> commits;  // all or none
   for (const mirror::Generation generation : generations) {
     TRY_ASSIGN(const auto commit, mirror_.catalog().StateAt(generation));
-    if (commit) commits_.emplace_back(generation, commit->committed_at);
+    if (commit) commits.emplace_back(generation, commit->committed_at);
   }
+  commits_.insert(commits_.end(), commits.begin(), commits.end());
   return {};
 }
 
@@ -250,7 +252,7 @@ Result<void> IndexKeeper::Refresh() {
   const UtcTime now = mirror_.clock().Now();
   const bool same_state =
       catalog_ && state.name.generation == read_generation_ && state.name.epoch == read_epoch_;
-  const bool same_holdings = holdings_ && holdings_->sequence() == content;
+  const bool same_holdings = holdings_ && read_content_ == content;
   const bool live = next_change_ && *next_change_ <= now;
   if (same_state && same_holdings && assignments == assignment_sequence_ &&
       synced_at == synced_at_ && !live) {
@@ -277,6 +279,7 @@ Result<void> IndexKeeper::Refresh() {
   read_generation_ = state.name.generation;
   read_epoch_ = state.name.epoch;
   assignment_sequence_ = assignments;
+  read_content_ = content;
   synced_at_ = synced_at;
   *current_.Lock() = std::move(index);
   Log(LogLevel::kDebug, "index replaced",

@@ -74,6 +74,7 @@ class IndexKeeper {
   mirror::Generation read_generation_ = -1;
   Guid read_epoch_;
   std::int64_t assignment_sequence_ = -1;
+  std::int64_t read_content_ = -1;  // holdings_ may be ahead of it when a refresh failed
   UtcTime synced_at_;
   std::int64_t data_version_ = -1;
   std::optional<UtcTime> next_change_;

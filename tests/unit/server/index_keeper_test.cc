@@ -234,6 +234,23 @@ TEST_F(IndexKeeperTest, GoesOnFromTheLastCatalogue) {
   }
 }
 
+TEST_F(IndexKeeperTest, MakesGoodARefreshThatFailedAfterTheHoldings) {
+  const auto keeper = Start();
+  const std::int64_t before = keeper->Current()->holdings().sequence();
+  mirror::Database& db = admin_->db();
+  ASSERT_TRUE(db.Run("ALTER TABLE eula_acceptance RENAME TO eula_away"));
+  ASSERT_TRUE(db.Run("UPDATE mirror SET content_sequence = content_sequence + 1"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(800));
+  EXPECT_EQ(keeper->Current()->holdings().sequence(), before);
+  ASSERT_TRUE(db.Run("ALTER TABLE eula_away RENAME TO eula_acceptance"));
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (keeper->Current()->holdings().sequence() == before) {
+    ASSERT_LT(std::chrono::steady_clock::now(), until) << "the index does not follow";
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ExpectSameAsNew(*keeper);
+}
+
 mirror::RevisionRelations Relations(mirror::RevisionId id, std::uint8_t name, int generation) {
   mirror::RevisionRelations relations;
   relations.row.id = id;
