@@ -152,7 +152,9 @@ Result<void> Activity::ScanCompleted(std::string_view computer_id, Generation ge
                                      UtcTime synced_at) {
   return InWrite(db(), [&]() -> Result<void> {
     const UtcTime now = impl_->clock.Now();
-    TRY_ASSIGN(Computer computer, OwnComputer(db(), computer_id, now));
+    TRY_ASSIGN(ComputerRow row, OwnComputerRow(db(), computer_id, now));
+    if (row.row == 0) return {};  // removed meanwhile: a scan does not bring it back
+    Computer& computer = row.computer;
     computer.last_contact = now;
     computer.last_sync_time = now;
     computer.last_sync_result = 1;

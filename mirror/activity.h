@@ -142,7 +142,8 @@ class Activity {
   /// A call of a computer that may never have registered; creates its record.
   Result<void> Contact(std::string_view computer_id, std::string_view ip_address);
   /// A scan has seen the catalogue of `generation` to its end; `synced_at`: when this mirror last
-  /// completed its own sync (wusp: effective last detection time).
+  /// completed its own sync (wusp: effective last detection time). Nothing is recorded of a
+  /// computer that is not known.
   Result<void> ScanCompleted(std::string_view computer_id, Generation generation,
                              UtcTime synced_at);
   /// Stores events not seen before and derives status from them: 156 replaces the whole inventory

@@ -202,6 +202,16 @@ TEST_F(ActivityTest, RemovedComputersAreRememberedUntilTheyRegister) {
   EXPECT_THAT(activity_.DeletedComputers().value(), testing::IsEmpty());
 }
 
+TEST_F(ActivityTest, AScanDoesNotBringBackARemovedComputer) {
+  Register("pc", "pc");
+  ASSERT_TRUE(activity_.ScanCompleted("pc", 7, clock_.Now()));
+  EXPECT_EQ(activity_.Find("pc").value()->scanned_generation, 7);
+  ASSERT_TRUE(activity_.RemoveComputer("pc"));
+  EXPECT_TRUE(activity_.ScanCompleted("pc", 8, clock_.Now()));
+  EXPECT_FALSE(activity_.Find("pc").value().has_value());
+  EXPECT_EQ(activity_.DeletedComputers()->size(), 1U);
+}
+
 TEST_F(ActivityTest, CountsComputersAndUpdates) {
   Register("a", "a");
   Register("b", "b");
