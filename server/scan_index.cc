@@ -273,6 +273,10 @@ Bitmap ScanIndex::Satisfied(const ScopeShape& shape,
 std::shared_ptr<const Bitmap> ScanIndex::DeliverableTo(
     const ScopeShape& shape, std::span<const std::int32_t> installed) const {
   Bitmap satisfied = Satisfied(shape, installed);
+  // Clients choose the categories: what is kept of them would have no bound but that of the scopes.
+  if (shape.whole != nullptr) {
+    return std::make_shared<const Bitmap>(Deliverable(shape, satisfied));
+  }
   const std::uint64_t hash = HashOf(satisfied);
   std::shared_ptr<const Bitmap> deliverable = shape.deliverable->Find(satisfied, hash);
   if (deliverable != nullptr) return deliverable;

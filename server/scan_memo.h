@@ -15,11 +15,13 @@ namespace gapferry::server {
 /// Sets of positions that were worked out for states of computers, kept because many computers are
 /// in the same state: those with the same true conditions can be delivered the same updates, those
 /// with equal anchors have missed the same changes. `Key` is compared whole. Never holds more than
-/// kLimitBytes; the least recently used goes first. Thread-safe.
+/// kLimitBytes and kLimitEntries (each is looked at by Find); the least recently used goes first.
+/// Thread-safe.
 template <class Key>
 class PositionsMemo {
  public:
   static constexpr std::size_t kLimitBytes = 4 << 20;
+  static constexpr std::size_t kLimitEntries = 1024;
 
   std::shared_ptr<const Bitmap> Find(const Key& key, std::uint64_t hash) {
     auto state = state_.Lock();
@@ -37,7 +39,7 @@ class PositionsMemo {
     const std::size_t bytes = key_bytes + positions->words().size_bytes() + sizeof(Entry);
     if (bytes > kLimitBytes) return;
     auto state = state_.Lock();
-    while (state->bytes + bytes > kLimitBytes) {
+    while (state->bytes + bytes > kLimitBytes || state->entries.size() >= kLimitEntries) {
       const auto oldest = std::ranges::min_element(state->entries, {}, &Entry::used);
       state->bytes -= oldest->bytes;
       *oldest = std::move(state->entries.back());

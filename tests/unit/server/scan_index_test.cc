@@ -480,6 +480,30 @@ TEST(ScanIndex, CategoryFilterGivesTheChainAndWhatBelongsToIt) {
   EXPECT_EQ(answer.deployed_out_of_scope, (std::vector<std::int32_t>{102, 104}));
   EXPECT_EQ(answer.out_of_scope, (std::vector<std::int32_t>{999}));
   EXPECT_TRUE(answer.changed.empty()) << "without an anchor a category scan tells no changes";
+
+  // What can be delivered is kept for whole scopes only.
+  const auto keeps = [&](const ScopeShape& shape) {
+    SoftwareScan first = scan;
+    first.installed = {};
+    if (shape.whole == nullptr) first.filter_categories = {};
+    index->ScanSoftware(kUnassigned, first);
+    const Bitmap none(shape.clause_postings.size());
+    return shape.deliverable->Find(none, HashOf(none)) != nullptr;
+  };
+  EXPECT_FALSE(keeps(*answer.scope->shape));
+  EXPECT_TRUE(keeps(*index->ScopeOf(kUnassigned)->shape));
+}
+
+TEST(PositionsMemo, HoldsSoManyEntriesAndDropsTheLeastRecentlyUsed) {
+  PositionsMemo<int> memo;
+  const auto positions = std::make_shared<const Bitmap>(8);
+  constexpr int kMost = static_cast<int>(PositionsMemo<int>::kLimitEntries);
+  for (int i = 0; i < kMost; ++i) memo.Keep(i, 0, sizeof(int), positions);
+  EXPECT_NE(memo.Find(0, 0), nullptr);
+  memo.Keep(kMost, 0, sizeof(int), positions);
+  EXPECT_NE(memo.Find(0, 0), nullptr);
+  EXPECT_EQ(memo.Find(1, 0), nullptr);
+  EXPECT_NE(memo.Find(kMost, 0), nullptr);
 }
 
 TEST(ScanIndex, PresentsDatesDeadlinesAndImpliedIds) {
