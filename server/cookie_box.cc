@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace gapferry::server {
@@ -123,16 +124,20 @@ std::optional<ScanAnchor> ReadAnchor(Reader& in) {
 CookieBox::CookieBox(const mirror::CookieKey& key)
     : key_(key), derived_(std::make_shared<Guarded<std::vector<DerivedKey>>>()) {}
 
-Sha256Digest CookieBox::DayKey(CookiePurpose purpose, std::uint32_t day) const {
+Sha256Digest CookieBox::DayKey(CookiePurpose purpose, std::uint32_t day, bool keep) const {
   constexpr std::size_t kKept = 8;  // four purposes, today and yesterday
+  const auto is_wanted = [purpose, day](const DerivedKey& one) {
+    return one.purpose == purpose && one.day == day;
+  };
   {
     auto derived = derived_->Lock();
-    for (const DerivedKey& one : *derived) {
-      if (one.purpose == purpose && one.day == day) return one.key;
-    }
+    const auto found = std::ranges::find_if(*derived, is_wanted);
+    if (found != derived->end()) return found->key;
   }
   const Sha256Digest key = DeriveKey(purpose, day);
+  if (!keep) return key;
   auto derived = derived_->Lock();
+  if (std::ranges::any_of(*derived, is_wanted)) return key;  // by another thread meanwhile
   if (derived->size() == kKept) derived->erase(derived->begin());
   derived->push_back({purpose, day, key});
   return key;
@@ -160,7 +165,7 @@ Result<Bytes> CookieBox::Seal(CookiePurpose purpose, ByteView plain, UtcTime now
   const std::size_t text_at = sealed.size();
   sealed.resize(text_at + plain.size() + kTagBytes);
 
-  const Sha256Digest key = DayKey(purpose, day);
+  const Sha256Digest key = DayKey(purpose, day, /*keep=*/true);
   const Cipher cipher(::EVP_CIPHER_CTX_new());
   int written = 0;
   const bool done =
@@ -188,7 +193,7 @@ Result<Bytes> CookieBox::Open(CookiePurpose purpose, ByteView sealed) const {
   const ByteView text = sealed.subspan(kHeadBytes + kNonceBytes, sealed.size() - kLeast);
   Bytes tag(sealed.end() - kTagBytes, sealed.end());
   const Bytes associated = Associated(sealed.first(kHeadBytes), purpose);
-  const Sha256Digest key = DayKey(purpose, day);
+  const Sha256Digest key = DayKey(purpose, day, /*keep=*/false);
   const Cipher cipher(::EVP_CIPHER_CTX_new());
   Bytes plain(text.size() + 1);  // never a null pointer
   int written = 0;

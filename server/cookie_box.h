@@ -40,7 +40,8 @@ class CookieBox {
   Result<Bytes> Open(CookiePurpose purpose, ByteView sealed) const;
 
  private:
-  Sha256Digest DayKey(CookiePurpose purpose, std::uint32_t day) const;
+  /// `keep`: for a day of our own choice only; a peer names any day in what it wants opened.
+  Sha256Digest DayKey(CookiePurpose purpose, std::uint32_t day, bool keep) const;
   Sha256Digest DeriveKey(CookiePurpose purpose, std::uint32_t day) const;
 
   struct DerivedKey {
