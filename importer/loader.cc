@@ -10,6 +10,7 @@
 #include "mirror/catalog.h"
 #include "mirror/exchange/metadata_batch.h"
 #include "mirror/exchange/needed_files.h"
+#include "mirror/load_queries.h"
 
 namespace gapferry::importer {
 namespace {
@@ -88,9 +89,9 @@ const RevisionLine* FindLine(const IntentObject& intent, const UpdateId& update)
   return found == intent.revisions.end() || found->update != update ? nullptr : &*found;
 }
 
-Result<void> LoadObject(const std::filesystem::path& path, const IntentObject& intent,
-                        std::uint64_t max_document_bytes, mirror::CatalogLoad& load,
-                        Decoder& decoder, const std::stop_token& stop) {
+Result<void> LoadObject(mirror::Mirror& mirror, const std::filesystem::path& path,
+                        const IntentObject& intent, std::uint64_t max_document_bytes,
+                        mirror::CatalogLoad& load, Decoder& decoder, const std::stop_token& stop) {
   TRY_ASSIGN(File file, File::OpenRead(path));
   FileSource stored(file);
   manifests::ZstdSource decoded(stored, kMaxMetadataObjectBytes);
@@ -105,7 +106,11 @@ Result<void> LoadObject(const std::filesystem::path& path, const IntentObject& i
                   "document of " + revision->update.ToString() + " is not what the bundle lists");
     }
     TRY_ASSIGN(const auto known, load.KnownSha256(revision->update));
-    if (known && *known == line->sha256) continue;
+    if (known && *known == line->sha256) {
+      // Keys that the upstream gave late come with a document that is here already.
+      TRY(mirror::PublishFileKeys(mirror, revision->file_keys));
+      continue;
+    }
     TRY(decoder.Add(std::move(*revision)));
   }
 }
@@ -170,7 +175,7 @@ Result<mirror::CatalogLoad::Summary> LoadDocuments(mirror::Mirror& mirror,
   Decoder decoder(load, max_bytes, progress);
   for (const auto& line : index.lines()) {
     if (line.name.kind != manifests::ObjectKind::kMetadata) continue;
-    TRY(LoadObject(staging.PathOf(line.name), intent, max_bytes, load, decoder, stop),
+    TRY(LoadObject(mirror, staging.PathOf(line.name), intent, max_bytes, load, decoder, stop),
         "object '" + line.name.ToString() + "' in " + manifests::VolumeName(line.volume));
   }
   TRY(decoder.Flush());

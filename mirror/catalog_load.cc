@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <deque>
+#include <span>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -14,6 +15,7 @@
 #include "mirror/load_digests.h"
 #include "mirror/mirror.h"
 #include "mirror/revision_writer.h"
+#include "mirror/short_writes.h"
 
 namespace gapferry::mirror {
 
@@ -30,6 +32,7 @@ constexpr std::size_t kBufferedBytes = 16 << 20;
 constexpr const char* kLoadingCheckpoint = "PRAGMA wal_autocheckpoint=3072";
 constexpr const char* kUsualCheckpoint = "PRAGMA wal_autocheckpoint=1000";  // SQLite's own
 constexpr std::size_t kBufferedUrls = 4096;
+constexpr std::size_t kUrlsAtOnce = 256;  // some milliseconds
 /// Documents of more parts are written in transactions of their own.
 constexpr std::size_t kPartsPerTransaction = 8;
 constexpr std::int64_t kRemovedPerTransaction = 200;
@@ -158,6 +161,7 @@ struct CatalogLoad::Impl {
   Result<void> WriteLargeDocument(RevisionId id, ByteView bytes);
   Result<void> WriteRows(const std::vector<RevisionId>& ids);
   Result<void> WriteBuffer();
+  Result<void> WriteAddressesAndKeys();
 };
 
 CatalogLoad::CatalogLoad(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -281,15 +285,9 @@ Result<Added> CatalogLoad::Add(DecodedRevision revision) {
 
 Result<void> CatalogLoad::Flush() {
   Impl& impl = *impl_;
-  TRY(impl.WriteBuffer());
-  if (impl.urls.empty() && impl.keys.empty()) return {};
-  TRY_ASSIGN(auto tx, Transaction::Begin(impl.db, TransactionKind::kWrite));
-  TRY(WriteFileUrls(impl.db, impl.change, impl.urls));
-  TRY(WriteFileKeys(impl.db, impl.change, impl.keys));
-  TRY(tx.Commit());
-  impl.urls.clear();
-  impl.keys.clear();
-  return {};
+  // Before the revisions: one that is there is skipped when an interrupted load goes on.
+  TRY(impl.WriteAddressesAndKeys());
+  return impl.WriteBuffer();
 }
 
 Result<void> CatalogLoad::AddFileUrls(std::vector<IncomingRevision::FileUrl> urls) {
@@ -380,6 +378,22 @@ Result<void> CatalogLoad::Impl::WriteBuffer() {
   }
   TRY(WriteRows(ids));
   buffered_bytes = 0;
+  return {};
+}
+
+Result<void> CatalogLoad::Impl::WriteAddressesAndKeys() {
+  ShortWrites writes(db);
+  for (std::span<const IncomingRevision::FileUrl> left = urls; !left.empty();) {
+    const auto some = left.first(std::min(left.size(), kUrlsAtOnce));
+    TRY(writes.Run([&] { return WriteFileUrls(db, change, some); }));
+    left = left.subspan(some.size());
+  }
+  for (const FileKey& one : keys) {
+    TRY(writes.Run([&] { return WriteFileKeys(db, change, {&one, 1}); }));
+  }
+  TRY(writes.Commit());
+  urls.clear();
+  keys.clear();
   return {};
 }
 

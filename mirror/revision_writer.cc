@@ -196,7 +196,7 @@ Result<void> WriteRevisionRows(Database& db, RevisionId id, ChangeId change,
 }
 
 Result<void> WriteFileUrls(Database& db, ChangeId change,
-                           const std::vector<IncomingRevision::FileUrl>& urls) {
+                           std::span<const IncomingRevision::FileUrl> urls) {
   if (urls.empty()) return {};
   TRY_ASSIGN(auto put, db.Prepare("INSERT INTO file_url (sha1, change_id, url) SELECT ?1, ?2, ?3 "
                                   "WHERE ?3 <> coalesce((SELECT url FROM file_url WHERE sha1 = ?1 "
@@ -206,7 +206,7 @@ Result<void> WriteFileUrls(Database& db, ChangeId change,
   return {};
 }
 
-Result<void> WriteFileKeys(Database& db, ChangeId change, const std::vector<FileKey>& keys) {
+Result<void> WriteFileKeys(Database& db, ChangeId change, std::span<const FileKey> keys) {
   for (const FileKey& one : keys) {
     TRY(
         db.Run("INSERT INTO file_key (sha1, change_id, key) SELECT ?1, ?2, ?3 "

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "base/result.h"
 #include "mirror/decoded_revision.h"
 #include "mirror/sqlite.h"
@@ -19,10 +21,10 @@ Result<void> WriteRevisionRows(Database& db, RevisionId id, ChangeId change,
 
 /// Remembers where the vendor offers files; the latest word counts.
 Result<void> WriteFileUrls(Database& db, ChangeId change,
-                           const std::vector<IncomingRevision::FileUrl>& urls);
+                           std::span<const IncomingRevision::FileUrl> urls);
 
 /// Remembers the keys of files; the latest word counts.
-Result<void> WriteFileKeys(Database& db, ChangeId change, const std::vector<FileKey>& keys);
+Result<void> WriteFileKeys(Database& db, ChangeId change, std::span<const FileKey> keys);
 
 /// Replaces the parts [first, first + count) of a document; false when there were no more.
 Result<bool> WriteDocumentParts(Database& db, RevisionId id, ByteView bytes, std::size_t first,

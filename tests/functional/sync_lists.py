@@ -6,6 +6,7 @@ failures of the protocol. A mirror must lose nothing by them, and must find out 
 import os
 import re
 import shlex
+import sqlite3
 import unittest
 
 import small_catalogue
@@ -155,7 +156,9 @@ class ListTest(ListCase, unittest.TestCase):
             self.assertIn("<Id>1031<", re.sub(r"<\w+:", "<", self.list_requests()[0].text))
 
     def test_a_language_that_the_server_does_not_have(self):
-        self.mirror.run("subscription", "set", "--language", "fr")
+        # Chosen while the upstream still had it.
+        with sqlite3.connect(self.mirror.path / "catalog.db") as db:
+            db.execute("INSERT INTO subscription (kind, value) VALUES (3, 'fr')")
         done = self.sync(code=2)
         self.assert_error(done, "fr", " de", " ja", "subscription set --language", reason="unknown-language")
         self.assert_unchanged(self.before)

@@ -56,8 +56,9 @@ class SubscriptionTest(SyncCase, unittest.TestCase):
         self.choose(code=2)
 
     def test_an_unknown_language_names_those_there_are(self):
-        self.choose("--language", "xx")
-        error = self.assert_error(self.sync(code=2), "xx", "de", reason="unknown-language")
+        error = self.choose("--language", "xx", code=2)
+        self.assertEqual(error["reason"], "unknown-language")
+        self.assertIn("the upstream offers zh-tw, de, en, ja", error["message"])
         self.assertIn("subscription set --language", error["next"])
 
     def test_counts_are_shown_where_they_are_known(self):
@@ -172,6 +173,25 @@ class KeysTest(SyncCase, unittest.TestCase):
         for text in said:
             for spelling in spellings:
                 self.assertNotIn(spelling, text)
+
+    def test_a_key_that_came_late_reaches_a_site_with_a_full_bundle(self):
+        keys, self.upstream.keys = self.upstream.keys, {}
+        self.mirror.run("sync", "--metadata-only")
+        site = small_catalogue.join(self.world, self.mirror)
+        media = self.world.path / "late"
+        media.mkdir()
+
+        def carry(*options):
+            bundle = self.mirror.run("export", "--to", media, "--for", "site", *options)["bundle"]
+            site.run("import", bundle, "--yes")
+
+        carry()
+        self.assertEqual(self.key_of(site), [])
+        self.upstream.keys = keys
+        self.mirror.run("sync", "--metadata-only")
+        self.assertEqual(self.key_of(self.mirror), [(self.sha1.digest(), self.key)])
+        carry("--full")
+        self.assertEqual(self.key_of(site), [(self.sha1.digest(), self.key)])
 
 
 if __name__ == "__main__":

@@ -328,6 +328,23 @@ TEST_F(CatalogLoadTest, KeysOfFilesAreSeenWithTheCommitAndTravelInTheRecord) {
   }
 }
 
+TEST_F(CatalogLoadTest, KeysAndAddressesAreThereBeforeTheirRevision) {
+  // A load that goes on skips what is there: what came with it must not be lost by then.
+  const TestDocument document = Family()[1];
+  const FileKey key{Sha1(std::string_view("leaf content")), {1, 2, 3}};
+  ASSERT_TRUE(mirror_.db().ExecuteScript(
+      "CREATE TRIGGER ends BEFORE INSERT ON revision BEGIN SELECT RAISE(ABORT, 'power off'); END"));
+  const auto lock = Lock(mirror_);
+  auto load = CatalogLoad::Open(mirror_, lock, "sync");
+  ASSERT_TRUE(load->Add(document.Incoming()));
+  ASSERT_TRUE(load->AddFileKeys({key}));
+  ASSERT_TRUE(load->AddFileUrls({{key.sha1, "http://update.example/leaf"}}));
+  ASSERT_FALSE(load->Flush());
+  EXPECT_EQ(mirror_.db().QueryInt("SELECT count(*) FROM revision").value(), 0);
+  EXPECT_EQ(mirror_.db().QueryInt("SELECT count(*) FROM file_key").value(), 1);
+  EXPECT_EQ(mirror_.db().QueryInt("SELECT count(*) FROM file_url").value(), 1);
+}
+
 TEST_F(CatalogLoadTest, AKeyThatIsMalformedIsRefusedWithoutBeingShown) {
   const std::string sha1 = Sha1(std::string_view("second")).ToHex();
   const std::string head =
