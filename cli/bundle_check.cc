@@ -47,19 +47,21 @@ Result<Judge> FindJudge(Context& context, manifests::Medium& medium) {
 
 /// A manifest that is damaged on one medium stands behind that of another. Nothing is decided by
 /// this but which one is verified.
-Result<void> PutSignedFirst(Context& context, std::vector<fs::path>& folders) {
+void PutSignedFirst(Context& context, std::vector<fs::path>& folders) {
   std::vector<fs::path> ordered;
   for (const fs::path& folder : folders) {
     manifests::DirectoryMedium medium(folder);
     if (!medium.Open("manifest.json")) continue;
-    TRY_ASSIGN(const Judge judge, FindJudge(context, medium));
-    if (manifests::VerifyManifest(medium, judge.policy, std::nullopt)) ordered.push_back(folder);
+    // What is wrong with one copy is told when all of them together do not satisfy.
+    const auto judge = FindJudge(context, medium);
+    if (judge && manifests::VerifyManifest(medium, judge->policy, std::nullopt)) {
+      ordered.push_back(folder);
+    }
   }
   for (const fs::path& folder : folders) {
     if (std::ranges::find(ordered, folder) == ordered.end()) ordered.push_back(folder);
   }
   folders = std::move(ordered);
-  return {};
 }
 
 std::vector<fs::path> Paths(const std::vector<std::string>& texts) {
@@ -73,7 +75,7 @@ Result<CheckedBundle> CheckBundle(Context& context, const std::string& command) 
   const auto lacking =
       context.args().Has("part") ? manifests::Lacking::kElsewhere : manifests::Lacking::kRefused;
   TRY_ASSIGN(auto folders, BundleFolders(context.args().List("DIR"), command));
-  if (folders.size() > 1) TRY(PutSignedFirst(context, folders));
+  if (folders.size() > 1) PutSignedFirst(context, folders);
   out.media = std::make_unique<manifests::MediumSet>(folders, lacking);
   manifests::MendOptions options;
   options.reads_on = true;

@@ -53,6 +53,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+fs::path WithoutLastSlash(fs::path path) {
+  path = path.lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
 std::vector<UnmountedPlace> ReadMounts(const char* path) {
   std::vector<UnmountedPlace> out;
   std::FILE* file = ::setmntent(path, "re");
@@ -60,7 +65,7 @@ std::vector<UnmountedPlace> ReadMounts(const char* path) {
   struct mntent entry {};
   std::array<char, 8192> buffer{};
   while (::getmntent_r(file, &entry, buffer.data(), static_cast<int>(buffer.size())) != nullptr) {
-    out.push_back({entry.mnt_fsname, fs::path(entry.mnt_dir).lexically_normal()});
+    out.push_back({entry.mnt_fsname, WithoutLastSlash(entry.mnt_dir)});
   }
   ::endmntent(file);
   return out;
@@ -104,7 +109,7 @@ Result<void> CheckTargetFolder(const fs::path& folder) {
     return NoFolder(ErrorCode::kUsage, "folder-of-a-bundle",
                     shown + " is the folder of a bundle: one more file in it, and it is refused",
                     "name the folder or medium that it lies in: --to " +
-                        ShellWord(folder.lexically_normal().parent_path().string()));
+                        ShellWord(WithoutLastSlash(folder).parent_path().string()));
   }
   if (fs::is_directory(folder, error)) {
     const auto unmounted = FindUnmounted(folder, "/etc/fstab", "/proc/self/mounts");

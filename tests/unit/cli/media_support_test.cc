@@ -43,6 +43,16 @@ TEST_F(MountTest, APlaceOfFstabThatIsNotMountedIsToldWithItsDevice) {
   EXPECT_TRUE(Find(root_ / "link").has_value());
 }
 
+TEST_F(MountTest, ASlashAtTheEndChangesNothing) {
+  Write(fstab_, "LABEL=STICK " + stick_.string() + "/ vfat noauto,user 0 0\n");
+  EXPECT_TRUE(Find(stick_).has_value());
+  Write(stick_ / "manifest.json", "{}");
+  const auto refused = CheckTargetFolder(stick_ / "");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(refused.error().next.ends_with("--to " + stick_.parent_path().string()))
+      << refused.error().next;
+}
+
 TEST_F(MountTest, WhatIsMountedOrOnNoListPasses) {
   EXPECT_FALSE(Find(root_ / "media").has_value());
   Write(mounts_, "/dev/sda1 / ext4 rw 0 0\n/dev/sdb1 " + stick_.string() + " vfat rw 0 0\n");
